@@ -1,0 +1,1 @@
+//! The monitor: boots a kernel with disks on KVM and offers vsock as unix sockets.
