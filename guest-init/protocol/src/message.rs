@@ -1,0 +1,167 @@
+//! What host and guest say to each other on the control channel.
+
+use alloc::{boxed::Box, string::String};
+
+use serde::{Deserialize, Serialize};
+
+use crate::spec::{ContainerSpec, TerminalSize};
+
+extern crate alloc;
+
+/// Longest text in bytes that the host takes from a guest's message (identifiers, kernel version,
+/// failure texts): a hostile guest's words must not fill a terminal or a log.
+pub const MAX_TEXT: usize = 4096;
+
+/// What the host tells the guest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum HostMessage {
+    /// Run a container; answered by `Started` or `Failed`, and then `Exited`.
+    Run(Box<ContainerSpec>),
+    /// Send a signal to the container's first process.
+    Signal {
+        /// The container.
+        id: String,
+        /// Signal number as on Linux, 1 to 64.
+        signal: u8,
+    },
+    /// The user's terminal has a new size.
+    Resize {
+        /// The container.
+        id: String,
+        /// The new size.
+        size: TerminalSize,
+    },
+    /// End: kill what runs, flush disks, stop the machine.
+    Shutdown,
+}
+
+/// What the guest tells the host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum GuestMessage {
+    /// First message of a control channel: init is ready for work.
+    Hello {
+        /// [`crate::VERSION`] of the guest.
+        version: u16,
+        /// The guest kernel's release, as `uname -r`.
+        kernel: String,
+        /// Guest's `CLOCK_MONOTONIC` when init's `main` began, in nanoseconds.
+        init_at: u64,
+        /// Guest's `CLOCK_MONOTONIC` now, in nanoseconds.
+        at: u64,
+    },
+    /// The container's process has been executed.
+    Started {
+        /// The container.
+        id: String,
+        /// The first process's number in the guest's own PID namespace.
+        pid: u32,
+        /// Guest's `CLOCK_MONOTONIC` just before `execve`, in nanoseconds.
+        at: u64,
+    },
+    /// The container's first process has ended and its streams are flushed.
+    Exited {
+        /// The container.
+        id: String,
+        /// How it ended.
+        status: ExitStatus,
+        /// The kernel killed a process of the container because its memory limit was reached.
+        oom: bool,
+        /// Guest's `CLOCK_MONOTONIC` when the exit was seen, in nanoseconds.
+        at: u64,
+    },
+    /// The container could not be started.
+    Failed {
+        /// The container.
+        id: String,
+        /// What kind of failure, for the exit code.
+        kind: FailureKind,
+        /// What was tried, on what, and why it failed.
+        message: String,
+    },
+}
+
+/// Why a container could not be started, as docker's exit codes tell it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FailureKind {
+    /// The program does not exist in the container: exit code 127.
+    NotFound,
+    /// The program exists and cannot be executed: exit code 126.
+    NotExecutable,
+    /// Anything else: exit code 125.
+    Setup,
+}
+
+/// How a process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ExitStatus {
+    /// It exited by itself with this code.
+    Code(u8),
+    /// This signal ended it.
+    Signal(u8),
+}
+
+impl ExitStatus {
+    /// The exit code that a shell or docker gives: the code, or 128 plus the signal (1 to 64).
+    #[must_use]
+    pub fn code(self) -> u8 {
+        match self {
+            Self::Code(code) => code,
+            Self::Signal(signal) => 128_u8.saturating_add(signal.min(64)),
+        }
+    }
+}
+
+/// A message whose content breaks the contract.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum MessageError {
+    /// A text is longer than [`MAX_TEXT`].
+    #[error("the guest sent a text of {0} bytes where {MAX_TEXT} are allowed")]
+    TextTooLong(usize),
+}
+
+impl GuestMessage {
+    /// Checks the limits that decoding alone does not.
+    ///
+    /// # Errors
+    /// When a text is longer than [`MAX_TEXT`].
+    pub fn check(&self) -> Result<(), MessageError> {
+        let (first, second) = match self {
+            Self::Hello { kernel, .. } => (kernel.len(), 0),
+            Self::Started { id, .. } | Self::Exited { id, .. } => (id.len(), 0),
+            Self::Failed { id, message, .. } => (id.len(), message.len()),
+        };
+        match first.max(second) {
+            length if length > MAX_TEXT => Err(MessageError::TextTooLong(length)),
+            _ => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exit_code_of_a_signal_is_128_plus_its_number() {
+        assert_eq!(ExitStatus::Signal(9).code(), 137);
+        assert_eq!(ExitStatus::Code(42).code(), 42);
+    }
+
+    #[test]
+    fn forged_signal_number_gives_no_overflow() {
+        assert_eq!(ExitStatus::Signal(255).code(), 192);
+    }
+
+    #[test]
+    fn long_text_is_refused() {
+        let message = GuestMessage::Failed {
+            id: "a".into(),
+            kind: FailureKind::Setup,
+            message: "x".repeat(MAX_TEXT + 1),
+        };
+        assert_eq!(
+            message.check(),
+            Err(MessageError::TextTooLong(MAX_TEXT + 1))
+        );
+    }
+}

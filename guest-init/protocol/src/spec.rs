@@ -1,0 +1,172 @@
+//! What a container is: the parts of the OCI runtime spec that a guest needs, under its names.
+//!
+//! The host merges the image's configuration with the user's flags; the guest resolves what only
+//! the root file system knows (user names, the program on `PATH`).
+
+use alloc::{string::String, vec::Vec};
+
+use serde::{Deserialize, Serialize};
+
+extern crate alloc;
+
+/// A container to run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContainerSpec {
+    /// Identifier, 64 hexadecimal digits; also the name of its cgroup.
+    pub id: String,
+    /// Where its file system comes from.
+    pub root: Root,
+    /// Name that `uname -n` gives in its UTS namespace, at most 63 bytes.
+    pub hostname: String,
+    /// What is executed.
+    pub process: Process,
+    /// Mounts beyond the standard ones (`/proc`, `/dev`, `/dev/pts`, `/dev/shm`, `/dev/mqueue`,
+    /// `/sys`, `/sys/fs/cgroup`), in order.
+    pub mounts: Vec<Mount>,
+    /// Size of `/dev/shm` in bytes.
+    pub shm_size: u64,
+    /// Paths that are hidden from the container.
+    pub masked_paths: Vec<String>,
+    /// Paths that the container can only read.
+    pub readonly_paths: Vec<String>,
+    /// Kernel settings by their dotted name, as `net.ipv4.ip_unprivileged_port_start`.
+    pub sysctls: Vec<(String, String)>,
+    /// Limits of its cgroup.
+    pub resources: Resources,
+    /// Give it a user namespace of its own.
+    pub user_namespace: bool,
+    /// Contents of `/etc/resolv.conf`; `None` leaves the image's own file.
+    pub resolv_conf: Option<String>,
+    /// Lines added to `/etc/hosts` after the standard ones, as (address, names).
+    pub extra_hosts: Vec<(String, String)>,
+    /// Where its standard streams go.
+    pub stdio: Stdio,
+}
+
+/// The file system of a container.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Root {
+    /// Index of the disk that holds the layers: 0 is `/dev/vda`.
+    pub disk: u8,
+    /// Number of layers: partition `n` of the disk, from 1, is layer `n` from the base up.
+    pub layers: u16,
+    /// Where changes are written.
+    pub upper: Upper,
+    /// Mount the root file system read-only.
+    pub read_only: bool,
+}
+
+/// The writable layer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Upper {
+    /// In the guest's memory, with a limit in bytes where one is given.
+    Tmpfs(Option<u64>),
+    /// On the disk of this index, formatted as ext4.
+    Disk(u8),
+}
+
+/// What is executed in a container.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Process {
+    /// Program and arguments; the program is looked up on the `PATH` of `env`.
+    pub args: Vec<String>,
+    /// Environment as `NAME=value`.
+    pub env: Vec<String>,
+    /// Working directory, absolute; created when it does not exist, as docker does.
+    pub cwd: String,
+    /// `user[:group]` by name or number, looked up in the image's own files; empty for root.
+    pub user: String,
+    /// Supplementary groups by name or number, beyond those of `/etc/group`.
+    pub groups: Vec<String>,
+    /// Size of the terminal; `None` runs without one.
+    pub terminal: Option<TerminalSize>,
+    /// Resource limits.
+    pub rlimits: Vec<Rlimit>,
+    /// Bit `n` is capability `n` of `linux/capability.h`: the bounding set, and root's effective,
+    /// permitted and (never) inheritable sets follow from it.
+    pub capabilities: u64,
+    /// Set `PR_SET_NO_NEW_PRIVS`.
+    pub no_new_privileges: bool,
+    /// System call filter.
+    pub seccomp: SeccompProfile,
+    /// Run a small init as PID 1 that reaps and forwards signals (`--init`).
+    pub init: bool,
+}
+
+/// System call filter of a container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SeccompProfile {
+    /// Docker's default profile, for the container's capabilities.
+    Default,
+    /// No filter.
+    Unconfined,
+}
+
+/// Rows and columns of a terminal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TerminalSize {
+    /// Number of lines.
+    pub rows: u16,
+    /// Number of characters in a line.
+    pub columns: u16,
+}
+
+/// A resource limit, as `setrlimit(2)`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rlimit {
+    /// Linux's number of the resource: `RLIMIT_NOFILE` is 7.
+    pub resource: u32,
+    /// Soft limit; `u64::MAX` is unlimited.
+    pub soft: u64,
+    /// Hard limit; `u64::MAX` is unlimited.
+    pub hard: u64,
+}
+
+/// A mount beyond the standard ones.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mount {
+    /// File system type: `tmpfs`.
+    pub kind: String,
+    /// Source, as `mount(2)` takes it.
+    pub source: String,
+    /// Absolute path in the container; resolved inside its root, created when missing.
+    pub target: String,
+    /// Options as in `fstab(5)`: flags (`ro`, `nosuid`, `noexec`, …) and file system data.
+    pub options: Vec<String>,
+}
+
+/// Limits of a container's cgroup (version 2).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Resources {
+    /// `memory.max` in bytes.
+    pub memory: Option<u64>,
+    /// `memory.swap.max` in bytes.
+    pub swap: Option<u64>,
+    /// `pids.max`.
+    pub pids: Option<u64>,
+    /// `cpu.max`.
+    pub cpu: Option<Cpu>,
+}
+
+/// Processor time that a cgroup may use: `quota` in each `period`, both in microseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cpu {
+    /// Microseconds of processor time in a period.
+    pub quota: u64,
+    /// Length of a period in microseconds.
+    pub period: u64,
+}
+
+/// Host ports to which the guest connects for each standard stream; `None` is `/dev/null`.
+///
+/// With a terminal only `stdin` and `stdout` are used. The host half-closes `stdin` at its end;
+/// the guest half-closes the others when nothing can write to them any more.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stdio {
+    /// Host to container.
+    pub stdin: Option<u32>,
+    /// Container to host.
+    pub stdout: Option<u32>,
+    /// Container to host.
+    pub stderr: Option<u32>,
+}
