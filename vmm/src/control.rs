@@ -5,7 +5,13 @@
 //! the owner's end closes, for whatever reason, the monitor stops: a guest never outlives the
 //! process that asked for it.
 
+mod socket;
+
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
+
+pub use socket::Socket;
 
 /// Largest packet in bytes; a report carries at most [`MAX_CONSOLE`] bytes of console, escaped.
 pub const MAX_PACKET: usize = 128 << 10;
@@ -23,8 +29,33 @@ pub enum ToMonitor {
         /// Guest port.
         port: u32,
     },
+    /// Put the attached file, open for reading, where a read-only disk holds zeros; answered by
+    /// [`FromMonitor::Extent`]. The guest must not have looked there before.
+    Insert {
+        /// The place.
+        place: Place,
+        /// The file, for a go-between that opens it where the monitor runs; the monitor opens
+        /// nothing.
+        path: PathBuf,
+    },
+    /// Make zeros again of what was inserted; answered by [`FromMonitor::Extent`].
+    Remove {
+        /// The place, as it was inserted.
+        place: Place,
+    },
     /// Stop the machine now.
     Stop,
+}
+
+/// A run of bytes on a disk, whole sectors of 512.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Place {
+    /// Index of the disk: 0 is `/dev/vda`.
+    pub disk: u8,
+    /// First byte.
+    pub start: u64,
+    /// Number of bytes, at least one sector.
+    pub length: u64,
 }
 
 /// What the monitor tells its owner.
@@ -35,6 +66,13 @@ pub enum FromMonitor {
     Connection {
         /// Host port.
         port: u32,
+    },
+    /// An extent was inserted or removed.
+    Extent {
+        /// The place that was asked for.
+        place: Place,
+        /// Why not; `None` when it was.
+        refused: Option<String>,
     },
     /// The machine has stopped; the last message.
     Stopped(Report),
@@ -47,8 +85,10 @@ pub struct Report {
     pub reason: StopReason,
     /// The last bytes of its console, at most [`MAX_CONSOLE`], not valid UTF-8 replaced.
     pub console: String,
-    /// When what happened: (step, nanoseconds since the monitor's `main` began).
+    /// When what happened: (step, nanoseconds of `CLOCK_MONOTONIC`).
     pub timeline: Vec<(String, u64)>,
+    /// What went wrong meanwhile that the guest could only see as an I/O error, in words.
+    pub failures: Vec<String>,
 }
 
 /// Why a machine stopped.

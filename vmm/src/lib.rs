@@ -3,5 +3,18 @@
 //! It knows nothing of containers or images. A [`plan::Plan`] says what the machine is; the
 //! [`control`] socket is how its owner talks to it.
 
+pub mod arch;
+pub mod console;
 pub mod control;
+pub mod devices;
+pub mod event_loop;
+pub mod jail;
+pub mod machine;
+mod memory;
+pub mod owner;
 pub mod plan;
+pub mod probe;
+mod sys;
+pub mod timeline;
+pub mod vcpu;
+pub mod virtio;

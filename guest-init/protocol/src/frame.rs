@@ -55,7 +55,7 @@ pub fn body_length(header: [u8; HEADER]) -> Result<usize, FrameError> {
     let length = u32::from_le_bytes(header);
     match usize::try_from(length) {
         Ok(length) if length <= MAX_BODY => Ok(length),
-        _ => Err(FrameError::TooLong(usize::MAX.min(length as usize))),
+        _ => Err(FrameError::TooLong(length as usize)),
     }
 }
 
@@ -88,7 +88,7 @@ impl Decoder {
     ///
     /// # Errors
     /// When a length exceeds [`MAX_BODY`] or a body cannot be decoded; the stream is then unusable.
-    pub fn next<T: DeserializeOwned>(&mut self) -> Result<Option<T>, FrameError> {
+    pub fn next_message<T: DeserializeOwned>(&mut self) -> Result<Option<T>, FrameError> {
         let Some((header, rest)) = self.buffer.split_first_chunk::<HEADER>() else {
             return Ok(None);
         };
@@ -112,6 +112,7 @@ mod tests {
             id: "a".into(),
             status: ExitStatus::Code(3),
             oom: false,
+            damaged: false,
             at: 7,
         }
     }
@@ -122,19 +123,19 @@ mod tests {
         for cut in 0..bytes.len() {
             let mut decoder = Decoder::default();
             decoder.push(&bytes[..cut]);
-            assert_eq!(decoder.next::<GuestMessage>().unwrap(), None);
+            assert_eq!(decoder.next_message::<GuestMessage>().unwrap(), None);
             decoder.push(&bytes[cut..]);
-            assert_eq!(decoder.next().unwrap(), Some(exited()));
-            assert_eq!(decoder.next::<GuestMessage>().unwrap(), None);
+            assert_eq!(decoder.next_message().unwrap(), Some(exited()));
+            assert_eq!(decoder.next_message::<GuestMessage>().unwrap(), None);
         }
     }
 
     #[test]
     fn length_above_the_limit_is_refused_before_the_body_arrives() {
         let mut decoder = Decoder::default();
-        decoder.push(&(MAX_BODY as u32 + 1).to_le_bytes());
+        decoder.push(&(u32::try_from(MAX_BODY).unwrap() + 1).to_le_bytes());
         assert_eq!(
-            decoder.next::<GuestMessage>(),
+            decoder.next_message::<GuestMessage>(),
             Err(FrameError::TooLong(MAX_BODY + 1))
         );
     }

@@ -11,16 +11,19 @@
 
 pub mod frame;
 mod message;
+mod network;
 mod spec;
+pub mod tar;
 
 pub use message::{ExitStatus, FailureKind, GuestMessage, HostMessage, MAX_TEXT, MessageError};
+pub use network::{Interface, MAX_NAME, MAX_NAMES, Network, hardware_of, is_name};
 pub use spec::{
-    ContainerSpec, Cpu, Mount, Process, Resources, Rlimit, Root, SeccompProfile, Stdio,
-    TerminalSize, Upper,
+    ContainerSpec, Cpu, Layer, MAX_LAYERS, Mount, Process, Range, Resources, Rlimit, Root,
+    SeccompProfile, Shares, Stdio, Task, TerminalSize, Tool, Upper, Verity,
 };
 
 /// Version of this contract; host and guest must agree exactly, since both ship together.
-pub const VERSION: u16 = 1;
+pub const VERSION: u16 = 4;
 
 /// Vsock context identifier of the host (virtio 1.2, section 5.10.4).
 pub const HOST_CID: u32 = 2;

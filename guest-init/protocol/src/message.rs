@@ -4,7 +4,7 @@ use alloc::{boxed::Box, string::String};
 
 use serde::{Deserialize, Serialize};
 
-use crate::spec::{ContainerSpec, TerminalSize};
+use crate::spec::{ContainerSpec, Stdio, Task, TerminalSize};
 
 extern crate alloc;
 
@@ -17,19 +17,42 @@ pub const MAX_TEXT: usize = 4096;
 pub enum HostMessage {
     /// Run a container; answered by `Started` or `Failed`, and then `Exited`.
     Run(Box<ContainerSpec>),
-    /// Send a signal to the container's first process.
-    Signal {
+    /// Run something beside the first process of a container that runs; answered by `Started` or
+    /// `Failed`, and then `Exited`, with its own identifier.
+    Exec {
+        /// Identifier of what is run, like a container's; no other may have it.
+        id: String,
         /// The container.
+        container: String,
+        /// What is run.
+        task: Box<Task>,
+        /// Where its standard streams go.
+        stdio: Stdio,
+    },
+    /// What time it is: nanoseconds since 1970 on the host's `CLOCK_REALTIME`. The guest's own clock was
+    /// right when it booted, and may have been stopped or set since; it is set where it is off by more
+    /// than the message can have taken.
+    Time(u64),
+    /// Send a signal to the first process of a container, or to what runs beside it.
+    Signal {
+        /// The container, or what runs beside its first process.
         id: String,
         /// Signal number as on Linux, 1 to 64.
         signal: u8,
     },
     /// The user's terminal has a new size.
     Resize {
-        /// The container.
+        /// The container, or what runs beside its first process.
         id: String,
         /// The new size.
         size: TerminalSize,
+    },
+    /// Let go of a partition that was made for a layer; answered by `Forgotten`.
+    Forget {
+        /// Index of the disk.
+        disk: u8,
+        /// Number of the partition.
+        partition: u8,
     },
     /// End: kill what runs, flush disks, stop the machine.
     Shutdown,
@@ -66,8 +89,19 @@ pub enum GuestMessage {
         status: ExitStatus,
         /// The kernel killed a process of the container because its memory limit was reached.
         oom: bool,
+        /// A block of a layer was read that is not what its tree of hashes says.
+        damaged: bool,
         /// Guest's `CLOCK_MONOTONIC` when the exit was seen, in nanoseconds.
         at: u64,
+    },
+    /// Whether a partition is gone.
+    Forgotten {
+        /// Index of the disk.
+        disk: u8,
+        /// Number of the partition.
+        partition: u8,
+        /// It is gone; if not, something still uses it, and the host may ask again later.
+        gone: bool,
     },
     /// The container could not be started.
     Failed {
@@ -128,6 +162,7 @@ impl GuestMessage {
         let (first, second) = match self {
             Self::Hello { kernel, .. } => (kernel.len(), 0),
             Self::Started { id, .. } | Self::Exited { id, .. } => (id.len(), 0),
+            Self::Forgotten { .. } => (0, 0),
             Self::Failed { id, message, .. } => (id.len(), message.len()),
         };
         match first.max(second) {

@@ -7,6 +7,8 @@ use alloc::{string::String, vec::Vec};
 
 use serde::{Deserialize, Serialize};
 
+use crate::network::Network;
+
 extern crate alloc;
 
 /// A container to run.
@@ -35,6 +37,16 @@ pub struct ContainerSpec {
     pub resources: Resources,
     /// Give it a user namespace of its own.
     pub user_namespace: bool,
+    /// Namespaces of the guest's own that it has instead of new ones.
+    #[serde(default)]
+    pub shares: Shares,
+    /// Give it all of the guest's devices, and `/sys` and its control groups to write (docker's
+    /// `--privileged`, as far as init has a part in it).
+    #[serde(default)]
+    pub privileged: bool,
+    /// How it reaches others. Records of containers from before this field have no network.
+    #[serde(default)]
+    pub network: Network,
     /// Contents of `/etc/resolv.conf`; `None` leaves the image's own file.
     pub resolv_conf: Option<String>,
     /// Lines added to `/etc/hosts` after the standard ones, as (address, names).
@@ -43,17 +55,72 @@ pub struct ContainerSpec {
     pub stdio: Stdio,
 }
 
+/// Namespaces of the guest's own that a container has.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shares {
+    /// Process numbers: it sees all of the guest's processes. Its own are killed when its first
+    /// process ends, as they are without.
+    pub processes: bool,
+    /// System V and POSIX inter-process communication.
+    pub ipc: bool,
+    /// Control groups: it sees the whole hierarchy.
+    pub control_groups: bool,
+}
+
+/// Most layers of a root: what docker allows an image to have is 127, and a GPT has 128 entries.
+pub const MAX_LAYERS: usize = 128;
+
 /// The file system of a container.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Root {
     /// Index of the disk that holds the layers: 0 is `/dev/vda`.
     pub disk: u8,
-    /// Number of layers: partition `n` of the disk, from 1, is layer `n` from the base up.
-    pub layers: u16,
+    /// The layers, from the base up.
+    pub layers: Vec<Layer>,
     /// Where changes are written.
     pub upper: Upper,
     /// Mount the root file system read-only.
     pub read_only: bool,
+}
+
+impl Root {
+    /// Whether layers are checked while they are read.
+    #[must_use]
+    pub fn is_checked(&self) -> bool {
+        self.layers.iter().any(|layer| layer.verity.is_some())
+    }
+}
+
+/// A layer: a partition of a disk with an EROFS file system.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Layer {
+    /// Number of the partition, 1 to 255.
+    pub partition: u8,
+    /// Where it lies, when the disk has no table that says so: the guest makes the partition then,
+    /// unless it is there already.
+    pub range: Option<Range>,
+    /// Every block that is read is checked against this; `None` takes them as they are.
+    #[serde(default)]
+    pub verity: Option<Verity>,
+}
+
+/// A tree of hashes (dm-verity, version 1, SHA-256, blocks of 4 KiB, no salt) in the same partition,
+/// behind the data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verity {
+    /// Blocks of data, at least 1; the tree begins with the next one.
+    pub blocks: u64,
+    /// Hash at the top of the tree.
+    pub root: [u8; 32],
+}
+
+/// A run of bytes on a disk, whole sectors of 512.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Range {
+    /// First byte.
+    pub start: u64,
+    /// Number of bytes.
+    pub length: u64,
 }
 
 /// The writable layer.
@@ -63,6 +130,8 @@ pub enum Upper {
     Tmpfs(Option<u64>),
     /// On the disk of this index, formatted as ext4.
     Disk(u8),
+    /// On such a disk, which containers share: in a directory of its own that goes with it.
+    Shared(u8),
 }
 
 /// What is executed in a container.
@@ -91,6 +160,49 @@ pub struct Process {
     pub seccomp: SeccompProfile,
     /// Run a small init as PID 1 that reaps and forwards signals (`--init`).
     pub init: bool,
+}
+
+/// What is run beside a container's first process.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Task {
+    /// A program in the container's namespaces and control group.
+    Program(Process),
+    /// A service of init's about the container.
+    Tool(Tool),
+}
+
+/// A service of init's about a container. It writes to its standard output, exits with 0, or says
+/// why not on its standard error.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Tool {
+    /// Stop all of the container's processes where they are, or let them go on.
+    Freeze(bool),
+    /// A line for each of the container's processes: number, parent's number, user number, state,
+    /// processor time in clock ticks, start in clock ticks after the guest's, resident KiB, and
+    /// the command's words, parted by tabs.
+    Processes,
+    /// Files of the container's control group: a line with each one's name between `==> ` and
+    /// ` <==`, then its content.
+    Statistics,
+    /// A line for each file that differs from the image's: `A`, `C` or `D`, a space, the path.
+    Changes,
+    /// A tar archive of a file or directory of the container.
+    Pack {
+        /// Absolute path in the container.
+        path: String,
+        /// Follow a symbolic link in the path's last component.
+        follow: bool,
+    },
+    /// Unpacks a tar archive from standard input into a directory of the container.
+    Unpack {
+        /// Absolute path of a directory in the container.
+        path: String,
+    },
+    /// What is at a path: `file`, `directory`, `link` or `other`, or nothing.
+    Look {
+        /// Absolute path in the container.
+        path: String,
+    },
 }
 
 /// System call filter of a container.

@@ -1,0 +1,102 @@
+# Two commands matter: 'make demo' and 'make test'. Both install what is missing, and are quick the
+# second time.
+
+SHELL := /bin/bash
+PREFIX ?= /usr/local
+TARGET := x86_64-unknown-linux-gnu
+CARGO_TARGET_DIR ?= $(CURDIR)/build/target
+export CARGO_TARGET_DIR
+# A Rust tool chain that tools/packages has just installed is not on the caller's PATH yet.
+export PATH := $(PATH):$(HOME)/.cargo/bin
+BIN := build/bin
+
+# How long 'make fuzz' tries each target.
+SECONDS ?= 600
+
+.PHONY: help demo test check unit e2e fuzz fuzz-smoke bench budgets build kernel samples packages packages-test install clean
+
+help:
+	@echo "make demo     install what is missing, build, run a container in a microVM"
+	@echo "make test     make check, unit tests, and end-to-end tests in microVMs"
+	@echo "make build    the programs, into $(BIN)"
+	@echo "make check    formatting, lints, documentation, dependencies and their licences"
+	@echo "make unit     unit tests"
+	@echo "make e2e      end-to-end tests"
+	@echo "make fuzz     random input for every reader of hostile bytes, SECONDS ($(SECONDS)) for each"
+	@echo "make bench    a start beside other runtimes, in a time that a busy machine cannot disturb"
+	@echo "make budgets  fails when a start, or a file, is larger than SPECIFICATION.md allows"
+	@echo "make install  into PREFIX ($(PREFIX)), after make build"
+	@echo "make clean    remove what was built here"
+
+demo: packages build
+	@tools/demo $(BIN)
+
+# The end-to-end tests last: their summary is the last line.
+test: check unit fuzz-smoke budgets e2e
+
+packages:
+	@tools/packages build
+
+packages-test: packages
+	@tools/packages test
+
+# The init is static, for a guest that has no libraries; the monitor too, since loading libraries is a
+# fifth of its start before the guest's, and it uses nothing of the system's but calls of the kernel.
+# The command is dynamic, so that the system's resolver and its fixes are used.
+build: packages
+	@echo "building coracle, coracle-bench, coracle-vmm and coracle-init"
+	@cargo build --quiet --release --package coracle
+	@RUSTFLAGS="-C target-feature=+crt-static" cargo build --quiet --release --package coracle-init --package coracle-vmm --target $(TARGET)
+	@mkdir -p $(BIN)
+	@install -C $(CARGO_TARGET_DIR)/release/coracle $(CARGO_TARGET_DIR)/release/coracle-bench \
+		$(CARGO_TARGET_DIR)/$(TARGET)/release/coracle-init $(CARGO_TARGET_DIR)/$(TARGET)/release/coracle-vmm $(BIN)
+
+check: packages
+	@echo "checking formatting, lints and documentation"
+	@cargo fmt --all --check
+	@cargo clippy --quiet --workspace --all-targets -- -D warnings
+	@RUSTDOCFLAGS="-D warnings" cargo doc --quiet --workspace --no-deps --document-private-items
+	@cargo test --quiet --package coracle-tests --test architecture
+	@tools/lint-text
+
+unit: packages-test
+	@echo "running unit tests"
+	@cargo test --quiet --workspace --exclude coracle-tests
+	@if [[ $$EUID == 0 ]] && grep -q ' cgroup2 ' /proc/mounts; \
+	then cargo test --quiet --package coracle-init --test containers -- --ignored; \
+	else echo "skipped containers without a microVM: they need root and a version 2 cgroup hierarchy"; fi
+
+samples: packages-test
+	@tools/samples build/samples
+
+e2e: build samples
+	@tools/e2e $(BIN) build/samples
+
+fuzz: packages-test
+	@tools/fuzz $(SECONDS)
+
+# A few seconds for each, so that the targets stay whole; where a nightly tool chain is at hand.
+fuzz-smoke:
+	@if cargo +nightly --version >/dev/null 2>&1; then tools/fuzz 3; \
+	else echo "skipped fuzzing: no nightly tool chain (rustup toolchain install nightly)"; fi
+
+kernel: build
+	@$(BIN)/coracle kernel build >/dev/null
+
+bench: build kernel samples
+	@$(BIN)/coracle image ls --quiet busybox | grep -q . || $(BIN)/coracle load --quiet --input build/samples/busybox.tar
+	@$(BIN)/coracle bench --virtual-time --json build/bench.json --csv build/bench.csv --html build/bench.html
+
+budgets: build kernel samples
+	@echo "checking budgets in virtual time"
+	@CORACLE_TEST_BIN=$(CURDIR)/$(BIN) CORACLE_TEST_SAMPLES=$(CURDIR)/build/samples \
+		cargo test --quiet --package coracle-tests --test budgets -- --nocapture
+
+install:
+	install -D -m 755 -t $(DESTDIR)$(PREFIX)/bin $(BIN)/coracle
+	install -D -m 755 -t $(DESTDIR)$(PREFIX)/libexec/coracle $(BIN)/coracle-vmm $(BIN)/coracle-init $(BIN)/coracle-bench
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/lib/systemd/user share/systemd/coracle.service
+	$(BIN)/coracle man $(DESTDIR)$(PREFIX)/share/man/man1
+
+clean:
+	rm -rf build

@@ -1,0 +1,223 @@
+//! Control groups, version 2.
+
+use std::{
+    io,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    path::{Path, PathBuf},
+};
+
+use coracle_protocol::Resources;
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    fs::{Mode, OFlags, mkdir, open, openat, rmdir},
+    io::{Errno, pread, read, write},
+};
+
+use crate::{
+    clock::now,
+    failure::{Failure, Stage},
+};
+
+/// Nanoseconds that killed processes may take to end, while which nothing else is done: a hundred
+/// times what they need.
+const END_TIMEOUT: u64 = 900_000_000;
+
+/// Enough for `memory.events`, seven short lines, and for all values that are written.
+const SMALL_FILE: usize = 1024;
+
+/// Makes the controllers that limits need available to containers' groups. What the kernel lacks
+/// is left out here, and named when a container asks for it.
+///
+/// # Errors
+/// When `root` is not the root of a version 2 hierarchy.
+pub fn delegate(root: &Path) -> io::Result<()> {
+    let control = open(
+        root.join("cgroup.subtree_control"),
+        OFlags::WRONLY | OFlags::CLOEXEC,
+        Mode::empty(),
+    )?;
+    if write(&control, b"+memory +pids +cpu").is_err() {
+        for controller in ["+memory", "+pids", "+cpu"] {
+            let _ = write(&control, controller.as_bytes());
+        }
+    }
+    Ok(())
+}
+
+/// The control group of a container.
+#[derive(Debug)]
+pub struct Cgroup {
+    directory: OwnedFd,
+    path: PathBuf,
+}
+
+impl Cgroup {
+    /// Makes the group `id` below `root` and sets its limits.
+    ///
+    /// # Errors
+    /// When the group exists, or the kernel refuses a limit.
+    pub fn create(root: &Path, id: &str, limits: &Resources) -> Result<Self, Failure> {
+        let path = root.join(id);
+        mkdir(&path, Mode::from_raw_mode(0o755))
+            .stage(|| format!("make control group {}", path.display()))?;
+        let directory = open(&path, OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+            .stage(|| format!("open control group {}", path.display()))?;
+        let group = Self { directory, path };
+        match group.limit(limits) {
+            Ok(()) => Ok(group),
+            Err(failure) => {
+                group.remove();
+                Err(failure)
+            }
+        }
+    }
+
+    fn limit(&self, limits: &Resources) -> Result<(), Failure> {
+        if let Some(bytes) = limits.memory {
+            self.set("memory.max", &bytes.to_string())?;
+        }
+        if let Some(bytes) = limits.swap {
+            match self.write("memory.swap.max", &bytes.to_string()) {
+                // A kernel without swap has no such file, and no swap to limit.
+                Err(Errno::NOENT) => {}
+                other => other.stage(|| format!("set memory.swap.max to {bytes}"))?,
+            }
+        }
+        if let Some(count) = limits.pids {
+            self.set("pids.max", &count.to_string())?;
+        }
+        if let Some(cpu) = limits.cpu {
+            self.set("cpu.max", &format!("{} {}", cpu.quota, cpu.period))?;
+        }
+        Ok(())
+    }
+
+    fn set(&self, file: &str, value: &str) -> Result<(), Failure> {
+        self.write(file, value)
+            .stage(|| format!("set {file} to {value}"))
+    }
+
+    fn write(&self, file: &str, value: &str) -> Result<(), Errno> {
+        let flags = OFlags::WRONLY | OFlags::CLOEXEC;
+        let file = openat(&self.directory, file, flags, Mode::empty())?;
+        write(&file, value.as_bytes()).map(drop)
+    }
+
+    /// Whether the kernel killed one of its processes for lack of memory.
+    #[must_use]
+    pub fn out_of_memory(&self) -> bool {
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+        let mut buffer = [0; SMALL_FILE];
+        let length = openat(&self.directory, "memory.events", flags, Mode::empty())
+            .and_then(|file| read(&file, &mut buffer));
+        // Without the memory controller there is no such file and no limit to exceed.
+        length.is_ok_and(|length| killed(buffer.get(..length).unwrap_or_default()))
+    }
+
+    /// Kills all of its processes.
+    pub fn kill(&self) {
+        // Absent before Linux 5.14; the PID namespace's end kills the same processes.
+        let _ = self.write("cgroup.kill", "1");
+    }
+
+    /// Waits until its processes, which were killed, have ended, or some of a second has passed.
+    pub fn wait_until_empty(&self) {
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+        let Ok(events) = openat(&self.directory, "cgroup.events", flags, Mode::empty()) else {
+            return;
+        };
+        let deadline = now() + END_TIMEOUT;
+        let mut buffer = [0; SMALL_FILE];
+        while let Ok(length) = pread(&events, &mut buffer, 0)
+            && populated(buffer.get(..length).unwrap_or_default())
+        {
+            let left = deadline.saturating_sub(now());
+            let timeout = Timespec {
+                tv_sec: 0,
+                tv_nsec: i64::try_from(left).unwrap_or_default(),
+            };
+            // The kernel says so when the file's content changes.
+            let mut waited = [PollFd::new(&events, PollFlags::PRI)];
+            if left == 0 || poll(&mut waited, Some(&timeout)).is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Stops its processes where they are, or lets them go on.
+    ///
+    /// # Errors
+    /// When the kernel cannot (Linux 5.2).
+    pub fn freeze(&self, frozen: bool) -> Result<(), Failure> {
+        self.set("cgroup.freeze", if frozen { "1" } else { "0" })
+    }
+
+    /// The content of one of its files, as far as a page goes.
+    ///
+    /// # Errors
+    /// As `open(2)` and `read(2)`.
+    pub fn read(&self, file: &str) -> Result<Vec<u8>, Errno> {
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+        let file = openat(&self.directory, file, flags, Mode::empty())?;
+        let mut content = vec![0; 64 << 10];
+        let mut length = 0;
+        while let Some(rest) = content.get_mut(length..)
+            && !rest.is_empty()
+        {
+            match read(&file, rest)? {
+                0 => break,
+                more => length += more,
+            }
+        }
+        content.truncate(length);
+        Ok(content)
+    }
+
+    /// Removes the group; its processes must have ended.
+    pub fn remove(self) {
+        let _ = rmdir(&self.path);
+    }
+}
+
+impl AsFd for Cgroup {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.directory.as_fd()
+    }
+}
+
+/// Reads `cgroup.events`: are there processes?
+fn populated(events: &[u8]) -> bool {
+    events
+        .split(|byte| *byte == b'\n')
+        .any(|line| line == b"populated 1")
+}
+
+/// Reads `memory.events`: did the out-of-memory killer take a process?
+fn killed(events: &[u8]) -> bool {
+    events
+        .split(|byte| *byte == b'\n')
+        .filter_map(|line| line.strip_prefix(b"oom_kill "))
+        .any(|count| count != b"0")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn killed_process_is_seen_in_memory_events() {
+        assert!(killed(b"low 0\nhigh 0\nmax 12\noom 1\noom_kill 1\n"));
+    }
+
+    #[test]
+    fn group_with_processes_is_populated() {
+        assert!(populated(b"populated 1\nfrozen 0\n"));
+        assert!(!populated(b"populated 0\nfrozen 1\n"));
+    }
+
+    #[test]
+    fn reached_limit_without_a_kill_is_no_kill() {
+        let events = b"low 0\nhigh 0\nmax 12\noom 1\noom_kill 0\noom_group_kill 1\n";
+        assert!(!killed(events));
+    }
+}

@@ -1,0 +1,334 @@
+//! The container's first process, from the clone to the program.
+
+use std::{
+    ffi::CString,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    path::Path,
+};
+
+use coracle_protocol::{ContainerSpec, Process, SeccompProfile};
+use rustix::{
+    fs::{Gid, Mode, OFlags, Uid, fchown, open},
+    io::{Errno, read, write},
+    process::{chdir, getcwd, ioctl_tiocsctty, setsid, umask},
+    stdio::{dup2_stderr, dup2_stdin, dup2_stdout},
+    system::sethostname,
+    thread::{ThreadNameSpaceType, move_into_thread_name_spaces},
+};
+
+use crate::{
+    clock::now,
+    credentials,
+    failure::{Failure, Stage},
+    filesystem::{self, Parts},
+    program, reaper, seccomp, sys,
+    users::Identity,
+};
+
+/// First byte of the report that the program is about to be executed; the time follows, in
+/// nanoseconds, as eight bytes, little endian.
+pub const STARTING: u8 = b'S';
+
+/// First byte of the report that it failed; [`Failure::to_bytes`] follows.
+pub const FAILED: u8 = b'F';
+
+/// File permissions that programs do not give away unless they ask, as everywhere.
+const DEFAULT_UMASK: Mode = Mode::from_raw_mode(0o022);
+
+/// What the first process gets from init.
+#[derive(Debug)]
+pub struct Child<'a> {
+    /// The container.
+    pub spec: &'a ContainerSpec,
+    /// Its root, mounted nowhere.
+    pub root: &'a OwnedFd,
+    /// Any directory of init's.
+    pub meeting: &'a Path,
+    /// Directory of init's that holds the files for the container's `/etc`.
+    pub directory: &'a Path,
+    /// Names of these files.
+    pub files: &'a [&'static str],
+    /// Its standard streams; a terminal is all three.
+    pub streams: [OwnedFd; 3],
+    /// The devpts instance of its terminal.
+    pub devpts: Option<OwnedFd>,
+    /// The capabilities that it may have.
+    pub capabilities: u64,
+    /// Where its network comes from.
+    pub network: Net<'a>,
+    /// A packet socket whose other end is init's.
+    pub report: &'a OwnedFd,
+}
+
+/// Where a container's network comes from.
+#[derive(Debug)]
+pub enum Net<'a> {
+    /// Its namespace is new, and it sets up the loopback itself.
+    Loopback,
+    /// Its namespace is new, and init sets all up.
+    Init,
+    /// Its namespace is the guest's own.
+    Guest,
+    /// Its namespace is that of another container's first process.
+    Of(BorrowedFd<'a>),
+}
+
+impl Child<'_> {
+    /// Becomes the program, or reports why not and ends.
+    pub fn run(self) -> ! {
+        let report = self.report;
+        let failure = match self.prepare() {
+            Ok(program) => program.execute(report),
+            Err(failure) => failure,
+        };
+        fail(report, &failure)
+    }
+
+    fn prepare(mut self) -> Result<Program, Failure> {
+        let spec = self.spec;
+        let process = &spec.process;
+        let terminal = process.terminal.is_some();
+        if spec.user_namespace {
+            self.wait_for("the user namespace")?;
+        }
+        if let Net::Of(process) = self.network {
+            // Before its file systems are made: /sys shows the network of who made it.
+            move_into_thread_name_spaces(process, ThreadNameSpaceType::NETWORK)
+                .stage(|| "join the network of a container that has ended meanwhile")?;
+        }
+        umask(Mode::empty());
+        setsid().stage(|| "start a session")?;
+        if !spec.shares.control_groups {
+            // Only now: the clone takes the namespace's root from init's group.
+            sys::unshare(libc::CLONE_NEWCGROUP).stage(|| "make a cgroup namespace")?;
+        }
+        let devpts = self.devpts.take();
+        let parts = Parts::make(spec, self.directory, self.files, devpts)?;
+        filesystem::enter(self.root, self.meeting)?;
+        let console = terminal.then(|| &self.streams[0]);
+        parts.assemble(spec, console)?;
+        sethostname(spec.hostname.as_bytes())
+            .stage(|| format!("set the host name to `{}`", spec.hostname))?;
+        match self.network {
+            Net::Loopback => sys::loopback_up().stage(|| "bring up the loopback interface")?,
+            Net::Init => self.wait_for("the network")?,
+            Net::Guest | Net::Of(_) => {}
+        }
+        let program = become_program(process, &self.streams, self.capabilities, || {
+            if spec.root.read_only {
+                filesystem::seal_root()?;
+            }
+            Ok(())
+        })?;
+        if process.init {
+            reaper::divide(terminal)?;
+        }
+        Ok(program)
+    }
+
+    /// Waits until init has done its part, and says so.
+    fn wait_for(&self, what: &str) -> Result<(), Failure> {
+        let mut go = [0];
+        match read(self.report, &mut go).stage(|| format!("wait for {what}"))? {
+            0 => Err(Failure::setup(format!(
+                "cannot wait for {what}: init gave up"
+            ))),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Finds the user and the program in the container's files, which are this process's, and becomes
+/// the user. `seal` is called when all that needs to be written has been.
+pub(crate) fn become_program(
+    process: &Process,
+    streams: &[OwnedFd; 3],
+    capabilities: u64,
+    seal: impl FnOnce() -> Result<(), Failure>,
+) -> Result<Program, Failure> {
+    let identity = credentials::identify(process)?;
+    place_streams(streams, &identity, process.terminal.is_some())?;
+    credentials::limit(&process.rlimits)?;
+    enter_directory(&process.cwd)?;
+    seal()?;
+    umask(DEFAULT_UMASK);
+    drop_privileges(process, capabilities, &identity)?;
+    Program::find(process, &identity)
+}
+
+/// Reports why the program was not executed, and ends.
+pub(crate) fn fail(report: &OwnedFd, failure: &Failure) -> ! {
+    let mut message = vec![FAILED];
+    message.extend(failure.to_bytes());
+    // Init sees the end of the process when even this fails.
+    let _ = write(report, &message);
+    sys::exit(1)
+}
+
+/// Reports that the program is about to be executed.
+pub(crate) fn report_start(report: &OwnedFd) -> Result<(), Failure> {
+    let mut message = vec![STARTING];
+    message.extend(now().to_le_bytes());
+    write(report, &message)
+        .map(drop)
+        .stage(|| "report the start")
+}
+
+/// Puts the streams where programs expect them. As with runc they belong to the user, so that
+/// `/dev/stdout` can be opened again.
+fn place_streams(
+    streams: &[OwnedFd; 3],
+    identity: &Identity,
+    terminal: bool,
+) -> Result<(), Failure> {
+    let [stdin, stdout, stderr] = streams;
+    if terminal {
+        ioctl_tiocsctty(stdin).stage(|| "make the terminal the controlling one")?;
+    }
+    for stream in streams {
+        if identity.uid != 0 && !is_null(stream)? {
+            fchown(stream, Some(Uid::from_raw(identity.uid)), None::<Gid>)
+                .stage(|| "give the standard streams to the user")?;
+        }
+    }
+    dup2_stdin(stdin).stage(|| "place standard input")?;
+    dup2_stdout(stdout).stage(|| "place standard output")?;
+    dup2_stderr(stderr).stage(|| "place standard error")
+}
+
+/// Whether a stream is `/dev/null`, which is shared and belongs to nobody.
+fn is_null(stream: impl AsFd) -> Result<bool, Failure> {
+    let state = rustix::fs::fstat(stream).stage(|| "look at a standard stream")?;
+    Ok(state.st_rdev == rustix::fs::makedev(1, 3))
+}
+
+/// Enters the working directory, made when missing, and makes sure that it lies inside the root.
+fn enter_directory(path: &str) -> Result<(), Failure> {
+    if !path.starts_with('/') {
+        return Err(Failure::setup(format!(
+            "cannot enter working directory `{path}`: not an absolute path"
+        )));
+    }
+    match chdir(path) {
+        Err(Errno::NOENT) => {
+            filesystem::make_directories(path)?;
+            chdir(path)
+        }
+        other => other,
+    }
+    .stage(|| format!("enter working directory {path}"))?;
+    // The kernel tells a directory outside of the root by a path that does not begin with `/`.
+    let current = getcwd(Vec::new()).stage(|| "name the working directory")?;
+    if current.as_bytes().starts_with(b"/") {
+        Ok(())
+    } else {
+        Err(Failure::setup(format!(
+            "cannot enter working directory {path}: it lies outside of the root"
+        )))
+    }
+}
+
+/// Installs the filter and becomes the user. Without no_new_privs a filter needs `CAP_SYS_ADMIN`,
+/// so it comes first then; else it comes last, so that it need not allow what is done here.
+fn drop_privileges(
+    process: &Process,
+    capabilities: u64,
+    identity: &Identity,
+) -> Result<(), Failure> {
+    let filter = match process.seccomp {
+        SeccompProfile::Default => {
+            let interfaces = seccomp::Interfaces::of_kernel();
+            Some(seccomp::program(capabilities, interfaces))
+        }
+        SeccompProfile::Unconfined => None,
+    };
+    if let (Some(filter), false) = (&filter, process.no_new_privileges) {
+        seccomp::install(filter)?;
+    }
+    credentials::become_user(identity, capabilities)?;
+    if process.no_new_privileges {
+        credentials::forbid_new_privileges()?;
+        if let Some(filter) = &filter {
+            seccomp::install(filter)?;
+        }
+    }
+    Ok(())
+}
+
+/// A program that is ready to be executed.
+pub(crate) struct Program {
+    name: String,
+    path: CString,
+    arguments: Vec<CString>,
+    environment: Vec<CString>,
+}
+
+impl Program {
+    fn find(process: &Process, identity: &Identity) -> Result<Self, Failure> {
+        let name = process
+            .args
+            .first()
+            .ok_or_else(|| Failure::setup("no program is given"))?;
+        let environment = environment(&process.env, identity);
+        Ok(Self {
+            name: name.clone(),
+            path: program::find(name, &environment)?,
+            arguments: c_strings(process.args.iter().cloned(), "argument")?,
+            environment: c_strings(environment, "environment variable")?,
+        })
+    }
+
+    /// Returns only when it failed.
+    pub(crate) fn execute(self, report: &OwnedFd) -> Failure {
+        if let Err(failure) = clean() {
+            return failure;
+        }
+        if let Err(failure) = report_start(report) {
+            return failure;
+        }
+        program::failure(
+            &self.name,
+            sys::execve(&self.path, &self.arguments, &self.environment),
+        )
+    }
+}
+
+/// What a program must not inherit: descriptors, blocked and ignored signals.
+fn clean() -> Result<(), Failure> {
+    sys::close_from(3, false).stage(|| "mark descriptors close-on-exec")?;
+    sys::set_signal(rustix::process::Signal::PIPE, false);
+    sys::block_signals(false);
+    Ok(())
+}
+
+/// The environment with `HOME` from the image's own files where none, or an empty one, is given.
+fn environment(given: &[String], identity: &Identity) -> Vec<Vec<u8>> {
+    let mut all: Vec<Vec<u8>> = given
+        .iter()
+        .filter(|line| *line != "HOME=")
+        .map(|line| line.clone().into_bytes())
+        .collect();
+    if !all.iter().any(|line| line.starts_with(b"HOME=")) {
+        all.push([b"HOME=", &*identity.home].concat());
+    }
+    all
+}
+
+fn c_strings<T: Into<Vec<u8>>>(
+    texts: impl IntoIterator<Item = T>,
+    what: &str,
+) -> Result<Vec<CString>, Failure> {
+    let convert = |text: T| {
+        CString::new(text).map_err(|_| Failure::setup(format!("an {what} holds a zero byte")))
+    };
+    texts.into_iter().map(convert).collect()
+}
+
+/// `/dev/null`, for streams that lead nowhere.
+///
+/// # Errors
+/// As `open(2)`.
+pub fn null() -> Result<OwnedFd, Failure> {
+    let flags = OFlags::RDWR | OFlags::CLOEXEC;
+    open("/dev/null", flags, Mode::empty()).stage(|| "open /dev/null")
+}

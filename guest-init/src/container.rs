@@ -1,0 +1,403 @@
+//! A container from init's side: started, carried along by events, ended.
+
+use std::{
+    fs,
+    os::fd::AsFd,
+    path::{Path, PathBuf},
+};
+
+use coracle_protocol::{ContainerSpec, GuestMessage, Network, Shares};
+use rustix::{
+    net::{AddressFamily, SocketFlags, SocketType, socketpair},
+    process::Pid,
+};
+
+use crate::{
+    cgroup::Cgroup,
+    child::{Child, Net},
+    device_filter,
+    failure::{Failure, Stage},
+    hosts,
+    network::Networks,
+    root::MountedRoot,
+    setting::Setting,
+    sys::{self, Cloned},
+    task::{Causes, Streams, Task},
+    terminal::Terminal,
+};
+
+/// Longest identifier: it names directories.
+const MAX_ID: usize = 64;
+
+/// The capability to make device nodes (linux/capability.h).
+const CAP_MKNOD: u32 = 27;
+
+/// A container that was started.
+#[derive(Debug)]
+pub struct Container {
+    /// Its first process.
+    pub task: Task,
+    cgroup: Cgroup,
+    root: MountedRoot,
+    etc: Etc,
+    user_namespace: bool,
+    /// Its processes have no namespace whose end is theirs.
+    shares_processes: bool,
+    capabilities: u64,
+}
+
+/// The files that are bound into a container's `/etc`; shared by those who share its network.
+#[derive(Debug, Clone)]
+struct Etc {
+    directory: PathBuf,
+    names: Vec<&'static str>,
+}
+
+impl Container {
+    /// Starts a container: when this returns its first process exists. `joined` is the container
+    /// whose network it shares.
+    ///
+    /// # Errors
+    /// Names the step that failed; nothing is left of the container then.
+    pub fn start(
+        spec: &ContainerSpec,
+        setting: &Setting,
+        networks: &mut Networks,
+        joined: Option<&Self>,
+    ) -> Result<Self, Failure> {
+        check_id(&spec.id)?;
+        check_shares(spec)?;
+        networks.prepare(spec)?;
+        // Connections take a while, in which the rest is done.
+        let terminal = spec.process.terminal.map(Terminal::open).transpose()?;
+        let streams = Streams::open(spec.stdio, terminal, &setting.connect)?;
+        let root = (setting.mount_root)(&spec.root, setting.directory.join(&spec.id))?;
+        let cgroup = match Cgroup::create(&setting.cgroups, &spec.id, &spec.resources) {
+            Ok(cgroup) => cgroup,
+            Err(failure) => {
+                root.unmount();
+                return Err(failure);
+            }
+        };
+        match launch(spec, (&root, &cgroup), streams, networks, joined) {
+            Ok((task, capabilities, etc)) => Ok(Self {
+                task,
+                capabilities,
+                cgroup,
+                root,
+                etc,
+                user_namespace: spec.user_namespace,
+                shares_processes: spec.shares.processes,
+            }),
+            Err(failure) => {
+                cgroup.remove();
+                root.unmount();
+                Err(failure)
+            }
+        }
+    }
+
+    /// Its control group.
+    #[must_use]
+    pub fn cgroup(&self) -> &Cgroup {
+        &self.cgroup
+    }
+
+    /// Its file systems.
+    #[must_use]
+    pub fn root(&self) -> &MountedRoot {
+        &self.root
+    }
+
+    /// It has a user namespace of its own.
+    #[must_use]
+    pub fn user_namespace(&self) -> bool {
+        self.user_namespace
+    }
+
+    /// The capabilities that its programs may have.
+    #[must_use]
+    pub fn capabilities(&self) -> u64 {
+        self.capabilities
+    }
+
+    /// What the host has to be told now, if anything.
+    pub fn news(&mut self) -> Option<GuestMessage> {
+        if self.shares_processes && self.task.has_ended() {
+            // They would keep its streams open, and outlive it.
+            self.cgroup.kill();
+        }
+        let Self { task, cgroup, .. } = self;
+        task.news(|| cgroup.out_of_memory())
+    }
+
+    /// The last message, when the process has ended and its output is on its way.
+    #[must_use]
+    pub fn end(&self) -> Option<GuestMessage> {
+        self.task.end(|| {
+            self.root.flush();
+            Causes {
+                oom: self.cgroup.out_of_memory(),
+                damaged: self.root.is_damaged(),
+            }
+        })
+    }
+
+    /// Ends it if it runs, and frees all that it used; nothing may run beside it any more.
+    pub fn remove(mut self) {
+        self.cgroup.kill();
+        self.task.finish();
+        if self.shares_processes {
+            self.cgroup.wait_until_empty();
+        }
+        self.cgroup.remove();
+        self.root.unmount();
+    }
+}
+
+pub(crate) fn check_id(id: &str) -> Result<(), Failure> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+    if !id.is_empty() && id.len() <= MAX_ID && id.bytes().all(plain) {
+        Ok(())
+    } else {
+        Err(Failure::setup(format!(
+            "cannot name a container `{}`: an identifier is 1 to {MAX_ID} letters and digits",
+            id.escape_default()
+        )))
+    }
+}
+
+/// What a container with a user namespace of its own cannot have: its capabilities do not count in
+/// what that does not own.
+fn check_shares(spec: &ContainerSpec) -> Result<(), Failure> {
+    if spec.user_namespace && (spec.privileged || spec.shares != Shares::default()) {
+        return Err(Failure::setup(
+            "cannot have a user namespace of one's own and be privileged or share the guest's \
+             processes, control groups or inter-process communication: leave out `--userns private`",
+        ));
+    }
+    Ok(())
+}
+
+/// Writes the files for a container's `/etc`, or finds those of the container whose network it
+/// shares.
+fn make_etc(
+    spec: &ContainerSpec,
+    directory: &Path,
+    head: &str,
+    networks: &Networks,
+    joined: Option<&Container>,
+) -> Result<Etc, Failure> {
+    if let Some(joined) = joined {
+        return Ok(joined.etc.clone());
+    }
+    let neighbours = match spec.network {
+        Network::Bridge(_) => networks.hosts(),
+        _ => String::new(),
+    };
+    let mut names = Vec::new();
+    for (name, content) in hosts::files(spec, head, &neighbours) {
+        let path = directory.join(name);
+        fs::write(&path, content).stage(|| format!("write {}", path.display()))?;
+        names.push(name);
+    }
+    Ok(Etc {
+        directory: directory.to_owned(),
+        names,
+    })
+}
+
+/// Clones the first process.
+fn launch(
+    spec: &ContainerSpec,
+    (root, cgroup): (&MountedRoot, &Cgroup),
+    streams: Streams,
+    networks: &mut Networks,
+    joined: Option<&Container>,
+) -> Result<(Task, u64, Etc), Failure> {
+    let head = hosts::head(spec);
+    let etc = make_etc(spec, &root.files, &head, networks, joined)?;
+    let hosts = open_hosts(spec, &etc)?;
+    let (ours, theirs) = socketpair(
+        AddressFamily::UNIX,
+        SocketType::SEQPACKET,
+        SocketFlags::CLOEXEC,
+        None,
+    )
+    .stage(|| "make a socket pair")?;
+    let mut namespaces = libc::CLONE_NEWNS | libc::CLONE_NEWUTS;
+    if !spec.shares.processes {
+        namespaces |= libc::CLONE_NEWPID;
+    }
+    if !spec.shares.ipc {
+        namespaces |= libc::CLONE_NEWIPC;
+    }
+    let network = match (&spec.network, joined) {
+        (Network::None, _) => Net::Loopback,
+        (Network::Bridge(_), _) => Net::Init,
+        (Network::Host, _) => Net::Guest,
+        (Network::Container(_), Some(joined)) => Net::Of(joined.task.pidfd()),
+        (Network::Container(id), None) => return Err(not_running(id)),
+    };
+    if matches!(network, Net::Loopback | Net::Init) {
+        namespaces |= libc::CLONE_NEWNET;
+    }
+    if spec.user_namespace {
+        namespaces |= libc::CLONE_NEWUSER;
+    }
+    let capabilities = confine_devices(spec, root, cgroup)?;
+    let flags = u64::from(namespaces.cast_unsigned());
+    let (own, devpts, inits) = streams.part();
+    match sys::clone3(flags, Some(cgroup.as_fd())).stage(|| "clone the first process")? {
+        Cloned::Child => {
+            // Its other end must close with init, or the child would wait for itself.
+            drop(ours);
+            let child = Child {
+                spec,
+                root: &root.root,
+                meeting: &root.files,
+                directory: &etc.directory,
+                files: &etc.names,
+                streams: own,
+                devpts,
+                capabilities,
+                network,
+                report: &theirs,
+            };
+            child.run()
+        }
+        Cloned::Parent { pid, pidfd } => {
+            drop(theirs);
+            let hosts = hosts.map(|file| (file, head));
+            let mut task = Task::new(spec.id.clone(), (pid, pidfd), ours, inits)?;
+            if let Err(failure) = help(spec, &task, networks, hosts) {
+                task.finish();
+                // It may have failed first, and be what init could not help.
+                return Err(task.failure().cloned().unwrap_or(failure));
+            }
+            Ok((task, capabilities, etc))
+        }
+    }
+}
+
+/// Does what a new container's first process waits for.
+fn help(
+    spec: &ContainerSpec,
+    task: &Task,
+    networks: &mut Networks,
+    hosts: Option<(fs::File, String)>,
+) -> Result<(), Failure> {
+    if spec.user_namespace {
+        map_users(task.pid())?;
+        task.let_go_on()?;
+    }
+    if let (Network::Bridge(interface), Some(hosts)) = (&spec.network, hosts) {
+        networks.attach(&spec.id, interface, (task.pid(), task.pidfd()), hosts)?;
+        if let Err(failure) = task.let_go_on() {
+            networks.detach(&spec.id);
+            return Err(failure);
+        }
+    }
+    Ok(())
+}
+
+/// The file of a container on the bridge in which it finds its neighbours, before it can do anything
+/// to it.
+fn open_hosts(spec: &ContainerSpec, etc: &Etc) -> Result<Option<fs::File>, Failure> {
+    if !matches!(spec.network, Network::Bridge(_)) {
+        return Ok(None);
+    }
+    let path = etc.directory.join(hosts::HOSTS);
+    let file = fs::OpenOptions::new().write(true).open(&path);
+    file.map(Some).stage(|| format!("open {}", path.display()))
+}
+
+/// Docker's words.
+pub(crate) fn not_running(id: &str) -> Failure {
+    Failure::setup(format!(
+        "cannot join network of a non running container: {}",
+        id.escape_default()
+    ))
+}
+
+/// Keeps the container from the guest's disks; gives the capabilities that it may have. A kernel
+/// without a filter for devices gets a container that can neither make nor use nodes of its own.
+fn confine_devices(
+    spec: &ContainerSpec,
+    root: &MountedRoot,
+    cgroup: &Cgroup,
+) -> Result<u64, Failure> {
+    if spec.privileged {
+        return Ok(spec.process.capabilities);
+    }
+    if device_filter::confine(cgroup).stage(|| "confine the container's devices")? {
+        return Ok(spec.process.capabilities);
+    }
+    sys::mount_setattr(&root.root, sys::NODEV, false)
+        .stage(|| "mount the root without device nodes")?;
+    Ok(spec.process.capabilities & !(1 << CAP_MKNOD))
+}
+
+/// Maps all users and groups of a process's user namespace to themselves: the namespace keeps the
+/// container's capabilities from reaching beyond it, and files keep their owners.
+fn map_users(pid: Pid) -> Result<(), Failure> {
+    for file in ["uid_map", "gid_map"] {
+        let path = format!("/proc/{}/{file}", pid.as_raw_nonzero());
+        fs::write(&path, "0 0 4294967295").stage(|| format!("write {path}"))?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use coracle_protocol::{Process, Resources, Root, SeccompProfile, Stdio, Upper};
+
+    /// A container that does nothing.
+    pub(crate) fn spec() -> ContainerSpec {
+        ContainerSpec {
+            id: "test".into(),
+            root: Root {
+                disk: 0,
+                layers: vec![],
+                upper: Upper::Tmpfs(None),
+                read_only: false,
+            },
+            hostname: "box".into(),
+            process: Process {
+                args: vec!["true".into()],
+                env: vec![],
+                cwd: "/".into(),
+                user: String::new(),
+                groups: vec![],
+                terminal: None,
+                rlimits: vec![],
+                capabilities: 0,
+                no_new_privileges: false,
+                seccomp: SeccompProfile::Default,
+                init: false,
+            },
+            mounts: vec![],
+            shm_size: 0,
+            masked_paths: vec![],
+            readonly_paths: vec![],
+            sysctls: vec![],
+            resources: Resources::default(),
+            user_namespace: false,
+            shares: Shares::default(),
+            privileged: false,
+            network: Network::None,
+            resolv_conf: None,
+            extra_hosts: vec![],
+            stdio: Stdio::default(),
+        }
+    }
+
+    #[test]
+    fn identifier_is_no_path() {
+        assert!(check_id("0123-abc_D").is_ok());
+        for id in ["", "a/b", "..", &"a".repeat(MAX_ID + 1)] {
+            assert!(check_id(id).is_err(), "{id}");
+        }
+    }
+}

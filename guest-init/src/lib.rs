@@ -1,0 +1,42 @@
+//! PID 1 of a guest.
+//!
+//! [`boot`] prepares the machine and says hello to the host; [`server`] then takes container specs
+//! from the control channel and runs each as a [`container`]: its root is mounted from the image's
+//! layers ([`root`]), its first process is cloned into new namespaces and a cgroup, prepares its
+//! own file system ([`filesystem`]), drops its privileges ([`credentials`], [`seccomp`]) and
+//! executes the program ([`child`], [`program`]). Streams are carried by [`pump`]s. Containers of one
+//! guest reach each other by a bridge ([`network`]).
+//!
+//! The same server runs on the kernel of the host, without a machine, where that is asked for ([`namespace`]).
+//!
+//! One thread, one epoll loop. Images and containers are hostile; the host is trusted.
+
+pub mod boot;
+pub mod cgroup;
+pub mod child;
+pub mod clock;
+pub mod container;
+pub mod credentials;
+pub mod device;
+pub mod device_filter;
+pub mod exec;
+pub mod failure;
+pub mod filesystem;
+pub mod hosts;
+mod inherit;
+pub mod mounts;
+pub mod namespace;
+pub mod network;
+pub mod program;
+pub mod pump;
+pub mod reaper;
+pub mod root;
+pub mod seccomp;
+pub mod server;
+pub mod setting;
+mod sys;
+pub mod task;
+pub mod terminal;
+pub mod tools;
+pub mod users;
+pub mod verity;

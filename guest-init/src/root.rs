@@ -1,0 +1,386 @@
+//! A container's root: layers from a read-only disk, joined by overlayfs with a writable one.
+//!
+//! Everything that belongs to one container is mounted below one directory, so that one detaching
+//! unmount of it frees all.
+
+use std::{
+    os::fd::{AsRawFd, OwnedFd},
+    path::{Path, PathBuf},
+};
+
+use coracle_protocol::{Layer, MAX_LAYERS, Root, Upper};
+use rustix::{
+    fs::{Mode, OFlags, mkdir, open, openat, syncfs},
+    io::Errno,
+    mount::{
+        FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, UnmountFlags, fsconfig_create,
+        fsconfig_set_string, fsmount, fsopen, mount, unmount,
+    },
+    process::fchdir,
+};
+
+use crate::{
+    device,
+    failure::{Failure, Stage},
+    inherit::inherit,
+    sys::{self, Cloned},
+    verity::Checked,
+};
+
+/// Permissions of directories that only init reaches.
+const PRIVATE: Mode = Mode::RWXU;
+
+/// Permissions of the root directory of a container.
+const ROOT_MODE: Mode = Mode::from_raw_mode(0o755);
+
+/// The mounted root of a container, and what lies behind it.
+#[derive(Debug)]
+pub struct MountedRoot {
+    /// The root, mounted nowhere.
+    pub root: OwnedFd,
+    /// A directory for files that are bound into the container.
+    pub files: PathBuf,
+    /// Where everything is mounted.
+    place: PathBuf,
+    /// A writable disk is mounted here.
+    disk: Option<PathBuf>,
+    /// Its own directory there, where the disk is shared.
+    own: Option<PathBuf>,
+    /// Layers that are checked while they are read.
+    checked: Vec<Checked>,
+}
+
+impl MountedRoot {
+    /// Mounts layers and upper under a new directory `place`.
+    ///
+    /// # Errors
+    /// When a disk is absent, holds something else, or the kernel refuses a mount.
+    pub fn mount(spec: &Root, place: PathBuf) -> Result<Self, Failure> {
+        let mut made = Self::prepare(place, &spec.upper)?;
+        match made.join(spec) {
+            Ok(root) => {
+                made.root = root;
+                Ok(made)
+            }
+            Err(failure) => {
+                made.unmount();
+                Err(failure)
+            }
+        }
+    }
+
+    /// Mounts layers from files, the one of partition 1 first, under a new directory `place`.
+    ///
+    /// # Errors
+    /// As [`Self::mount`].
+    pub fn mount_files(spec: &Root, place: PathBuf, files: &[OwnedFd]) -> Result<Self, Failure> {
+        if let Upper::Disk(_) | Upper::Shared(_) = spec.upper {
+            return Err(Failure::setup(
+                "cannot give a disk to a container without a machine",
+            ));
+        }
+        let mut made = Self::prepare(place, &spec.upper)?;
+        let mount = |_: &mut Self, target: &Path, _, layer: &Layer| {
+            let number = usize::from(layer.partition).wrapping_sub(1);
+            let file = files.get(number);
+            mount_file(
+                target,
+                file.ok_or_else(|| Failure::setup("a layer is missing"))?,
+            )
+        };
+        let joined = made
+            .join_layers(&spec.layers, mount)
+            .and_then(|layers| overlay(&layers, &made.place));
+        match joined {
+            Ok(root) => {
+                made.root = root;
+                Ok(made)
+            }
+            Err(failure) => {
+                made.unmount();
+                Err(failure)
+            }
+        }
+    }
+
+    /// Uses a mount that exists already as the root.
+    ///
+    /// # Errors
+    /// When the directory for its files cannot be made.
+    pub fn existing(root: OwnedFd, place: PathBuf) -> Result<Self, Failure> {
+        let mut made = Self::prepare(place, &Upper::Tmpfs(None))?;
+        made.root = root;
+        Ok(made)
+    }
+
+    /// A directory with a tmpfs that holds mount points, and the upper unless that is on a disk.
+    fn prepare(place: PathBuf, upper: &Upper) -> Result<Self, Failure> {
+        mkdir(&place, PRIVATE).stage(|| format!("make directory {}", place.display()))?;
+        let options = match upper {
+            Upper::Tmpfs(Some(limit)) => format!("mode=700,size={limit}"),
+            Upper::Tmpfs(None) | Upper::Disk(_) | Upper::Shared(_) => "mode=700".into(),
+        };
+        let options = std::ffi::CString::new(options).unwrap_or_default();
+        mount(
+            "tmpfs",
+            &place,
+            "tmpfs",
+            MountFlags::empty(),
+            options.as_c_str(),
+        )
+        .stage(|| format!("mount tmpfs on {}", place.display()))?;
+        let files = place.join("files");
+        make_directory(&files, PRIVATE)?;
+        let root = open(&place, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
+            .stage(|| format!("open {}", place.display()))?;
+        Ok(Self {
+            root,
+            files,
+            place,
+            disk: None,
+            own: None,
+            checked: Vec::new(),
+        })
+    }
+
+    fn join(&mut self, spec: &Root) -> Result<OwnedFd, Failure> {
+        let disk = device::disk(spec.disk)?;
+        let mount = |own: &mut Self, target: &Path, index, layer: &Layer| {
+            own.mount_layer(target, &disk, (index, *layer))
+        };
+        let layers = self.join_layers(&spec.layers, mount)?;
+        let writable = match spec.upper {
+            Upper::Tmpfs(_) => self.place.clone(),
+            Upper::Disk(number) => self.mount_disk(&device::disk(number)?)?,
+            Upper::Shared(number) => {
+                let disk = self.mount_disk(&device::disk(number)?)?;
+                self.own_directory(&disk)?
+            }
+        };
+        overlay(&layers, &writable)
+    }
+
+    /// Mounts one layer. The kernel has one file system, with one cache, for all mounts of a
+    /// partition; a layer that is checked has one of its own.
+    fn mount_layer(
+        &mut self,
+        target: &Path,
+        disk: &str,
+        (index, layer): (usize, Layer),
+    ) -> Result<(), Failure> {
+        let number = layer.partition;
+        if let Some(range) = layer.range {
+            device::make_partition(disk, number, range)?;
+        }
+        let partition = format!("{disk}{number}");
+        make_directory(target, PRIVATE)?;
+        let Some(verity) = layer.verity else {
+            return match mount_erofs(&partition, target) {
+                Err(Errno::NOENT) => {
+                    device::wait_for(&partition)?;
+                    mount_erofs(&partition, target)
+                }
+                other => other,
+            }
+            .stage(|| format!("mount a layer from {partition} as erofs"));
+        };
+        device::wait_for(&partition)?;
+        let id = self.place.file_name().unwrap_or_default().to_string_lossy();
+        let checked = Checked::new(format!("{id}-{number}"), &partition, &verity)?;
+        let mounted = mount_erofs(&checked.path, target);
+        let damaged = mounted.is_err() && checked.is_damaged();
+        // It goes away with what is mounted from it.
+        checked.remove();
+        if damaged {
+            return Err(Failure::setup(format!(
+                "cannot mount layer {index} of the image: it has changed on the disk since it was \
+                 stored (--verify); 'coracle image verify' finds the damage, and pulling the image \
+                 repairs it"
+            )));
+        }
+        self.checked.push(checked);
+        mounted.stage(|| format!("mount a layer from {partition} as erofs"))
+    }
+
+    /// Whether a block of a layer was read that is not what its tree of hashes says.
+    #[must_use]
+    pub fn is_damaged(&self) -> bool {
+        self.checked.iter().any(Checked::is_damaged)
+    }
+
+    /// Mounts each layer, and names the places, from the base up. The base is layer 1.
+    fn join_layers(
+        &mut self,
+        layers: &[Layer],
+        mount: impl Fn(&mut Self, &Path, usize, &Layer) -> Result<(), Failure>,
+    ) -> Result<Vec<PathBuf>, Failure> {
+        let count = layers.len();
+        if count == 0 || count > MAX_LAYERS {
+            return Err(Failure::setup(format!(
+                "cannot mount {count} layers: a root has 1 to {MAX_LAYERS}"
+            )));
+        }
+        let mut targets = Vec::with_capacity(count);
+        for (index, layer) in layers.iter().enumerate() {
+            let target = self.place.join((index + 1).to_string());
+            mount(self, &target, index + 1, layer)?;
+            targets.push(target);
+        }
+        Ok(targets)
+    }
+
+    fn mount_disk(&mut self, disk: &str) -> Result<PathBuf, Failure> {
+        device::wait_for(disk)?;
+        let target = self.place.join("disk");
+        make_directory(&target, PRIVATE)?;
+        // What is deleted there is free on the host again.
+        mount(disk, &target, "ext4", MountFlags::NOATIME, c"discard")
+            .stage(|| format!("mount ext4 from {disk}"))?;
+        self.disk = Some(target.clone());
+        Ok(target)
+    }
+
+    /// A directory of this container's on a disk that others use, too.
+    fn own_directory(&mut self, disk: &Path) -> Result<PathBuf, Failure> {
+        let name = self.place.file_name().unwrap_or_default();
+        let directory = disk.join(name);
+        make_directory(&directory, PRIVATE)?;
+        self.own = Some(directory.clone());
+        Ok(directory)
+    }
+
+    /// Removes what was written on a shared disk, in a process of its own: there may be much of it, and
+    /// nobody waits for it.
+    fn sweep(&self) {
+        let (Some(disk), Some(own)) = (&self.disk, &self.own) else {
+            return;
+        };
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let name = own.file_name().unwrap_or_default();
+        // The mount is gone for others when this process goes on; its root stays in reach by the
+        // descriptor. What cannot be removed is gone with the disk.
+        if let Ok(root) = open(disk, flags, Mode::empty())
+            && let Ok(Cloned::Child) = sys::clone3(0, None)
+        {
+            let removed = fchdir(root).map(|()| std::fs::remove_dir_all(name));
+            sys::exit(i32::from(removed.is_err()));
+        }
+    }
+
+    /// Makes what was written to a disk last, before the host hears that the container has ended: it
+    /// stops the machine then.
+    pub fn flush(&self) {
+        // What is on a shared disk goes with the container.
+        if self.own.is_none()
+            && let Some(disk) = &self.disk
+        {
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            // A disk that cannot be written is for its monitor to tell of.
+            let _ = open(disk, flags, Mode::empty()).and_then(syncfs);
+        }
+    }
+
+    /// The directory of what was changed, and those of the layers, from the base up.
+    #[must_use]
+    pub fn layers(&self) -> (PathBuf, Vec<PathBuf>) {
+        let writable = self.own.as_ref().or(self.disk.as_ref());
+        let writable = writable.unwrap_or(&self.place);
+        let numbers = 1..=MAX_LAYERS;
+        let layers = numbers.map(|number| self.place.join(number.to_string()));
+        let layers = layers.take_while(|layer| layer.is_dir()).collect();
+        (writable.join("upper"), layers)
+    }
+
+    /// Unmounts all of it; a writable disk is flushed first. The container must have ended.
+    pub fn unmount(self) {
+        self.sweep();
+        drop(self.root);
+        if self.own.is_none()
+            && let Some(disk) = &self.disk
+        {
+            // The overlay on top goes away with the container's mount namespace; if something
+            // still holds it, the flush makes the disk whole.
+            if unmount(disk, UnmountFlags::empty()) == Err(Errno::BUSY) {
+                rustix::fs::sync();
+            }
+        }
+        let _ = unmount(&self.place, UnmountFlags::DETACH);
+        let _ = rustix::fs::rmdir(&self.place);
+    }
+}
+
+/// Mounts a layer from a device, read-only.
+fn mount_erofs(device: &str, target: &Path) -> Result<(), Errno> {
+    let flags = MountFlags::RDONLY | MountFlags::NOATIME;
+    mount(device, target, "erofs", flags, None)
+}
+
+/// Mounts one layer from its file, read-only; by a loop device where the kernel (before Linux 6.12) or the
+/// file's own file system (tmpfs) cannot do without.
+fn mount_file(target: &Path, file: &OwnedFd) -> Result<(), Failure> {
+    make_directory(target, PRIVATE)?;
+    let flags = MountFlags::RDONLY | MountFlags::NOATIME;
+    let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+    match mount(&path, target, "erofs", flags, None) {
+        Err(Errno::NOTBLK) => {
+            let (device, number) =
+                sys::loop_device(file).stage(|| "show a layer as a loop device")?;
+            let mounted = mount(format!("/dev/loop{number}"), target, "erofs", flags, None);
+            drop(device);
+            mounted
+        }
+        other => other,
+    }
+    .stage(|| "mount a layer's file as erofs")
+}
+
+/// Joins layers, from the base up, with `upper` and `work` in a writable directory.
+fn overlay(layers: &[PathBuf], writable: &Path) -> Result<OwnedFd, Failure> {
+    let (upper, work) = (writable.join("upper"), writable.join("work"));
+    let made = match mkdir(&upper, ROOT_MODE) {
+        // A disk that was used before.
+        Err(Errno::EXIST) => Vec::new(),
+        made => {
+            made.stage(|| format!("make directory {}", upper.display()))?;
+            match layers {
+                [_] => Vec::new(),
+                _ => inherit(layers, &upper).stage(
+                    || "make the directories that the image's upper layers do not describe",
+                )?,
+            }
+        }
+    };
+    make_directory(&work, PRIVATE)?;
+    let context =
+        fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC).stage(|| "open file system type overlay")?;
+    fsconfig_set_string(&context, "source", "overlay").stage(|| "name the overlay")?;
+    let set = |key: &str, path: &Path| {
+        fsconfig_set_string(&context, key, path)
+            .stage(|| format!("set {key} of overlay to {}", path.display()))
+    };
+    for layer in layers.iter().rev() {
+        set("lowerdir+", layer)?;
+    }
+    set("upperdir", &upper)?;
+    set("workdir", &work)?;
+    fsconfig_create(&context).stage(|| format!("join {} layers by overlay", layers.len()))?;
+    let root = fsmount(
+        &context,
+        FsMountFlags::FSMOUNT_CLOEXEC,
+        MountAttrFlags::empty(),
+    )
+    .stage(|| "mount overlay")?;
+    for path in made {
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        openat(&root, &path, flags, Mode::empty())
+            .stage(|| format!("look at {} of the image", path.display()))?;
+    }
+    Ok(root)
+}
+
+fn make_directory(path: &Path, mode: Mode) -> Result<(), Failure> {
+    match mkdir(path, mode) {
+        Err(Errno::EXIST) => Ok(()),
+        other => other.stage(|| format!("make directory {}", path.display())),
+    }
+}

@@ -1,0 +1,207 @@
+//! Instructions of classic BPF (`linux/filter.h`, `linux/seccomp.h`).
+
+use libc::sock_filter;
+
+use super::Outcome;
+
+// Offsets in `struct seccomp_data`. Arguments are 64 bits; their lower halves are looked at, which
+// is what the kernel takes for the calls in question.
+const NUMBER: u32 = 0;
+const ARCHITECTURE: u32 = 4;
+const FIRST_ARGUMENT: u32 = 16;
+const FIRST_ARGUMENT_HIGH: u32 = 20;
+
+// `AUDIT_ARCH_…` of linux/audit.h.
+const ARCH_X86_64: u32 = 0xc000_003e;
+const ARCH_I386: u32 = 0x4000_0003;
+
+/// Set in the numbers of x32 calls, which else share the 64-bit architecture.
+const X32_BIT: u32 = 0x4000_0000;
+
+const ALLOW: u32 = 0x7fff_0000;
+const ERRNO: u32 = 0x0005_0000;
+const KILL_PROCESS: u32 = 0x8000_0000;
+
+const LOAD: u16 = 0x20;
+const AND: u16 = 0x54;
+const JUMP: u16 = 0x05;
+const IF_EQUAL: u16 = 0x15;
+const IF_AT_LEAST: u16 = 0x35;
+const IF_SET: u16 = 0x45;
+const RETURN: u16 = 0x06;
+
+/// `PER_LINUX`, `PER_LINUX32`, `UNAME26` with either, and the query for the present one.
+const PLAIN_PERSONALITIES: [u32; 5] = [0, 0x8, 0x2_0000, 0x2_0008, u32::MAX];
+
+/// `AF_VSOCK`.
+const VSOCK: u32 = 40;
+
+/// `CLONE_NEWNS`, `NEWCGROUP`, `NEWUTS`, `NEWIPC`, `NEWUSER`, `NEWPID`, `NEWNET`.
+const NAMESPACES: u32 = 0x7e02_0000;
+
+const fn step(code: u16, value: u32) -> sock_filter {
+    branch(code, value, 0, 0)
+}
+
+const fn branch(code: u16, value: u32, taken: u8, other: u8) -> sock_filter {
+    sock_filter {
+        code,
+        jt: taken,
+        jf: other,
+        k: value,
+    }
+}
+
+const fn fail(errno: u16) -> sock_filter {
+    step(RETURN, ERRNO | errno as u32)
+}
+
+/// Goes to `otherwise` when the value is at least `value` (or equal to it), else to `first`, which
+/// stand after the instruction in this order.
+fn choose(
+    code: u16,
+    value: u32,
+    first: Vec<sock_filter>,
+    otherwise: Vec<sock_filter>,
+) -> Vec<sock_filter> {
+    let mut program = Vec::with_capacity(first.len() + otherwise.len() + 2);
+    match u8::try_from(first.len()) {
+        Ok(distance) => program.push(branch(code, value, distance, 0)),
+        Err(_) => {
+            let distance = u32::try_from(first.len()).expect("programs have few instructions");
+            program.push(branch(code, value, 0, 1));
+            program.push(step(JUMP, distance));
+        }
+    }
+    program.extend(first);
+    program.extend(otherwise);
+    program
+}
+
+/// Finds the range that the number in the accumulator lies in.
+pub(super) fn search(ranges: &[(u32, Outcome)]) -> Vec<sock_filter> {
+    let (below, above) = ranges.split_at(ranges.len() / 2);
+    match (below, above) {
+        ([], [(_, outcome), ..]) => leaf(*outcome),
+        ([_, ..], [(first, _), ..]) => choose(IF_AT_LEAST, *first, search(below), search(above)),
+        _ => vec![fail(super::EPERM)],
+    }
+}
+
+fn leaf(outcome: Outcome) -> Vec<sock_filter> {
+    let allow = step(RETURN, ALLOW);
+    let refuse = fail(super::EPERM);
+    match outcome {
+        Outcome::Allow => vec![allow],
+        Outcome::Fail(errno) => vec![fail(errno)],
+        Outcome::NotVsock => vec![
+            step(LOAD, FIRST_ARGUMENT),
+            branch(IF_EQUAL, VSOCK, 0, 1),
+            refuse,
+            allow,
+        ],
+        Outcome::NoNamespace => vec![
+            step(LOAD, FIRST_ARGUMENT),
+            branch(IF_SET, NAMESPACES, 0, 1),
+            refuse,
+            allow,
+        ],
+        Outcome::PlainPersonality => {
+            let mut program = vec![
+                step(LOAD, FIRST_ARGUMENT_HIGH),
+                branch(IF_EQUAL, 0, 1, 0),
+                refuse,
+                step(LOAD, FIRST_ARGUMENT),
+            ];
+            for personality in PLAIN_PERSONALITIES {
+                program.push(branch(IF_EQUAL, personality, 0, 1));
+                program.push(allow);
+            }
+            program.push(refuse);
+            program
+        }
+    }
+}
+
+/// Searches with the call's number, where it comes by the native interface.
+pub(super) fn native_only(mut search: Vec<sock_filter>) -> Vec<sock_filter> {
+    search.insert(0, step(LOAD, NUMBER));
+    let kill = vec![step(RETURN, KILL_PROCESS)];
+    let mut program = vec![step(LOAD, ARCHITECTURE)];
+    program.extend(choose(IF_EQUAL, ARCH_X86_64, kill, search));
+    program
+}
+
+/// Looks at the architecture and then searches with the call's number.
+pub(super) fn dispatch(
+    x86_64: Vec<sock_filter>,
+    i386: Vec<sock_filter>,
+    x32: Vec<sock_filter>,
+) -> Vec<sock_filter> {
+    let with_number = |mut search: Vec<sock_filter>| {
+        search.insert(0, step(LOAD, NUMBER));
+        search
+    };
+    let mut x32_search = vec![step(AND, !X32_BIT)];
+    x32_search.extend(x32);
+    let native = with_number(choose(IF_AT_LEAST, X32_BIT, x86_64, x32_search));
+    let kill = vec![step(RETURN, KILL_PROCESS)];
+    let compatible = choose(IF_EQUAL, ARCH_I386, kill, with_number(i386));
+    let mut program = vec![step(LOAD, ARCHITECTURE)];
+    program.extend(choose(IF_EQUAL, ARCH_X86_64, compatible, native));
+    program
+}
+
+#[cfg(test)]
+pub(super) mod machine {
+    //! Runs a filter as the kernel would.
+
+    use super::*;
+
+    /// What a filter returns for a call, and how many instructions it took.
+    pub(crate) fn run(
+        program: &[sock_filter],
+        architecture: u32,
+        number: u32,
+        first: u64,
+    ) -> (u32, usize) {
+        let mut accumulator = 0;
+        let mut at = 0;
+        for count in 1.. {
+            let instruction = program[at];
+            at += 1;
+            let k = instruction.k;
+            let condition = match instruction.code {
+                LOAD => {
+                    accumulator = match k {
+                        NUMBER => number,
+                        ARCHITECTURE => architecture,
+                        FIRST_ARGUMENT => u32::try_from(first & 0xffff_ffff).unwrap(),
+                        FIRST_ARGUMENT_HIGH => u32::try_from(first >> 32).unwrap(),
+                        other => panic!("load from {other}"),
+                    };
+                    continue;
+                }
+                AND => {
+                    accumulator &= k;
+                    continue;
+                }
+                JUMP => {
+                    at += usize::try_from(k).unwrap();
+                    continue;
+                }
+                RETURN => return (k, count),
+                IF_EQUAL => accumulator == k,
+                IF_AT_LEAST => accumulator >= k,
+                IF_SET => accumulator & k != 0,
+                other => panic!("instruction {other:#x}"),
+            };
+            at += usize::from(if condition {
+                instruction.jt
+            } else {
+                instruction.jf
+            });
+        }
+        unreachable!()
+    }
+}

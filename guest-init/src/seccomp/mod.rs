@@ -1,0 +1,162 @@
+//! Docker's default system call filter, as a program for the kernel's BPF machine.
+//!
+//! The usual builders emit one comparison per call and know one interface only. A container starts
+//! in a few milliseconds, and the kernel runs a new filter once for every call number when it is
+//! installed, so calls with the same outcome are joined into ranges here and found by binary
+//! search: about eight steps, for each of the three interfaces that an x86_64 kernel has.
+
+mod bpf;
+mod table;
+
+use libc::sock_filter;
+
+use crate::{
+    failure::{Failure, Stage},
+    sys,
+};
+
+/// `CAP_SYS_ADMIN`.
+const SYS_ADMIN: u8 = 21;
+
+/// When a system call is allowed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Rule {
+    /// Always.
+    Always,
+    /// With this capability.
+    Capability(u8),
+    /// With one of these capabilities.
+    Either(u8, u8),
+    /// For the personalities that change nothing that protects.
+    Personality,
+    /// For all address families but vsock, whose other end is the host.
+    Socket,
+    /// When it makes no namespace, or with `CAP_SYS_ADMIN`.
+    Clone,
+    /// With `CAP_SYS_ADMIN`; else it does not seem to exist, so that the C library uses `clone`,
+    /// whose flags a filter can see.
+    Clone3,
+}
+
+/// What happens to a system call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Outcome {
+    Allow,
+    /// It fails with this error number.
+    Fail(u16),
+    /// Its first argument is one of the harmless personalities.
+    PlainPersonality,
+    /// Its first argument is not the vsock address family.
+    NotVsock,
+    /// Its first argument has no flag that makes a namespace.
+    NoNamespace,
+}
+
+/// The system call interfaces of an x86_64 kernel; the value is the index of their numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Abi {
+    X86_64 = 0,
+    I386 = 1,
+    X32 = 2,
+}
+
+const EPERM: u16 = 1;
+const ENOSYS: u16 = 38;
+
+impl Rule {
+    fn outcome(self, capabilities: u64) -> Outcome {
+        let has = |capability: u8| capabilities & (1 << capability) != 0;
+        let allow_if = |condition| {
+            if condition {
+                Outcome::Allow
+            } else {
+                Outcome::Fail(EPERM)
+            }
+        };
+        match self {
+            Self::Always => Outcome::Allow,
+            Self::Capability(one) => allow_if(has(one)),
+            Self::Either(one, other) => allow_if(has(one) || has(other)),
+            Self::Personality => Outcome::PlainPersonality,
+            Self::Socket => Outcome::NotVsock,
+            Self::Clone | Self::Clone3 if has(SYS_ADMIN) => Outcome::Allow,
+            Self::Clone => Outcome::NoNamespace,
+            Self::Clone3 => Outcome::Fail(ENOSYS),
+        }
+    }
+}
+
+/// Ranges of call numbers with the same outcome, as (first number, outcome), in order from 0. What
+/// lies above the newest known call does not exist, as far as a container can tell: a C library
+/// that tries something new then takes the older way, where `EPERM` would stop it.
+fn ranges(abi: Abi, capabilities: u64) -> Vec<(u32, Outcome)> {
+    let mut known: Vec<(u32, Outcome)> = table::CALLS
+        .iter()
+        .filter_map(|call| {
+            let number = *call.numbers.get(abi as usize)?;
+            let outcome = call.rule.outcome(capabilities);
+            (number != table::NO).then_some((u32::from(number), outcome))
+        })
+        .collect();
+    known.sort_unstable_by_key(|(number, _)| *number);
+    let mut ranges: Vec<(u32, Outcome)> = Vec::with_capacity(known.len());
+    let mut push = |number, outcome| match ranges.last() {
+        Some((_, last)) if *last == outcome => {}
+        _ => ranges.push((number, outcome)),
+    };
+    let mut next = 0;
+    for (number, outcome) in known {
+        if number > next {
+            push(next, Outcome::Fail(EPERM));
+        }
+        push(number, outcome);
+        next = number + 1;
+    }
+    push(next, Outcome::Fail(ENOSYS));
+    ranges
+}
+
+/// Which interfaces for system calls the kernel has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Interfaces {
+    /// The native one alone, as the guest kernel that is built for it.
+    Native,
+    /// Perhaps those for programs of 32 bits too.
+    All,
+}
+
+impl Interfaces {
+    /// Those of the running kernel, which has a setting for programs of 32 bits when it runs them.
+    #[must_use]
+    pub fn of_kernel() -> Self {
+        let exists = |path| std::path::Path::new(path).exists();
+        if exists("/proc/sys/kernel") && !exists("/proc/sys/abi/vsyscall32") {
+            Self::Native
+        } else {
+            Self::All
+        }
+    }
+}
+
+/// The filter for a container with these capabilities (bit `n` is capability `n`). For the native
+/// interface alone it has a third of the instructions; a call by another one, which the kernel then
+/// has not, ends the process.
+#[must_use]
+pub fn program(capabilities: u64, interfaces: Interfaces) -> Vec<sock_filter> {
+    let search = |abi| bpf::search(&ranges(abi, capabilities));
+    match interfaces {
+        Interfaces::Native => bpf::native_only(search(Abi::X86_64)),
+        Interfaces::All => bpf::dispatch(search(Abi::X86_64), search(Abi::I386), search(Abi::X32)),
+    }
+}
+
+/// Installs the filter on this process; needs `CAP_SYS_ADMIN` or no_new_privs.
+///
+/// # Errors
+/// When the kernel has no seccomp, or refuses.
+pub fn install(program: &[sock_filter]) -> Result<(), Failure> {
+    sys::set_seccomp(program).stage(|| "install the system call filter")
+}
+
+#[cfg(test)]
+mod tests;

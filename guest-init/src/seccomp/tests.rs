@@ -1,0 +1,183 @@
+use super::{bpf::machine::run, *};
+
+const X86_64: u32 = 0xc000_003e;
+const I386: u32 = 0x4000_0003;
+const X32: u32 = 0x4000_0000;
+const ALLOWED: u32 = 0x7fff_0000;
+const EPERM_RESULT: u32 = 0x0005_0001;
+const ENOSYS_RESULT: u32 = 0x0005_0026;
+
+/// Docker's default capabilities.
+const DEFAULT: u64 = 0xa804_25fb;
+
+fn result(capabilities: u64, architecture: u32, number: u32, first: u64) -> u32 {
+    run(
+        &program(capabilities, Interfaces::All),
+        architecture,
+        number,
+        first,
+    )
+    .0
+}
+
+fn number(name: &str, abi: Abi) -> u32 {
+    let call = table::CALLS.iter().find(|call| call.name == name).unwrap();
+    u32::from(call.numbers[abi as usize])
+}
+
+fn native(capabilities: u64, name: &str, first: u64) -> u32 {
+    result(capabilities, X86_64, number(name, Abi::X86_64), first)
+}
+
+#[test]
+fn numbers_are_those_of_the_c_library() {
+    for (name, number_) in [
+        ("read", libc::SYS_read),
+        ("execve", libc::SYS_execve),
+        ("clone3", libc::SYS_clone3),
+        ("openat2", libc::SYS_openat2),
+        ("landlock_create_ruleset", libc::SYS_landlock_create_ruleset),
+        ("bpf", libc::SYS_bpf),
+    ] {
+        assert_eq!(libc::c_long::from(number(name, Abi::X86_64)), number_);
+    }
+    assert_eq!(number("execve", Abi::I386), 11);
+    assert_eq!(number("execve", Abi::X32), 520);
+}
+
+#[test]
+fn table_has_no_name_and_no_number_twice() {
+    for (index, call) in table::CALLS.iter().enumerate() {
+        for other in &table::CALLS[..index] {
+            assert!(call.name != other.name, "{}", call.name);
+            for (one, two) in call.numbers.iter().zip(other.numbers) {
+                assert!(*one != two || two == table::NO, "{}", call.name);
+            }
+        }
+    }
+}
+
+#[test]
+fn every_call_gets_its_rule_through_every_interface() {
+    for capabilities in [0, DEFAULT, u64::MAX] {
+        let program = program(capabilities, Interfaces::All);
+        for (abi, architecture, bit) in [
+            (Abi::X86_64, X86_64, 0),
+            (Abi::I386, I386, 0),
+            (Abi::X32, X86_64, X32),
+        ] {
+            for call in table::CALLS {
+                let number = call.numbers[abi as usize];
+                let expected = match call.rule.outcome(capabilities) {
+                    _ if number == table::NO => continue,
+                    Outcome::Fail(errno) => 0x0005_0000 | u32::from(errno),
+                    _ => ALLOWED,
+                };
+                let (result, _) = run(&program, architecture, u32::from(number) | bit, 0);
+                assert_eq!(result, expected, "{} on {abi:?}", call.name);
+            }
+        }
+    }
+}
+
+#[test]
+fn calls_that_the_profile_does_not_name_are_refused() {
+    // keyctl, add_key, kexec_load, swapon, userfaultfd, io_uring_setup, pivot_root
+    for number in [250, 248, 246, 167, 323, 425, 155] {
+        assert_eq!(result(u64::MAX, X86_64, number, 0), EPERM_RESULT);
+    }
+}
+
+#[test]
+fn calls_newer_than_the_profile_do_not_exist() {
+    for number in [548, 1000, X32 - 1] {
+        assert_eq!(result(u64::MAX, X86_64, number | X32, 0), ENOSYS_RESULT);
+    }
+    for number in [467, 1000, X32 - 1] {
+        assert_eq!(result(u64::MAX, X86_64, number, 0), ENOSYS_RESULT);
+        assert_eq!(result(u64::MAX, I386, number, 0), ENOSYS_RESULT);
+    }
+    assert_eq!(result(u64::MAX, X86_64, u32::MAX, 0), ENOSYS_RESULT);
+}
+
+#[test]
+fn capability_allows_what_depends_on_it() {
+    assert_eq!(native(DEFAULT, "chroot", 0), ALLOWED);
+    assert_eq!(native(0, "chroot", 0), EPERM_RESULT);
+    assert_eq!(native(DEFAULT, "mount", 0), EPERM_RESULT);
+    assert_eq!(native(1 << 21, "mount", 0), ALLOWED);
+    assert_eq!(native(1 << 39, "bpf", 0), ALLOWED);
+    assert_eq!(native(1 << 34, "syslog", 0), ALLOWED);
+    assert_eq!(native(1 << 34, "bpf", 0), EPERM_RESULT);
+}
+
+#[test]
+fn clone_makes_threads_and_no_namespaces() {
+    let thread = 0x003d_0f00;
+    assert_eq!(native(DEFAULT, "clone", thread), ALLOWED);
+    assert_eq!(native(DEFAULT, "clone", 17), ALLOWED);
+    for namespace in [0x0002_0000, 0x1000_0000, 0x4000_0000] {
+        assert_eq!(native(DEFAULT, "clone", namespace | 17), EPERM_RESULT);
+    }
+    assert_eq!(native(DEFAULT, "clone3", 0), ENOSYS_RESULT);
+    assert_eq!(native(1 << 21, "clone3", 0), ALLOWED);
+    assert_eq!(native(1 << 21, "clone", 0x1000_0000), ALLOWED);
+}
+
+#[test]
+fn socket_of_the_host_is_refused_whatever_the_upper_half_says() {
+    for family in [1, 2, 10, 16] {
+        assert_eq!(native(DEFAULT, "socket", family), ALLOWED);
+    }
+    assert_eq!(native(u64::MAX, "socket", 40), EPERM_RESULT);
+    assert_eq!(native(u64::MAX, "socket", 1 << 32 | 40), EPERM_RESULT);
+}
+
+#[test]
+fn only_plain_personalities_are_allowed() {
+    for personality in [0, 8, 0x2_0000, 0x2_0008, 0xffff_ffff] {
+        assert_eq!(native(DEFAULT, "personality", personality), ALLOWED);
+    }
+    // ADDR_NO_RANDOMIZE, READ_IMPLIES_EXEC, and a plain one with bits above.
+    for personality in [0x4_0000, 0x40_0000, 1 << 32] {
+        assert_eq!(native(DEFAULT, "personality", personality), EPERM_RESULT);
+    }
+}
+
+#[test]
+fn other_architecture_kills() {
+    assert_eq!(result(u64::MAX, 0xc000_00b7, 0, 0), 0x8000_0000);
+}
+
+#[test]
+fn filter_is_short_and_decides_in_few_steps() {
+    let program = program(DEFAULT, Interfaces::All);
+    assert!(program.len() < 800, "{} instructions", program.len());
+    let most = (0..500)
+        .map(|number| run(&program, X86_64, number, 0).1)
+        .max();
+    assert!(most.unwrap() < 24, "{most:?} steps");
+}
+
+#[test]
+fn native_filter_decides_as_the_full_one_and_ends_other_interfaces() {
+    const KILL_PROCESS: u32 = 0x8000_0000;
+    for capabilities in [0, DEFAULT, u64::MAX] {
+        let (native, all) = (
+            program(capabilities, Interfaces::Native),
+            program(capabilities, Interfaces::All),
+        );
+        for number in 0..600 {
+            for first in [0, 0x8, 40, 0x2_0000, 0x0200_0000] {
+                assert_eq!(
+                    run(&native, X86_64, number, first).0,
+                    run(&all, X86_64, number, first).0,
+                    "{number} {first:#x}"
+                );
+            }
+        }
+        assert_eq!(run(&native, I386, 11, 0).0, KILL_PROCESS);
+        assert_eq!(run(&native, X86_64, X32 | 520, 0).0, ENOSYS_RESULT);
+        assert!(native.len() < all.len() / 2);
+    }
+}

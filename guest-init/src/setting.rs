@@ -1,0 +1,30 @@
+//! What differs between a guest and other places in which containers can run.
+
+use std::{io, os::fd::OwnedFd, path::PathBuf};
+
+use coracle_protocol::Root;
+
+use crate::{failure::Failure, root::MountedRoot};
+
+/// A connection to a port of the host, perhaps still being established.
+pub type Connect = dyn Fn(u32) -> io::Result<OwnedFd>;
+
+/// Mounts a root below a directory that it makes.
+pub type MountRoot = dyn Fn(&Root, PathBuf) -> Result<MountedRoot, Failure>;
+
+/// Sets the wall clock to nanoseconds since 1970.
+pub type SetClock = dyn Fn(u64);
+
+/// Where containers live, and how they reach what lies outside.
+pub struct Setting {
+    /// Directory in which each container gets one of its own.
+    pub directory: PathBuf,
+    /// Root of the version 2 control group hierarchy.
+    pub cgroups: PathBuf,
+    /// Opens streams.
+    pub connect: Box<Connect>,
+    /// Mounts roots.
+    pub mount_root: Box<MountRoot>,
+    /// Sets the clock, which is only for who has a kernel of one's own.
+    pub set_clock: Box<SetClock>,
+}

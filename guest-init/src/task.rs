@@ -1,0 +1,424 @@
+//! A process that init started for the host, with its streams: carried along by events, ended.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use coracle_protocol::{ExitStatus, GuestMessage, Stdio, TerminalSize};
+use rustix::{
+    fs::{OFlags, fcntl_getfl, fcntl_setfl},
+    io::Errno,
+    net::{RecvFlags, SendFlags, recv, send},
+    pipe::{PipeFlags, pipe_with},
+    process::{Pid, WaitId, WaitIdOptions, waitid},
+};
+
+use crate::{
+    child,
+    clock::now,
+    failure::{Failure, Stage},
+    pump::{Direction, Pump, Turn},
+    setting::Connect,
+    sys,
+    terminal::{self, Terminal},
+};
+
+/// Longest report of a process about its start: one byte, and a failure.
+const MAX_REPORT: usize = 2 + coracle_protocol::MAX_TEXT;
+
+/// Highest number of a signal on Linux.
+const MAX_SIGNAL: u8 = 64;
+
+/// A descriptor that events come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// The first process ended.
+    Process,
+    /// The first process reports its start.
+    Report,
+    /// The socket of a stream.
+    Socket(usize),
+    /// The pipe or terminal of a stream.
+    Local(usize),
+}
+
+/// What else is to be known of a process's end.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Causes {
+    /// The kernel killed a process because the memory limit was reached.
+    pub oom: bool,
+    /// A block of a layer was not what it should be.
+    pub damaged: bool,
+}
+
+/// A process that was started.
+#[derive(Debug)]
+pub struct Task {
+    id: String,
+    pid: Pid,
+    pidfd: OwnedFd,
+    /// Closed when the program has been executed.
+    report: Option<OwnedFd>,
+    /// When the program was about to be executed.
+    starting: Option<u64>,
+    failure: Option<Failure>,
+    started: bool,
+    exit: Option<(ExitStatus, u64)>,
+    master: Option<OwnedFd>,
+    pumps: [Option<Pump>; 3],
+}
+
+/// The ends of a process's streams: its own, and init's.
+pub(crate) struct Streams {
+    own: [OwnedFd; 3],
+    pumps: [Option<Pump>; 3],
+    master: Option<OwnedFd>,
+    devpts: Option<OwnedFd>,
+}
+
+/// The parts of [`Streams`] that stay with init.
+pub(crate) struct Ours {
+    pumps: [Option<Pump>; 3],
+    master: Option<OwnedFd>,
+}
+
+impl Task {
+    /// A process that was just cloned, which reports its start on a packet socket.
+    pub(crate) fn new(
+        id: String,
+        (pid, pidfd): (Pid, OwnedFd),
+        report: OwnedFd,
+        ours: Ours,
+    ) -> Result<Self, Failure> {
+        not_blocking(&report)?;
+        Ok(Self {
+            id,
+            pid,
+            pidfd,
+            report: Some(report),
+            starting: None,
+            failure: None,
+            started: false,
+            exit: None,
+            master: ours.master,
+            pumps: ours.pumps,
+        })
+    }
+
+    /// Its identifier.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Its number.
+    #[must_use]
+    pub fn pid(&self) -> Pid {
+        self.pid
+    }
+
+    /// A descriptor for it.
+    #[must_use]
+    pub fn pidfd(&self) -> BorrowedFd<'_> {
+        self.pidfd.as_fd()
+    }
+
+    /// Tells a process that waits for it that init has done its part.
+    ///
+    /// # Errors
+    /// When the process has ended.
+    pub(crate) fn let_go_on(&self) -> Result<(), Failure> {
+        let report = self.report.as_ref().ok_or(Errno::PIPE);
+        report
+            .and_then(|report| send(report, b"G", SendFlags::NOSIGNAL))
+            .map(drop)
+            .stage(|| "let the container go on")
+    }
+
+    /// Why it could not become its program, once it has said so.
+    pub(crate) fn failure(&self) -> Option<&Failure> {
+        self.failure.as_ref()
+    }
+
+    /// Its program runs, as far as is known.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        self.started && self.exit.is_none()
+    }
+
+    /// Its process has ended.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.exit.is_some()
+    }
+
+    /// What it waits for, edge-triggered.
+    pub fn sources(&self) -> impl Iterator<Item = (Source, BorrowedFd<'_>)> {
+        let report = self.report.iter().map(|fd| (Source::Report, fd.as_fd()));
+        let streams = self.pumps.iter().enumerate().filter_map(|(index, pump)| {
+            let [socket, local] = pump.as_ref()?.descriptors();
+            Some([
+                (Source::Socket(index), socket),
+                (Source::Local(index), local),
+            ])
+        });
+        [(Source::Process, self.pidfd.as_fd())]
+            .into_iter()
+            .chain(report)
+            .chain(streams.flatten())
+    }
+
+    /// Goes on with what is ready. True when a stream has more to do at once.
+    pub fn event(&mut self, source: Source, hung_up: bool) -> bool {
+        match source {
+            Source::Process => {
+                self.reap(WaitIdOptions::NOHANG);
+                false
+            }
+            Source::Report => {
+                self.read_report();
+                false
+            }
+            Source::Socket(index) => self.pump(index, |pump| pump.socket_event(hung_up)),
+            Source::Local(index) => self.pump(index, |pump| pump.local_event(hung_up)),
+        }
+    }
+
+    /// Lets all streams go on. True when one of them has more to do at once.
+    pub fn turn(&mut self) -> bool {
+        (0..self.pumps.len()).fold(false, |more, index| self.pump(index, Pump::turn) | more)
+    }
+
+    fn pump(&mut self, index: usize, action: impl FnOnce(&mut Pump) -> Turn) -> bool {
+        let Some(slot) = self.pumps.get_mut(index) else {
+            return false;
+        };
+        match slot.as_mut().map(action) {
+            Some(Turn::More) => true,
+            Some(Turn::Ended) => {
+                *slot = None;
+                false
+            }
+            Some(Turn::Wait) | None => false,
+        }
+    }
+
+    fn reap(&mut self, options: WaitIdOptions) {
+        if self.exit.is_some() {
+            return;
+        }
+        let status = loop {
+            match waitid(
+                WaitId::PidFd(self.pidfd.as_fd()),
+                WaitIdOptions::EXITED | options,
+            ) {
+                Err(Errno::INTR) => {}
+                Ok(Some(status)) => break status,
+                Ok(None) | Err(_) => return,
+            }
+        };
+        let byte = |number: i32| u8::try_from(number).unwrap_or(u8::MAX);
+        let exit = match (status.exit_status(), status.terminating_signal()) {
+            (Some(code), _) => ExitStatus::Code(byte(code)),
+            (None, signal) => ExitStatus::Signal(byte(signal.unwrap_or_default())),
+        };
+        self.exit = Some((exit, now()));
+        // Nobody is left to read, and all that was written is in the pipes.
+        self.pumps
+            .iter_mut()
+            .filter(|pump| matches!(pump, Some(pump) if pump.direction() == Direction::ToContainer))
+            .for_each(|pump| *pump = None);
+        self.read_report();
+    }
+
+    fn read_report(&mut self) {
+        let mut buffer = vec![0; MAX_REPORT];
+        while let Some(report) = &self.report {
+            match recv(report, &mut buffer, RecvFlags::empty()) {
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => return,
+                Ok((_, 0)) | Err(_) => self.report = None,
+                Ok((_, length)) => match buffer.get(..length).and_then(<[u8]>::split_first) {
+                    Some((&child::STARTING, time)) => {
+                        self.starting = time.try_into().ok().map(u64::from_le_bytes);
+                    }
+                    Some((_, failure)) => self.failure = Some(Failure::from_bytes(failure)),
+                    None => {}
+                },
+            }
+        }
+    }
+
+    /// What the host has to be told now, if anything. After [`GuestMessage::Failed`] or
+    /// [`GuestMessage::Exited`] nothing more comes of it.
+    pub fn news(&mut self, out_of_memory: impl Fn() -> bool) -> Option<GuestMessage> {
+        if self.report.is_some() {
+            return None;
+        }
+        if self.failure.is_none() && self.starting.is_none() && !self.started {
+            let (status, _) = self.exit?;
+            self.failure = Some(lost(status, out_of_memory()));
+        }
+        if let Some(failure) = &self.failure {
+            self.exit?;
+            return Some(GuestMessage::Failed {
+                id: self.id.clone(),
+                kind: failure.kind,
+                message: failure.message.clone(),
+            });
+        }
+        if let Some(at) = self.starting.take() {
+            self.started = true;
+            let message = GuestMessage::Started {
+                id: self.id.clone(),
+                pid: self.pid.as_raw_nonzero().get().unsigned_abs(),
+                at,
+            };
+            return Some(message);
+        }
+        None
+    }
+
+    /// The last message, when the process has ended and its output is on its way.
+    pub fn end(&self, causes: impl Fn() -> Causes) -> Option<GuestMessage> {
+        let (status, at) = self.exit.filter(|_| self.started)?;
+        let output = |pump: &Pump| pump.direction() == Direction::ToHost;
+        if self.report.is_some() || self.pumps.iter().flatten().any(output) {
+            return None;
+        }
+        let Causes { oom, damaged } = causes();
+        Some(GuestMessage::Exited {
+            id: self.id.clone(),
+            status,
+            oom,
+            damaged,
+            at,
+        })
+    }
+
+    /// Sends a signal to the first process, if it is still there.
+    pub fn signal(&self, signal: u8) {
+        if self.exit.is_none() && (1..=MAX_SIGNAL).contains(&signal) {
+            let _ = sys::kill(self.pid.as_raw_nonzero().get(), i32::from(signal));
+        }
+    }
+
+    /// Gives its terminal, if it has one, a new size.
+    pub fn resize(&self, size: TerminalSize) {
+        if let Some(master) = &self.master {
+            let _ = terminal::resize(master, size);
+        }
+    }
+
+    /// Kills it if it runs, and waits until it has ended.
+    pub fn finish(&mut self) {
+        if self.exit.is_none() {
+            self.signal(9);
+            self.reap(WaitIdOptions::empty());
+        }
+    }
+}
+
+/// A process ended before its program, and could not say why.
+fn lost(status: ExitStatus, out_of_memory: bool) -> Failure {
+    let cause = if out_of_memory {
+        "its memory limit is too small to start in".into()
+    } else {
+        format!("exit status {}", status.code())
+    };
+    Failure::setup(format!(
+        "the container's process ended while being set up: {cause}"
+    ))
+}
+
+fn not_blocking(fd: impl AsFd) -> Result<(), Failure> {
+    fcntl_getfl(&fd)
+        .and_then(|flags| fcntl_setfl(&fd, flags | OFlags::NONBLOCK))
+        .stage(|| "make a stream non-blocking")
+}
+
+impl Streams {
+    /// Connects streams, to a terminal where one is given.
+    pub(crate) fn open(
+        stdio: Stdio,
+        terminal: Option<Terminal>,
+        connect: &Connect,
+    ) -> Result<Self, Failure> {
+        let connect = |port: Option<u32>| {
+            port.map(|port| connect(port).stage(|| format!("connect to port {port} of the host")))
+                .transpose()
+        };
+        let stdin = connect(stdio.stdin)?;
+        let stdout = connect(stdio.stdout)?;
+        match terminal {
+            Some(terminal) => Self::terminal(terminal, stdin, stdout),
+            None => Self::pipes(stdin, stdout, connect(stdio.stderr)?),
+        }
+    }
+
+    /// Parts them: the process's own, its instance of devpts, and what stays with init.
+    pub(crate) fn part(self) -> ([OwnedFd; 3], Option<OwnedFd>, Ours) {
+        let ours = Ours {
+            pumps: self.pumps,
+            master: self.master,
+        };
+        (self.own, self.devpts, ours)
+    }
+
+    fn terminal(
+        terminal: Terminal,
+        stdin: Option<OwnedFd>,
+        stdout: Option<OwnedFd>,
+    ) -> Result<Self, Failure> {
+        let copy = |fd: &OwnedFd| fd.try_clone().stage(|| "copy the terminal's descriptor");
+        let pump = |direction, socket: Option<OwnedFd>| {
+            socket
+                .map(|socket| Ok(Pump::new(direction, socket, copy(&terminal.master)?, true)))
+                .transpose()
+        };
+        let pumps = [
+            pump(Direction::ToContainer, stdin)?,
+            pump(Direction::ToHost, stdout)?,
+            None,
+        ];
+        Ok(Self {
+            own: [
+                copy(&terminal.slave)?,
+                copy(&terminal.slave)?,
+                terminal.slave,
+            ],
+            pumps,
+            master: Some(terminal.master),
+            devpts: terminal.devpts,
+        })
+    }
+
+    fn pipes(
+        stdin: Option<OwnedFd>,
+        stdout: Option<OwnedFd>,
+        stderr: Option<OwnedFd>,
+    ) -> Result<Self, Failure> {
+        let (own_in, pump_in) = pipe(stdin, Direction::ToContainer)?;
+        let (own_out, pump_out) = pipe(stdout, Direction::ToHost)?;
+        let (own_err, pump_err) = pipe(stderr, Direction::ToHost)?;
+        Ok(Self {
+            own: [own_in, own_out, own_err],
+            pumps: [pump_in, pump_out, pump_err],
+            master: None,
+            devpts: None,
+        })
+    }
+}
+
+/// The container's end of a pipe and the pump at the other, or `/dev/null`.
+fn pipe(socket: Option<OwnedFd>, direction: Direction) -> Result<(OwnedFd, Option<Pump>), Failure> {
+    let Some(socket) = socket else {
+        return Ok((child::null()?, None));
+    };
+    let (read, write) = pipe_with(PipeFlags::CLOEXEC).stage(|| "make a pipe")?;
+    let (own, ours) = match direction {
+        Direction::ToContainer => (read, write),
+        Direction::ToHost => (write, read),
+    };
+    // The two ends do not share this flag: the container's own one blocks.
+    not_blocking(&ours)?;
+    Ok((own, Some(Pump::new(direction, socket, ours, false))))
+}

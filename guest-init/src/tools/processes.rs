@@ -1,0 +1,68 @@
+//! The processes of a container.
+
+use std::{fs, io::Write};
+
+use super::Error;
+use crate::cgroup::Cgroup;
+
+/// Most processes that are listed: more than a person reads, and a bound on the work.
+const MAX_PROCESSES: usize = 4096;
+
+/// Longest command that is told.
+const MAX_COMMAND: usize = 1024;
+
+/// KiB of a page.
+const PAGE: u64 = 4;
+
+/// Writes a line for each.
+pub(super) fn write(cgroup: &Cgroup, out: &mut impl Write) -> Result<(), Error> {
+    let list = cgroup
+        .read("cgroup.procs")
+        .map_err(|errno| Error(format!("cannot list the processes: {errno}")))?;
+    let list = String::from_utf8_lossy(&list);
+    for pid in list.lines().take(MAX_PROCESSES) {
+        // One that has just ended is not listed.
+        if let Some(line) = line(pid) {
+            writeln!(out, "{line}")?;
+        }
+    }
+    Ok(())
+}
+
+fn line(pid: &str) -> Option<String> {
+    let read = |file: &str| fs::read(format!("/proc/{pid}/{file}")).ok();
+    let stat = String::from_utf8_lossy(&read("stat")?).into_owned();
+    let status = String::from_utf8_lossy(&read("status")?).into_owned();
+    let user = status
+        .lines()
+        .find_map(|line| line.strip_prefix("Uid:"))?
+        .split_whitespace()
+        .next()?
+        .to_owned();
+    let (name, rest) = stat.split_once('(')?.1.rsplit_once(") ")?;
+    // From the third field on, as proc(5) counts them.
+    let fields: Vec<&str> = rest.split(' ').collect();
+    let field = |number: usize| fields.get(number - 3).copied();
+    let number = |number: usize| field(number)?.trim().parse::<u64>().ok();
+    let time = number(14)? + number(15)?;
+    let command = read("cmdline")?;
+    let command = match command.iter().all(|byte| *byte == 0) {
+        true => format!("[{name}]"),
+        false => words(&command),
+    };
+    Some(format!(
+        "{pid}\t{}\t{user}\t{}\t{time}\t{}\t{}\t{command}",
+        field(4)?,
+        field(3)?,
+        number(22)?,
+        number(24)? * PAGE,
+    ))
+}
+
+/// A command line without what would break the line that it is in.
+fn words(command: &[u8]) -> String {
+    let command = command.get(..MAX_COMMAND).unwrap_or(command);
+    let text = String::from_utf8_lossy(command);
+    let plain = |letter: char| if letter.is_control() { ' ' } else { letter };
+    text.trim_end_matches('\0').chars().map(plain).collect()
+}

@@ -1,0 +1,68 @@
+//! What a layer may ask for. A layer comes from a stranger: each bound stops one kind of bomb.
+
+/// Most entries of a layer, directories that are only implied by names included: more than twice
+/// the largest layers that are in use, and a tree of about 100 MiB in memory (stops archives of
+/// millions of empty files).
+pub const MAX_ENTRIES: u64 = 1_000_000;
+
+/// Most entries that [`Limits`] can allow: what the tree's numbers can tell apart.
+pub(super) const MAX_NODES: u64 = 1 << 30;
+
+/// Most bytes of all names of a layer, which are kept in memory to the end: for a million entries
+/// twice what names have on average (stops archives of nothing but long names).
+pub const MAX_NAME_BYTES: usize = 32 << 20;
+
+/// Most uncompressed bytes of a layer: room for the largest machine-learning images (stops
+/// decompression bombs).
+pub const MAX_TAR_BYTES: u64 = 64 << 30;
+
+/// Most bytes of all files with holes, as a program sees them (stops files of terabytes of holes:
+/// a few bytes in each of their chunks would make the image as large).
+pub const MAX_SPARSE_BYTES: u64 = 64 << 30;
+
+/// Most runs of data in one file with holes: 16 MiB of map.
+pub const MAX_SPARSE_RUNS: usize = 1 << 20;
+
+/// Longest path in bytes (Linux' `PATH_MAX`, without its terminator).
+pub const MAX_PATH: usize = 4095;
+
+/// Longest name of a file in bytes (Linux' `NAME_MAX`).
+pub const MAX_NAME: usize = 255;
+
+/// Most bytes of one extended header: what Go's `archive/tar`, so docker, takes.
+pub const MAX_HEADER_BYTES: u64 = 1 << 20;
+
+/// Most bytes of names and values of the extended attributes of one file: Linux' limit for one
+/// value.
+pub const MAX_XATTR_BYTES: usize = 64 << 10;
+
+/// Most bytes of extended attributes of all directories, which are kept in memory to the end.
+pub const MAX_DIRECTORY_XATTR_BYTES: u64 = 16 << 20;
+
+/// Largest window of a zstd stream as a power of two, 128 MiB: what `zstd` itself takes without
+/// being told to (stops streams that ask for gigabytes of memory).
+pub const MAX_ZSTD_WINDOW_LOG: u32 = 27;
+
+/// Bounds for one layer. The default is what the constants of this module say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Most entries, implied directories included.
+    pub entries: u64,
+    /// Most bytes of names, of [`MAX_NAME_BYTES`] at most.
+    pub name_bytes: usize,
+    /// Most uncompressed bytes.
+    pub tar_bytes: u64,
+    /// Most bytes of all files with holes.
+    pub sparse_bytes: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            entries: MAX_ENTRIES,
+            name_bytes: MAX_NAME_BYTES,
+            tar_bytes: MAX_TAR_BYTES,
+            sparse_bytes: MAX_SPARSE_BYTES,
+        }
+    }
+}

@@ -1,0 +1,240 @@
+//! A layer as it comes from a registry, taken up again where the connection breaks.
+
+use std::fmt;
+use std::io::{self, Read};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread;
+
+use ureq::BodyReader;
+use ureq::http::{Response, StatusCode};
+
+use super::ask::get;
+use super::client::Ask;
+use super::failure::into_cause;
+use super::limits::{FIRST_PAUSE, MAX_ATTEMPTS, PROGRESS};
+use super::{Registry, RegistryError};
+use crate::digest::Digest;
+
+/// An error that every further read gives again.
+#[derive(Debug, Clone)]
+pub(crate) struct Shared(pub(crate) Arc<RegistryError>);
+
+impl fmt::Display for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+impl std::error::Error for Shared {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.0.source()
+    }
+}
+
+/// The bytes of a layer from some place on.
+pub(super) struct Blob<'a> {
+    registry: &'a Registry,
+    what: String,
+    path: String,
+    size: u64,
+    at: u64,
+    body: Option<BodyReader<'static>>,
+    attempts: u32,
+    /// Where the attempts began to be counted.
+    mark: u64,
+    failed: Option<Shared>,
+}
+
+impl<'a> Blob<'a> {
+    pub(super) fn open(
+        registry: &'a Registry,
+        digest: &Digest,
+        size: u64,
+        start: u64,
+    ) -> Result<Self, RegistryError> {
+        let mut blob = Self {
+            registry,
+            what: format!("layer {digest}"),
+            path: format!("/v2/{}/blobs/{digest}", registry.reference.path()),
+            size,
+            at: start,
+            body: None,
+            attempts: 0,
+            mark: start,
+            failed: None,
+        };
+        if start < size {
+            blob.connect()?;
+        }
+        Ok(blob)
+    }
+
+    /// Asks the endpoint that had the manifest, and when that fails the others.
+    fn connect(&mut self) -> Result<(), RegistryError> {
+        let endpoints = &self.registry.endpoints;
+        let chosen = self.registry.chosen.load(Ordering::Relaxed);
+        let mut first = None;
+        for number in (chosen..endpoints.len()).chain(0..chosen) {
+            let Some(endpoint) = endpoints.get(number) else {
+                continue;
+            };
+            let ask = Ask {
+                what: &self.what,
+                path: &self.path,
+                accept: "application/octet-stream, */*",
+                start: self.at,
+                small: false,
+            };
+            let answer = get(&self.registry.client, endpoint, ask);
+            match answer.and_then(|response| self.begin(&endpoint.authority, response)) {
+                Ok(()) => return Ok(()),
+                Err(error) => first = first.or(Some(error)),
+            }
+        }
+        Err(first.expect("there is an endpoint"))
+    }
+
+    /// Takes a response that begins where we are, or at the beginning, from a server that knows no
+    /// ranges.
+    fn begin(&mut self, host: &str, response: Response<ureq::Body>) -> Result<(), RegistryError> {
+        let wrong = |reason: String| RegistryError::Answer {
+            host: host.to_owned(),
+            what: self.what.clone(),
+            reason,
+        };
+        let partial = response.status() == StatusCode::PARTIAL_CONTENT;
+        let start = if partial { self.at } else { 0 };
+        if partial {
+            let range = response.headers().get("content-range");
+            let range = range
+                .and_then(|value| value.to_str().ok())
+                .unwrap_or_default();
+            if !is_range(range, self.at, self.size) {
+                let (range, at) = (super::printable(range, 100), self.at);
+                return Err(wrong(format!(
+                    "its range is {range:?}, asked for were bytes from {at}"
+                )));
+            }
+        }
+        let announced = self.size - start;
+        if let Some(length) = response.body().content_length()
+            && length != announced
+        {
+            return Err(wrong(format!(
+                "it has {length} bytes where the manifest announces {announced}"
+            )));
+        }
+        let mut body = response
+            .into_body()
+            .into_with_config()
+            .limit(u64::MAX)
+            .reader();
+        let skip = self.at - start;
+        let skipped = io::copy(&mut body.by_ref().take(skip), &mut io::sink());
+        self.body = (skipped.ok() == Some(skip)).then_some(body);
+        Ok(())
+    }
+
+    /// Counts a failure; with too many of them it is the last.
+    fn broke(&mut self, cause: Box<dyn std::error::Error + Send + Sync>) -> io::Result<()> {
+        self.body = None;
+        if self.at - self.mark >= PROGRESS {
+            self.mark = self.at;
+            self.attempts = 0;
+        }
+        self.attempts += 1;
+        if self.attempts < MAX_ATTEMPTS {
+            thread::sleep(FIRST_PAUSE * self.attempts);
+            return Ok(());
+        }
+        let endpoints = &self.registry.endpoints;
+        let endpoint = endpoints.get(self.registry.chosen.load(Ordering::Relaxed));
+        Err(self.fail(RegistryError::Broken {
+            host: endpoint.map_or_else(String::new, |endpoint| endpoint.authority.clone()),
+            what: self.what.clone(),
+            got: self.at,
+            size: self.size,
+            source: cause,
+        }))
+    }
+
+    fn fail(&mut self, error: RegistryError) -> io::Error {
+        let shared = Shared(Arc::new(error));
+        self.failed = Some(shared.clone());
+        io::Error::other(shared)
+    }
+}
+
+impl Read for Blob<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if let Some(failed) = &self.failed {
+            return Err(io::Error::other(failed.clone()));
+        }
+        loop {
+            let left = self.size - self.at;
+            let room = usize::try_from(left)
+                .unwrap_or(usize::MAX)
+                .min(buffer.len());
+            if room == 0 {
+                return Ok(0);
+            }
+            let Some(body) = &mut self.body else {
+                match self.connect() {
+                    Ok(()) if self.body.is_some() => {}
+                    Ok(()) => self.broke("the connection ended early".into())?,
+                    Err(error) if error.is_transient() => self.broke(Box::new(error))?,
+                    Err(error) => return Err(self.fail(error)),
+                }
+                continue;
+            };
+            let Some(room) = buffer.get_mut(..room) else {
+                return Ok(0);
+            };
+            match body.read(room) {
+                Ok(0) => self.broke("the connection ended early".into())?,
+                Ok(count) => {
+                    self.at += count as u64;
+                    return Ok(count);
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => self.broke(into_cause(error))?,
+            }
+        }
+    }
+}
+
+/// Whether a `Content-Range` (RFC 9110 section 14.4) goes from `start` to the end of `size` bytes.
+fn is_range(text: &str, start: u64, size: u64) -> bool {
+    let parse = || {
+        let (range, all) = text.strip_prefix("bytes ")?.split_once('/')?;
+        let (first, last) = range.split_once('-')?;
+        let all_fits = all == "*" || all.parse() == Ok(size);
+        Some(all_fits && first.parse() == Ok(start) && last.parse::<u64>().ok()? + 1 == size)
+    };
+    parse().unwrap_or(false)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_range_that_was_asked_for_is_taken() {
+        for good in ["bytes 5-9/10", "bytes 5-9/*"] {
+            assert!(is_range(good, 5, 10), "{good}");
+        }
+        for bad in [
+            "",
+            "bytes 0-9/10",
+            "bytes 5-8/10",
+            "bytes 5-9/11",
+            "bytes */10",
+            "5-9/10",
+            "bytes 5-99999999999999999999/10",
+            "bytes -5-9/10",
+        ] {
+            assert!(!is_range(bad, 5, 10), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! Hard and symbolic links.
+
+use crate::archive::{Entry, Tar};
+use crate::image::{image, refused};
+
+#[test]
+fn hard_links_are_names_of_one_inode() {
+    let image = image(&Tar::of([
+        Entry::file("a", "content").mode(0o600),
+        Entry::hard_link("b", "a"),
+        Entry::hard_link("deep/c", "./b"),
+        Entry::hard_link("d", "/deep/c"),
+        Entry::file("single", ""),
+    ]));
+    for name in ["a", "b", "deep/c", "d"] {
+        let node = image.get(name);
+        assert_eq!((node.inode, node.links), (image.get("a").inode, 4));
+        assert_eq!(node.content, b"content");
+    }
+    assert_eq!(image.get("single").links, 1);
+}
+
+#[test]
+fn symbolic_links_and_devices_can_have_hard_links() {
+    let image = image(&Tar::of([
+        Entry::symlink("link", "nowhere"),
+        Entry::hard_link("link2", "link"),
+        Entry::device(b'3', "null", 1, 3),
+        Entry::hard_link("null2", "null"),
+    ]));
+    assert_eq!(image.get("link2").content, b"nowhere");
+    assert_eq!((image.get("link2").links, image.get("null2").links), (2, 2));
+    assert_eq!(image.get("null2").device, (1, 3));
+}
+
+#[test]
+fn hard_link_keeps_the_content_when_its_target_is_replaced() {
+    let image = image(&Tar::of([
+        Entry::file("a", "old"),
+        Entry::hard_link("b", "a"),
+        Entry::file("a", "new"),
+    ]));
+    assert_eq!(
+        (image.get("a").content.as_slice(), image.get("a").links),
+        (&b"new"[..], 1)
+    );
+    assert_eq!(
+        (image.get("b").content.as_slice(), image.get("b").links),
+        (&b"old"[..], 1)
+    );
+}
+
+#[test]
+fn hard_link_to_itself_changes_nothing() {
+    let image = image(&Tar::of([
+        Entry::file("a", "content"),
+        Entry::hard_link("a", "a"),
+    ]));
+    assert_eq!(image.get("a").links, 1);
+    assert_eq!(image.get("a").content, b"content");
+}
+
+#[test]
+fn many_hard_links_are_counted() {
+    let mut tar = Tar::of([Entry::file("first", "x")]);
+    for number in 0..70_000 {
+        tar.add(&Entry::hard_link(format!("links/{number}"), "first"));
+    }
+    assert_eq!(image(&tar).get("first").links, 70_001);
+}
+
+#[test]
+fn hard_links_to_nothing_are_refused_with_both_names() {
+    let refused = |entries: &[Entry]| refused(&Tar::of(entries.iter().cloned()).bytes());
+    for (target, reason) in [
+        ("absent", "not in this layer before it"),
+        ("evil", "not in this layer before it"),
+        ("../../etc/passwd", "not the name of a file in the tree"),
+        ("a/../file", "not the name of a file in the tree"),
+        ("", "not the name of a file in the tree"),
+        ("dir", "a directory"),
+        (".", "a directory"),
+        ("gone", "removed by this layer"),
+        ("link/passwd", "not in this layer before it"),
+    ] {
+        let text = refused(&[
+            Entry::directory("dir"),
+            Entry::symlink("link", "/etc"),
+            Entry::file(".wh.gone", ""),
+            Entry::hard_link("evil", target),
+        ]);
+        assert!(
+            text.contains(&format!("\"evil\" a hard link to {target:?}")),
+            "{text}"
+        );
+        assert!(text.contains(reason), "{target}: {text}");
+    }
+}
+
+#[test]
+fn symbolic_links_keep_their_targets_to_the_byte() {
+    let long = "x/".repeat(2047);
+    let image = image(&Tar::of([
+        Entry::symlink("absolute", "/etc/passwd"),
+        Entry::symlink("parent", "../../../../etc/passwd"),
+        Entry::symlink("bytes", b"\xff\xfe//./"),
+        Entry::symlink("loop", "loop"),
+        Entry::symlink("long", "").pax("linkpath", &long),
+        Entry::symlink("mode", "x").mode(0o600),
+    ]));
+    assert_eq!(image.get("absolute").content, b"/etc/passwd");
+    assert_eq!(image.get("parent").content, b"../../../../etc/passwd");
+    assert_eq!(image.get("bytes").content, b"\xff\xfe//./");
+    assert_eq!(image.get("loop").content, b"loop");
+    assert_eq!(image.get("long").content, long.as_bytes());
+    assert_eq!(image.get("mode").mode, 0o120_777);
+}
+
+#[test]
+fn symbolic_links_without_a_target_are_refused() {
+    for target in [String::new(), "x".repeat(4096), "a\0b".to_owned()] {
+        let entry = Entry::symlink("link", "").pax("linkpath", &target);
+        let text = refused(&Tar::of([entry]).bytes());
+        assert!(
+            text.contains("\"link\"") && text.contains("cannot have this target"),
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn nothing_is_placed_below_a_link_or_a_file() {
+    for (entry, kind) in [
+        (Entry::symlink("a", "/etc"), "symbolic link"),
+        (Entry::file("a", ""), "file"),
+        (Entry::new(b'6', "a"), "named pipe"),
+        (Entry::device(b'4', "a", 8, 0), "device"),
+    ] {
+        for below in [
+            Entry::file("a/b", ""),
+            Entry::file("a/b/c", ""),
+            Entry::directory("a/b"),
+            Entry::file("a/.wh.b", ""),
+            Entry::file("a/.wh..wh..opq", ""),
+        ] {
+            let text = refused(&Tar::of([entry.clone(), below]).bytes());
+            assert!(
+                text.contains(&format!("below \"a\", which is a {kind}")),
+                "{text}"
+            );
+        }
+    }
+}

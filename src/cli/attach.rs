@@ -1,0 +1,48 @@
+//! `coracle attach`.
+
+use anyhow::Result;
+
+use super::start::{code_of, keeper_of};
+use crate::{
+    engine::{self, Attached, DetachKeys, Terminal},
+    keeper::wire::Request,
+    state::{Directories, container::Containers},
+};
+
+/// Be connected to the streams of a container that runs
+#[derive(clap::Args)]
+pub(super) struct Arguments {
+    /// Name or identifier
+    container: String,
+    /// Give it no input
+    #[arg(long)]
+    no_stdin: bool,
+    /// Keys by which to leave the container, which goes on
+    #[arg(long, value_name = "KEYS")]
+    detach_keys: Option<DetachKeys>,
+}
+
+pub(super) fn main(arguments: &Arguments) -> Result<u8> {
+    let container = Containers::new(&Directories::new()?).find(&arguments.container)?;
+    let signals = engine::take_signals()?;
+    let (_, link) = keeper_of(&container)?;
+    let config = &container.config;
+    let tty = config.spec.process.terminal.is_some();
+    let input = config.interactive && !arguments.no_stdin;
+    link.send(
+        &Request::Attach {
+            container: config.id.clone(),
+            input,
+        },
+        None,
+    )?;
+    let raw = match tty && input && engine::standard_input_is_terminal() {
+        true => Some(Terminal::raw()?),
+        false => None,
+    };
+    let keys = arguments.detach_keys.clone().unwrap_or_default();
+    let keys = (tty && input).then_some(keys);
+    let ended = Attached::new(link, signals, false, tty, keys)?.run();
+    drop(raw);
+    code_of(ended?)
+}

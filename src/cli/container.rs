@@ -1,0 +1,148 @@
+//! `coracle container`, `system start` and `system stop`: what concerns all containers.
+
+use std::io::Write;
+
+use anyhow::{Result, bail};
+use clap::Subcommand;
+
+use super::{
+    lifecycle::{self, remove_one},
+    moment::Moment,
+    ps, start,
+};
+use crate::{
+    keeper, report,
+    state::{
+        Directories,
+        container::{Container, Containers},
+    },
+};
+
+/// All containers
+#[derive(clap::Args)]
+pub(super) struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// List containers
+    #[command(visible_alias = "ps")]
+    Ls(ps::Arguments),
+    /// Remove all containers that do not run
+    Prune(Prune),
+}
+
+#[derive(clap::Args)]
+struct Prune {
+    /// Do not ask
+    #[arg(short, long)]
+    force: bool,
+    /// Only those for which it holds: until=TIME, label=NAME[=VALUE]
+    #[arg(long, value_name = "NAME=VALUE", value_parser = |text: &str| super::options::pair(text, '='))]
+    filter: Vec<(String, String)>,
+}
+
+pub(super) fn main(arguments: &Arguments) -> Result<()> {
+    match &arguments.command {
+        Command::Ls(arguments) => ps::main(arguments),
+        Command::Prune(arguments) => prune(arguments),
+    }
+}
+
+fn prune(arguments: &Prune) -> Result<()> {
+    if !arguments.force && !asked()? {
+        return Ok(());
+    }
+    let directories = Directories::new()?;
+    let containers = Containers::new(&directories);
+    let mut removed = Vec::new();
+    for container in containers.list()? {
+        let Ok(state) = container.state() else {
+            continue;
+        };
+        if state.status.is_live() || !chosen(&container, &arguments.filter)? {
+            continue;
+        }
+        match remove_one(&containers, &container, false, &directories) {
+            Ok(()) => removed.push(container.config.id),
+            Err(error) => report::warn(&format!("{error:#}")),
+        }
+    }
+    if !removed.is_empty() {
+        println!("Deleted Containers:\n{}\n", removed.join("\n"));
+    }
+    println!("Total reclaimed space: 0B");
+    Ok(())
+}
+
+fn asked() -> Result<bool> {
+    print!(
+        "WARNING! This will remove all stopped containers.\nAre you sure you want to continue? \
+         [y/N] "
+    );
+    std::io::stdout().flush()?;
+    let mut answer = String::new();
+    std::io::stdin().read_line(&mut answer)?;
+    Ok(answer.trim().eq_ignore_ascii_case("y"))
+}
+
+fn chosen(container: &Container, filters: &[(String, String)]) -> Result<bool> {
+    for (name, value) in filters {
+        let holds = match name.as_str() {
+            "until" => {
+                let Moment(until) = value.parse().map_err(anyhow::Error::msg)?;
+                container.config.created < until
+            }
+            "label" => match value.split_once('=') {
+                Some((label, value)) => container
+                    .config
+                    .labels
+                    .get(label)
+                    .is_some_and(|own| own == value),
+                None => container.config.labels.contains_key(value),
+            },
+            _ => bail!("unknown filter {name:?}; there are until and label"),
+        };
+        if !holds {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Starts the containers whose restart policy wants it.
+pub(super) fn start_all() -> Result<u8> {
+    let directories = Directories::new()?;
+    let containers = Containers::new(&directories);
+    let mut ids = Vec::new();
+    for container in containers.list()? {
+        let Ok(state) = container.state() else {
+            continue;
+        };
+        // Those of a named host are started by its keeper.
+        let own = container.config.host.is_none();
+        if own && keeper::wants_start(container.config.restart, &state) {
+            ids.push(container.config.id);
+        }
+    }
+    let hosts = super::host::start_all(&directories)?;
+    let started = super::each(&ids, |id| {
+        let container = containers.open(id)?;
+        let link = start::start(&container, &directories, None)?;
+        match start::until_started(&link)? {
+            Some(crate::engine::Ended::Failed { message, .. }) => bail!(message),
+            _ => println!("{}", container.config.name),
+        }
+        Ok(())
+    })?;
+    Ok(hosts.max(started))
+}
+
+/// Stops all containers.
+pub(super) fn stop_all() -> Result<u8> {
+    let directories = Directories::new()?;
+    let containers = lifecycle::stop_all(&Containers::new(&directories))?;
+    Ok(containers.max(super::host::stop_all(&directories)?))
+}

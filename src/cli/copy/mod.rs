@@ -1,0 +1,254 @@
+//! `coracle cp`.
+
+mod pack;
+mod unpack;
+
+use std::{
+    ffi::{OsStr, OsString},
+    fs,
+    io::{self, BufReader, BufWriter, Write},
+    net::Shutdown,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result, bail};
+use coracle_protocol::{Tool, tar};
+
+use super::tool;
+use crate::state::{
+    Directories,
+    container::{Container, Containers},
+};
+
+/// Copy files between a container and this machine
+#[derive(clap::Args)]
+#[command(
+    override_usage = "coracle cp [OPTIONS] CONTAINER:PATH PATH|-\n       coracle cp [OPTIONS] PATH|- \
+                      CONTAINER:PATH"
+)]
+pub(super) struct Arguments {
+    /// What to copy; - is a tar archive on standard input
+    from: String,
+    /// Where to; - is a tar archive on standard output
+    to: String,
+    /// Keep owners, and the set-user and set-group bits
+    #[arg(short, long)]
+    archive: bool,
+    /// Follow a symbolic link that FROM is
+    #[arg(short = 'L', long)]
+    follow_link: bool,
+    /// Say nothing (nothing is said anyway)
+    #[arg(short, long)]
+    quiet: bool,
+}
+
+/// Bytes that are copied at a time.
+const BUFFER: usize = 64 << 10;
+
+/// What is at a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum There {
+    Nothing,
+    Directory,
+    /// Anything else.
+    File,
+}
+
+/// Where a copy goes: a directory that exists, and the name in it; without a name the contents go
+/// into the directory itself.
+#[derive(Debug, PartialEq, Eq)]
+struct Target {
+    directory: PathBuf,
+    name: Option<OsString>,
+}
+
+pub(super) fn main(arguments: &Arguments) -> Result<()> {
+    let containers = Containers::new(&Directories::new()?);
+    match (split(&arguments.from), split(&arguments.to)) {
+        (Some((name, path)), None) => from(&containers.find(name)?, &path, arguments),
+        (None, Some((name, path))) => to(&containers.find(name)?, &path, arguments),
+        (Some(_), Some(_)) => bail!("copying between containers is not supported"),
+        (None, None) => bail!("one of the two must be CONTAINER:PATH"),
+    }
+}
+
+/// `CONTAINER:PATH`; what begins with a slash or a dot is a path of this machine.
+fn split(text: &str) -> Option<(&str, String)> {
+    if text.starts_with(['/', '.']) {
+        return None;
+    }
+    let (name, path) = text.split_once(':')?;
+    if name.contains('/') {
+        return None;
+    }
+    Some((name, format!("/{}", path.trim_start_matches('/'))))
+}
+
+/// A path without `/.` at its end, and whether it had it: then the contents are meant.
+fn contents(path: &str) -> (&str, bool) {
+    if path == "." {
+        return (path, true);
+    }
+    match path.strip_suffix("/.") {
+        Some("") => ("/", true),
+        Some(inner) => (inner, true),
+        None => (path, false),
+    }
+}
+
+/// Docker's rules for what a copy is called.
+fn target(from: &str, is_directory: bool, to: &str, there: There) -> Result<Target> {
+    let (from, only_contents) = contents(from);
+    let name = Path::new(from).file_name().map(OsStr::to_owned);
+    let to_path = Path::new(to);
+    let into = |name: Option<OsString>| Target {
+        directory: to_path.into(),
+        name,
+    };
+    match (is_directory, there) {
+        (true, There::Directory) if only_contents => Ok(into(None)),
+        (_, There::Directory) => Ok(into(name)),
+        (true, There::File) => bail!("cannot copy a directory to {to}, which is a file"),
+        (false, There::Nothing) if to.ends_with('/') => {
+            bail!("cannot copy to {to}: there is no such directory")
+        }
+        (_, There::Nothing | There::File) => {
+            let parent = to_path
+                .parent()
+                .filter(|parent| !parent.as_os_str().is_empty());
+            Ok(Target {
+                directory: parent.unwrap_or(Path::new(".")).into(),
+                name: to_path.file_name().map(OsStr::to_owned),
+            })
+        }
+    }
+}
+
+fn here(path: &Path) -> There {
+    match fs::metadata(path) {
+        Ok(metadata) if metadata.is_dir() => There::Directory,
+        Ok(_) => There::File,
+        // A link that leads nowhere.
+        Err(_) if fs::symlink_metadata(path).is_ok() => There::File,
+        Err(_) => There::Nothing,
+    }
+}
+
+fn inside(container: &Container, path: &str) -> Result<There> {
+    let word = tool::answer(container, Tool::Look { path: path.into() })?;
+    Ok(match word.trim() {
+        "" => There::Nothing,
+        "directory" => There::Directory,
+        _ => There::File,
+    })
+}
+
+fn from(container: &Container, path: &str, arguments: &Arguments) -> Result<()> {
+    let (plain, _) = contents(path);
+    let there = inside(container, plain)?;
+    if there == There::Nothing {
+        bail!("there is no {plain} in container {}", container.config.name);
+    }
+    let pack = Tool::Pack {
+        path: plain.trim_end_matches('/').to_owned() + if plain == "/" { "/" } else { "" },
+        follow: arguments.follow_link,
+    };
+    if arguments.to == "-" {
+        let mut session = tool::begin(container, pack, false)?;
+        io::copy(&mut session.output, &mut io::stdout().lock())
+            .context("cannot write the archive")?;
+        return session.finish();
+    }
+    let to = Path::new(&arguments.to);
+    let target = target(path, there == There::Directory, &arguments.to, here(to))?;
+    let session = tool::begin(container, pack, false)?;
+    let input = BufReader::with_capacity(BUFFER, &session.output);
+    unpack::read(input, &target, arguments.archive)?;
+    session.finish()
+}
+
+fn to(container: &Container, path: &str, arguments: &Arguments) -> Result<()> {
+    let into = |directory: &Path| Tool::Unpack {
+        path: directory.to_string_lossy().into_owned(),
+    };
+    let plain = if path == "/" {
+        path
+    } else {
+        path.trim_end_matches('/')
+    };
+    let there = inside(container, plain)?;
+    if arguments.from == "-" {
+        if there != There::Directory {
+            bail!("{path} is no directory of the container");
+        }
+        return send(container, into(Path::new(plain)), |out| {
+            io::copy(&mut io::stdin().lock(), out).map(drop)
+        });
+    }
+    let from = Path::new(&arguments.from);
+    let metadata = match arguments.follow_link {
+        true => fs::metadata(from),
+        false => fs::symlink_metadata(from),
+    };
+    let metadata = metadata.with_context(|| format!("cannot find {}", from.display()))?;
+    let target = target(&arguments.from, metadata.is_dir(), path, there)?;
+    let (plain, _) = contents(&arguments.from);
+    send(container, into(&target.directory), |out| {
+        let name = target.name.as_deref();
+        pack::write(Path::new(plain), &metadata, name, arguments.archive, out)?;
+        out.write_all(&tar::END)
+    })
+}
+
+/// Has an archive unpacked in a container.
+fn send(
+    container: &Container,
+    tool: Tool,
+    write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> Result<()> {
+    let mut session = tool::begin(container, tool, true)?;
+    let Some(input) = session.input.take() else {
+        bail!("the guest broke the contract: a stream is missing");
+    };
+    let mut out = BufWriter::with_capacity(BUFFER, &input);
+    let written = write(&mut out).and_then(|()| out.flush());
+    drop(out);
+    let _ = input.shutdown(Shutdown::Write);
+    // What the guest says about it explains more than a pipe that broke.
+    session.finish()?;
+    written.context("cannot send the files")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn goes(from: &str, is_directory: bool, to: &str, there: There) -> (String, Option<String>) {
+        let target = target(from, is_directory, to, there).unwrap();
+        let name = target.name.map(|name| name.into_string().unwrap());
+        (target.directory.to_str().unwrap().into(), name)
+    }
+
+    #[test]
+    fn copies_are_called_as_docker_calls_them() {
+        use There::{Directory, File, Nothing};
+        let name = |name: &str| Some(name.to_owned());
+        assert_eq!(goes("/a/f", false, "x", Nothing), (".".into(), name("x")));
+        assert_eq!(goes("/a/f", false, "d/x", File), ("d".into(), name("x")));
+        assert_eq!(goes("/a/f", false, "d", Directory), ("d".into(), name("f")));
+        assert_eq!(goes("/a", true, "d/x", Nothing), ("d".into(), name("x")));
+        assert_eq!(goes("/a", true, "d", Directory), ("d".into(), name("a")));
+        assert_eq!(goes("/a/.", true, "d", Directory), ("d".into(), None));
+        assert!(target("/a", true, "x", File).is_err());
+        assert!(target("/a/f", false, "x/", Nothing).is_err());
+    }
+
+    #[test]
+    fn containers_and_paths_are_told_apart() {
+        assert_eq!(split("web:a/b"), Some(("web", "/a/b".into())));
+        assert_eq!(split("web:/"), Some(("web", "/".into())));
+        assert_eq!(split("./web:x"), None);
+        assert_eq!(split("/web:x"), None);
+        assert_eq!(split("-"), None);
+    }
+}

@@ -1,0 +1,326 @@
+//! Unpacks a guest's tar archive on this machine. The guest is hostile: each entry is placed below
+//! the target directory by the kernel's own rule, no symbolic link on the way is followed, and no
+//! device is made.
+
+use std::{
+    ffi::{OsStr, OsString},
+    fs::{File, Permissions},
+    io::{self, Read},
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::{
+            ffi::OsStrExt,
+            fs::{PermissionsExt, fchown},
+        },
+    },
+    path::{Component, Path, PathBuf},
+    time::{Duration, SystemTime},
+};
+
+use anyhow::{Context, Result, bail};
+use coracle_protocol::tar::{self, BLOCK, Decoder, Entry, Kind, Step};
+use rustix::{
+    fs::{
+        AtFlags, FileType, Mode, OFlags, ResolveFlags, linkat, mkdirat, mknodat, open, openat,
+        openat2, statat, symlinkat, unlinkat,
+    },
+    io::Errno,
+};
+
+use super::Target;
+
+/// Reads an archive and puts its entries under the target's name.
+pub(super) fn read(mut input: impl Read, target: &Target, archive: bool) -> Result<()> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let directory = &target.directory;
+    let root = open(directory, flags, Mode::empty())
+        .with_context(|| format!("cannot open directory {}", directory.display()))?;
+    let mut unpacker = Unpacker {
+        root,
+        name: target.name.clone(),
+        archive,
+        directories: Vec::new(),
+    };
+    let mut decoder = Decoder::default();
+    let mut block = [0; BLOCK];
+    loop {
+        match input.read_exact(&mut block) {
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => break,
+            result => result.context("cannot read the guest's archive")?,
+        }
+        match decoder.block(&block)? {
+            Step::End => break,
+            Step::Extension(size) => {
+                let length = usize::try_from(size)?;
+                let mut content = vec![0; length + tar::padding(size)];
+                input.read_exact(&mut content)?;
+                decoder.extension(content.get(..length).unwrap_or_default())?;
+            }
+            Step::Entry(entry) => {
+                let mut content = (&mut input).take(entry.size);
+                unpacker
+                    .place(&entry, &mut content)
+                    .with_context(|| format!("cannot copy {}", shown(&entry.path)))?;
+                let rest = content.limit() + tar::padding(entry.size) as u64;
+                io::copy(&mut (&mut input).take(rest), &mut io::sink())?;
+            }
+        }
+    }
+    unpacker.finish();
+    io::copy(&mut input, &mut io::sink())?;
+    Ok(())
+}
+
+/// A path of a guest's without what a terminal would obey.
+fn shown(path: &[u8]) -> String {
+    crate::engine::clean(&String::from_utf8_lossy(path)).replace('\n', "?")
+}
+
+struct Unpacker {
+    root: OwnedFd,
+    /// What the first component of each path becomes; nothing, where there is none.
+    name: Option<OsString>,
+    archive: bool,
+    /// Set last: what is put into a directory changes its time, and its mode may forbid it.
+    directories: Vec<(PathBuf, u32, u64)>,
+}
+
+impl Unpacker {
+    /// Where a path of the archive goes, below the root; `None` for the root itself.
+    fn inner(&self, path: &[u8]) -> Result<Option<PathBuf>> {
+        let mut parts = Vec::new();
+        for component in Path::new(OsStr::from_bytes(path)).components() {
+            match component {
+                Component::Normal(part) => parts.push(part),
+                Component::CurDir | Component::RootDir => {}
+                Component::ParentDir | Component::Prefix(_) => {
+                    bail!("it leads out of its directory")
+                }
+            }
+        }
+        let inner: PathBuf = self
+            .name
+            .as_deref()
+            .into_iter()
+            .chain(parts.into_iter().skip(1))
+            .collect();
+        Ok((!inner.as_os_str().is_empty()).then_some(inner))
+    }
+
+    /// Opens the directory that a path is in, made when missing.
+    fn parent(&self, path: &Path) -> Result<OwnedFd> {
+        let parent = path
+            .parent()
+            .filter(|parent| !parent.as_os_str().is_empty());
+        let Some(parent) = parent else {
+            return self.directory(Path::new("."));
+        };
+        match self.directory(parent) {
+            Err(error) if error.downcast_ref() == Some(&Errno::NOENT) => {
+                let above = self.parent(parent)?;
+                let name = parent.file_name().unwrap_or_default();
+                mkdirat(&above, name, Mode::from_raw_mode(0o755))?;
+                self.directory(parent)
+            }
+            found => found,
+        }
+    }
+
+    fn directory(&self, path: &Path) -> Result<OwnedFd> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let resolve =
+            ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+        Ok(openat2(&self.root, path, flags, Mode::empty(), resolve)?)
+    }
+
+    fn place(&mut self, entry: &Entry, content: &mut impl Read) -> Result<()> {
+        let Some(path) = self.inner(&entry.path)? else {
+            return Ok(());
+        };
+        let parent = self.parent(&path)?;
+        let name = path.file_name().unwrap_or_default();
+        let mode = entry.mode & if self.archive { 0o7777 } else { 0o1777 };
+        if entry.kind == Kind::Directory {
+            match mkdirat(&parent, name, Mode::from_raw_mode(0o700)) {
+                Ok(()) | Err(Errno::EXIST) => {}
+                Err(errno) => return Err(errno.into()),
+            }
+            let made = self.directory(&path)?;
+            self.give(&made, entry)?;
+            self.directories.push((path, mode, entry.mtime));
+            return Ok(());
+        }
+        match unlinkat(&parent, name, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => {}
+            Err(Errno::ISDIR) => bail!("a directory is in its place"),
+            Err(errno) => return Err(errno.into()),
+        }
+        match entry.kind {
+            Kind::File => {
+                let flags = OFlags::WRONLY
+                    | OFlags::CREATE
+                    | OFlags::EXCL
+                    | OFlags::NOFOLLOW
+                    | OFlags::CLOEXEC;
+                let made = openat(&parent, name, flags, Mode::from_raw_mode(0o600))?;
+                let mut file = File::from(made);
+                let length = io::copy(content, &mut file)?;
+                if length != entry.size {
+                    bail!("the archive ends in it");
+                }
+                self.give(&file, entry)?;
+                file.set_permissions(Permissions::from_mode(mode))?;
+                let _ = file.set_modified(time(entry.mtime));
+            }
+            Kind::Symlink => symlinkat(OsStr::from_bytes(&entry.link), &parent, name)?,
+            Kind::HardLink => {
+                let Some(first) = self.inner(&entry.link)? else {
+                    bail!("it is a link to a directory");
+                };
+                let first_parent = self.parent(&first)?;
+                let first_name = first.file_name().unwrap_or_default();
+                let kind = statat(&first_parent, first_name, AtFlags::SYMLINK_NOFOLLOW)?;
+                if FileType::from_raw_mode(kind.st_mode) != FileType::RegularFile {
+                    bail!("it is a link to something that is no file");
+                }
+                linkat(&first_parent, first_name, &parent, name, AtFlags::empty())?;
+            }
+            Kind::Fifo => {
+                mknodat(
+                    &parent,
+                    name,
+                    FileType::Fifo,
+                    Mode::from_raw_mode(mode & 0o777),
+                    0,
+                )?;
+            }
+            Kind::Character | Kind::Block => crate::report::warn(&format!(
+                "{} is a device and was not copied",
+                shown(&entry.path)
+            )),
+            Kind::Directory => {}
+        }
+        Ok(())
+    }
+
+    /// Gives a file to its owner, where that is asked for and allowed.
+    fn give(&self, file: impl AsFd, entry: &Entry) -> Result<()> {
+        if self.archive && rustix::process::geteuid().is_root() {
+            fchown(file, Some(entry.uid), Some(entry.gid))?;
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self) {
+        for (path, mode, mtime) in self.directories.drain(..).rev().collect::<Vec<_>>() {
+            if let Ok(directory) = self.directory(&path) {
+                let directory = File::from(directory);
+                let _ = directory.set_permissions(Permissions::from_mode(mode));
+                let _ = directory.set_modified(time(mtime));
+            }
+        }
+    }
+}
+
+fn time(seconds: u64) -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    fn entry(path: &str, kind: Kind, link: &str, size: u64) -> Vec<u8> {
+        tar::encode(&Entry {
+            path: path.into(),
+            kind,
+            mode: 0o4755,
+            uid: 0,
+            gid: 0,
+            size,
+            mtime: 1_000_000_000,
+            link: link.into(),
+            device: (1, 3),
+        })
+    }
+
+    fn file(path: &str, content: &str) -> Vec<u8> {
+        let size = content.len() as u64;
+        let mut bytes = entry(path, Kind::File, "", size);
+        bytes.extend_from_slice(content.as_bytes());
+        bytes.resize(bytes.len() + tar::padding(size), 0);
+        bytes
+    }
+
+    fn unpack(directory: &Path, name: Option<&str>, archive: &[Vec<u8>]) -> Result<()> {
+        let target = Target {
+            directory: directory.into(),
+            name: name.map(Into::into),
+        };
+        read(&archive.concat()[..], &target, false)
+    }
+
+    #[test]
+    fn tree_is_placed_under_another_name() {
+        let directory = tempfile::tempdir().unwrap();
+        let archive = [
+            entry("a", Kind::Directory, "", 0),
+            file("a/f", "text"),
+            entry("a/l", Kind::Symlink, "f", 0),
+            entry("a/h", Kind::HardLink, "a/f", 0),
+        ];
+        unpack(directory.path(), Some("b"), &archive).unwrap();
+        let read = |name: &str| fs::read_to_string(directory.path().join(name)).unwrap();
+        assert_eq!(
+            (read("b/f"), read("b/l"), read("b/h")),
+            ("text".into(), "text".into(), "text".into())
+        );
+        let mode = fs::metadata(directory.path().join("b/f"))
+            .unwrap()
+            .permissions()
+            .mode();
+        assert_eq!(mode & 0o7777, 0o755, "the set-user bit is not taken over");
+    }
+
+    #[test]
+    fn entry_never_leaves_the_target_through_a_link_of_the_archive() {
+        let outside = tempfile::tempdir().unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        let link = outside.path().to_str().unwrap();
+        let archive = [
+            entry("a", Kind::Directory, "", 0),
+            entry("a/out", Kind::Symlink, link, 0),
+            file("a/out/evil", "x"),
+        ];
+        assert!(unpack(directory.path(), Some("a"), &archive).is_err());
+        assert_eq!(fs::read_dir(outside.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn file_replaces_a_link_and_not_what_it_leads_to() {
+        let outside = tempfile::NamedTempFile::new().unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        std::os::unix::fs::symlink(outside.path(), directory.path().join("f")).unwrap();
+        unpack(directory.path(), Some("f"), &[file("x", "new")]).unwrap();
+        assert_eq!(fs::read_to_string(outside.path()).unwrap(), "");
+        assert_eq!(
+            fs::read_to_string(directory.path().join("f")).unwrap(),
+            "new"
+        );
+    }
+
+    #[test]
+    fn paths_upwards_are_refused_and_devices_are_not_made() {
+        let directory = tempfile::tempdir().unwrap();
+        assert!(unpack(directory.path(), Some("a"), &[file("a/../../evil", "x")]).is_err());
+        unpack(
+            directory.path(),
+            Some("a"),
+            &[entry("a", Kind::Character, "", 0)],
+        )
+        .unwrap();
+        assert!(!directory.path().join("a").exists());
+    }
+}

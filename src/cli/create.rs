@@ -1,0 +1,24 @@
+//! `coracle create`.
+
+use anyhow::Result;
+
+use super::flags::{self, Flags};
+use crate::state::Directories;
+
+/// Make a container without starting it, and print its identifier
+#[derive(clap::Args)]
+#[command(
+    disable_help_flag = true,
+    override_usage = "coracle create [OPTIONS] IMAGE [COMMAND] [ARG...]"
+)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    flags: Flags,
+}
+
+pub(super) fn main(arguments: &Arguments) -> Result<()> {
+    let directories = Directories::new()?;
+    let container = flags::create(&arguments.flags, &directories, true, &mut |_| {})?;
+    println!("{}", container.config.id);
+    Ok(())
+}

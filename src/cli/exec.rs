@@ -1,0 +1,135 @@
+//! `coracle exec`.
+
+use anyhow::{Result, bail};
+use coracle_protocol::Process;
+use vmm::control::Socket;
+
+use super::{
+    options,
+    start::{code_of, keeper_of, until_started},
+};
+use crate::{
+    engine::{self, Attached, DetachKeys, Ended, Terminal},
+    keeper::wire::{Request, Work},
+    state::{Directories, container::Container, container::Containers},
+};
+
+/// Run a program in a container that runs
+#[derive(clap::Args)]
+#[command(override_usage = "coracle exec [OPTIONS] CONTAINER COMMAND [ARG...]")]
+pub(super) struct Arguments {
+    /// Container and, after it, the command with its arguments
+    #[arg(
+        required = true,
+        num_args = 2..,
+        trailing_var_arg = true,
+        value_name = "CONTAINER COMMAND [ARG...]"
+    )]
+    container_and_command: Vec<String>,
+    #[command(flatten)]
+    program: Program,
+    /// Keys by which to leave the program, which goes on
+    #[arg(long, value_name = "KEYS")]
+    detach_keys: Option<DetachKeys>,
+}
+
+/// How a program is run beside others.
+#[derive(clap::Args)]
+pub(super) struct Program {
+    /// Give it standard input
+    #[arg(short, long)]
+    pub(super) interactive: bool,
+    /// Give it a terminal
+    #[arg(short, long)]
+    pub(super) tty: bool,
+    /// Do not wait for it
+    #[arg(short, long)]
+    pub(super) detach: bool,
+    /// Environment variable, or one to take over from outside
+    #[arg(short, long, value_name = "NAME[=VALUE]")]
+    pub(super) env: Vec<String>,
+    /// Working directory [default: the container's]
+    #[arg(short, long, value_name = "DIRECTORY")]
+    pub(super) workdir: Option<String>,
+    /// User name or number, and group [default: the container's]
+    #[arg(short, long, value_name = "USER[:GROUP]")]
+    pub(super) user: Option<String>,
+}
+
+pub(super) fn main(arguments: &Arguments) -> Result<u8> {
+    let Some((name, command)) = arguments.container_and_command.split_first() else {
+        bail!("no container given");
+    };
+    let is_terminal = engine::standard_input_is_terminal();
+    if arguments.program.tty
+        && arguments.program.interactive
+        && !arguments.program.detach
+        && !is_terminal
+    {
+        bail!("the input device is not a TTY; leave -t away, or run it in a terminal");
+    }
+    let signals = engine::take_signals()?;
+    let container = Containers::new(&Directories::new()?).find(name)?;
+    let (_, link) = keeper_of(&container)?;
+    ask(&link, &container, arguments, command)?;
+    if arguments.program.detach {
+        return match until_started(&link)? {
+            None | Some(Ended::Exited(_) | Ended::Detached) => Ok(0),
+            Some(failed) => code_of(failed),
+        };
+    }
+    let raw = match arguments.program.tty && is_terminal {
+        true => Some(Terminal::raw()?),
+        false => None,
+    };
+    let keys = arguments.detach_keys.clone().unwrap_or_default();
+    let keys = (arguments.program.tty && arguments.program.interactive).then_some(keys);
+    let ended = Attached::new(link, signals, false, arguments.program.tty, keys)?.run();
+    drop(raw);
+    code_of(ended?)
+}
+
+fn ask(
+    link: &Socket,
+    container: &Container,
+    arguments: &Arguments,
+    command: &[String],
+) -> Result<()> {
+    let request = Request::Exec {
+        container: container.config.id.clone(),
+        work: Box::new(Work::Program(process(container, arguments, command)?)),
+        input: arguments.program.interactive && !arguments.program.detach,
+        output: !arguments.program.detach,
+    };
+    link.send(&request, None)?;
+    Ok(())
+}
+
+/// The container's own process with another command.
+fn process(container: &Container, arguments: &Arguments, command: &[String]) -> Result<Process> {
+    let mut process = container.config.spec.process.clone();
+    process.args = command.to_vec();
+    process.init = false;
+    process.terminal = arguments.program.tty.then(engine::terminal_size);
+    if arguments.program.tty && !process.env.iter().any(|line| line.starts_with("TERM=")) {
+        process.env.push("TERM=xterm".into());
+    }
+    for entry in &arguments.program.env {
+        let entry = options::environment(entry).map_err(anyhow::Error::msg)?;
+        let Some(entry) = entry else { continue };
+        let name = entry.split('=').next().unwrap_or_default().to_owned() + "=";
+        process.env.retain(|line| !line.starts_with(&name));
+        process.env.push(entry);
+    }
+    if let Some(directory) = &arguments.program.workdir {
+        if !directory.starts_with('/') {
+            bail!("working directory {directory:?} is not an absolute path");
+        }
+        process.cwd.clone_from(directory);
+    }
+    if let Some(user) = &arguments.program.user {
+        process.user.clone_from(user);
+        process.groups.clear();
+    }
+    Ok(process)
+}

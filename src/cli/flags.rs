@@ -1,0 +1,678 @@
+//! What 'run' and 'create' take, and the container that they make of it.
+
+use std::{collections::BTreeMap, fs, io::Write, path::PathBuf};
+
+use anyhow::{Context, Result, bail};
+use clap::ValueEnum;
+use coracle_protocol::{MAX_LAYERS, Rlimit, Shares, Stdio, Verity};
+use images::store::{Image, LayerFile};
+
+use crate::{
+    cli::{
+        moment, network,
+        obtain::{When, obtain},
+        options::{self, Bytes, Capabilities, Cpus, Signal, Tmpfs, Ulimit},
+        pull,
+    },
+    clock,
+    engine::{self, Request},
+    host,
+    state::{
+        Directories, MachineMode,
+        container::{self, Config, Container, Containers, Health, Isolation, LogPolicy, Restart},
+        disk,
+        host::Hosts,
+        journal,
+        network::Mode,
+    },
+};
+
+/// Bytes of each of a log's two files unless told otherwise.
+const LOG_SIZE: u64 = 10 << 20;
+
+/// The smallest log: a record is longer than less.
+const MIN_LOG_SIZE: u64 = 256 << 10;
+
+/// What 'run' and 'create' take.
+#[derive(clap::Args)]
+pub(super) struct Flags {
+    /// Image and, after it, the command with its arguments
+    #[arg(
+        required = true,
+        trailing_var_arg = true,
+        value_name = "IMAGE [COMMAND] [ARG...]"
+    )]
+    pub(super) image_and_command: Vec<String>,
+
+    /// Keep standard input open for the container
+    #[arg(short, long)]
+    pub(super) interactive: bool,
+    /// Give the container a terminal
+    #[arg(short, long)]
+    pub(super) tty: bool,
+    /// Remove the container when it ends
+    #[arg(long)]
+    rm: bool,
+    /// A name that no other container has; one is made up unless given
+    #[arg(long)]
+    name: Option<String>,
+    /// Label of the container
+    #[arg(short, long, value_name = "NAME[=VALUE]")]
+    label: Vec<String>,
+    /// Write the container's identifier to a file, which must not exist
+    #[arg(long, value_name = "FILE")]
+    cidfile: Option<PathBuf>,
+    /// Start it again when it ends: no, on-failure or on-failure:MOST, always, unless-stopped
+    #[arg(long, value_name = "POLICY", default_value = "no")]
+    restart: RestartPolicy,
+    /// local keeps what the container writes, none does not
+    #[arg(long, value_name = "DRIVER", default_value = "local")]
+    log_driver: LogDriver,
+    /// max-size=SIZE of each of the two files that are kept
+    #[arg(long, value_name = "NAME=VALUE", value_parser = |text: &str| options::pair(text, '='))]
+    log_opt: Vec<(String, String)>,
+
+    /// Environment variable, or one to take over from outside
+    #[arg(short, long, value_name = "NAME[=VALUE]")]
+    env: Vec<String>,
+    /// File of environment variables, one in a line
+    #[arg(long, value_name = "FILE")]
+    env_file: Vec<PathBuf>,
+    /// Working directory in the container
+    #[arg(short, long, value_name = "DIRECTORY")]
+    workdir: Option<String>,
+    /// User name or number, and group
+    #[arg(short, long, value_name = "USER[:GROUP]")]
+    user: Option<String>,
+    /// More groups, by name or number
+    #[arg(long, value_name = "GROUP")]
+    group_add: Vec<String>,
+    /// Program to run instead of the image's entry point
+    #[arg(long, value_name = "PROGRAM")]
+    entrypoint: Option<String>,
+    /// The container's host name
+    #[arg(short = 'h', long, value_name = "NAME")]
+    hostname: Option<String>,
+    /// Another line for /etc/hosts
+    #[arg(long, value_name = "NAME:ADDRESS", value_parser = |text: &str| options::pair(text, ':'))]
+    add_host: Vec<(String, String)>,
+
+    /// Network: bridge among the containers of a named host, none, host for the guest's own, or
+    /// container:NAME for that of another container [default: bridge in a named host, else none]
+    #[arg(long, alias = "net", value_name = "NETWORK")]
+    network: Option<network::Choice>,
+    /// Another name for the container's neighbours to find it by
+    #[arg(long, alias = "net-alias", value_name = "NAME", value_parser = network::alias)]
+    network_alias: Vec<String>,
+
+    // Docker's, which people give out of habit: refused in words.
+    #[arg(short, long, hide = true, value_name = "PORTS")]
+    publish: Vec<String>,
+    #[arg(short, long, alias = "mount", hide = true, value_name = "VOLUME")]
+    volume: Vec<String>,
+
+    /// Check every block of the image that is read, and refuse what has changed on the disk
+    #[arg(long)]
+    verify: bool,
+    /// size=SIZE of a disk for what the container writes, which stays until 'rm'; without it that is
+    /// in the guest's memory, and gone when the container ends
+    #[arg(long, value_name = "NAME=VALUE", value_parser = |text: &str| options::pair(text, '='))]
+    storage_opt: Vec<(String, String)>,
+    /// Make the root file system read-only
+    #[arg(long)]
+    read_only: bool,
+    /// Mount a temporary file system
+    #[arg(long, value_name = "PATH[:OPTIONS]")]
+    tmpfs: Vec<Tmpfs>,
+    /// Size of /dev/shm
+    #[arg(long, value_name = "SIZE", default_value = "64m")]
+    shm_size: Bytes,
+
+    /// Add a capability, or ALL
+    #[arg(long, value_name = "NAME")]
+    cap_add: Vec<Capabilities>,
+    /// Drop a capability, or ALL
+    #[arg(long, value_name = "NAME")]
+    cap_drop: Vec<Capabilities>,
+    /// no-new-privileges, or seccomp=unconfined
+    #[arg(long, value_name = "OPTION")]
+    security_opt: Vec<SecurityOption>,
+    /// User namespace: host for the guest's own, private for a new one
+    #[arg(long, value_name = "MODE", default_value = "host")]
+    userns: Namespace,
+    /// Give the container all that its guest's root can do: every capability and device, no
+    /// filter. In a named host, that is power over its neighbours; not over this machine
+    #[arg(long)]
+    privileged: bool,
+    /// Processes: host for those of the guest, private for its own
+    #[arg(long, value_name = "MODE", default_value = "private")]
+    pid: Namespace,
+    /// Inter-process communication: host for the guest's, private for its own
+    #[arg(long, value_name = "MODE", default_value = "private")]
+    ipc: Namespace,
+    /// Control groups in view: host for all of the guest's, private for its own
+    #[arg(long, value_name = "MODE", default_value = "private")]
+    cgroupns: Namespace,
+    /// Kernel setting of the container's namespaces
+    #[arg(long, value_name = "NAME=VALUE", value_parser = |text: &str| options::pair(text, '='))]
+    sysctl: Vec<(String, String)>,
+
+    /// Resource limit: nofile, nproc, core, …; -1 for none
+    #[arg(long, value_name = "NAME=SOFT[:HARD]")]
+    ulimit: Vec<Ulimit>,
+    /// Most processes; 0 or -1 for any number
+    #[arg(long, value_name = "NUMBER", allow_negative_numbers = true)]
+    pids_limit: Option<i64>,
+    /// Processors: the guest has as many, rounded up (1 unless given)
+    #[arg(long, value_name = "NUMBER")]
+    cpus: Option<Cpus>,
+    /// Memory limit, such as 512m; the guest has a little more (512 MiB in all unless given)
+    #[arg(short, long, value_name = "SIZE")]
+    pub(super) memory: Option<Bytes>,
+
+    /// Run a small init in the container, which reaps processes and forwards signals
+    #[arg(long)]
+    init: bool,
+    /// Signal that asks the container to stop [default: the image's, or SIGTERM]
+    #[arg(long, value_name = "SIGNAL")]
+    stop_signal: Option<Signal>,
+    /// Seconds between that signal and the container's end by force
+    #[arg(long, value_name = "SECONDS", default_value_t = 10)]
+    stop_timeout: u64,
+    /// Seconds after which the container is killed
+    #[arg(long, value_name = "SECONDS")]
+    pub(super) timeout: Option<u64>,
+
+    /// Shell command that tells by its exit code whether the container is well
+    #[arg(long, value_name = "COMMAND")]
+    health_cmd: Option<String>,
+    /// Time between two runs of it [default: the image's, or 30s]
+    #[arg(long, value_name = "DURATION", value_parser = moment::span)]
+    health_interval: Option<u64>,
+    /// Time that one may take [default: the image's, or 30s]
+    #[arg(long, value_name = "DURATION", value_parser = moment::span)]
+    health_timeout: Option<u64>,
+    /// Time after the start in which failures do not count [default: the image's, or 0s]
+    #[arg(long, value_name = "DURATION", value_parser = moment::span)]
+    health_start_period: Option<u64>,
+    /// Failures in a row that make it unhealthy [default: the image's, or 3]
+    #[arg(long, value_name = "NUMBER")]
+    health_retries: Option<u32>,
+    /// Do not run the image's health command
+    #[arg(long, conflicts_with = "health_cmd")]
+    no_healthcheck: bool,
+
+    /// When to pull the image from its registry
+    #[arg(long, value_name = "WHEN", default_value = "missing")]
+    pull: When,
+    #[command(flatten)]
+    image: pull::Options,
+
+    /// Named host to run in, beside other containers and on their kernel
+    #[arg(long, value_name = "HOST", conflicts_with_all = ["kernel", "machine"])]
+    host: Option<String>,
+    /// Guest kernel to boot: an ELF vmlinux or a bzImage
+    #[arg(long, value_name = "FILE")]
+    kernel: Option<PathBuf>,
+    /// What holds the container: a microVM, or only namespaces of this machine's kernel, as root
+    #[arg(long, value_name = "KIND", default_value = "vm")]
+    isolation: Isolation,
+    /// When to use a software host, which is slow and needs no KVM
+    #[arg(long, value_name = "WHEN", default_value = "auto")]
+    machine: MachineMode,
+
+    /// Print help
+    #[arg(long, action = clap::ArgAction::HelpLong)]
+    help: Option<bool>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum LogDriver {
+    Local,
+    None,
+}
+
+/// `--restart`.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct RestartPolicy(Restart);
+
+impl std::str::FromStr for RestartPolicy {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || {
+            format!(
+                "{text:?} is no policy; there are no, on-failure[:MOST], always, unless-stopped"
+            )
+        };
+        Ok(Self(match text.split_once(':') {
+            None => match text {
+                "no" => Restart::No,
+                "on-failure" => Restart::OnFailure(0),
+                "always" => Restart::Always,
+                "unless-stopped" => Restart::UnlessStopped,
+                _ => return Err(wrong()),
+            },
+            Some(("on-failure", most)) => Restart::OnFailure(most.parse().map_err(|_| wrong())?),
+            Some(_) => return Err(wrong()),
+        }))
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Namespace {
+    Host,
+    Private,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum SecurityOption {
+    NoNewPrivileges,
+    SeccompUnconfined,
+}
+
+impl std::str::FromStr for SecurityOption {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "no-new-privileges" | "no-new-privileges=true" | "no-new-privileges:true" => {
+                Ok(Self::NoNewPrivileges)
+            }
+            "seccomp=unconfined" | "seccomp:unconfined" => Ok(Self::SeccompUnconfined),
+            _ => Err(format!(
+                "{text:?} is not known; there are no-new-privileges and seccomp=unconfined"
+            )),
+        }
+    }
+}
+
+/// Makes a container of the flags, and tells of the steps. Its input ends with the first client where
+/// `once`. Its layers stay in the store for as long as it does.
+pub(super) fn create(
+    flags: &Flags,
+    directories: &Directories,
+    once: bool,
+    step: &mut dyn FnMut(&str),
+) -> Result<Container> {
+    let Some((name, command)) = flags.image_and_command.split_first() else {
+        bail!("no image given");
+    };
+    if !flags.publish.is_empty() {
+        bail!(
+            "cannot publish ports: nothing leads out of a guest yet; neighbours in a named host \
+             reach each other ('coracle run --help', --host)"
+        );
+    }
+    if !flags.volume.is_empty() {
+        bail!("cannot mount volumes or directories of this machine yet; 'coracle cp' copies files");
+    }
+    if flags.isolation == Isolation::Namespace {
+        refuse_without_machine(flags)?;
+    }
+    let host = match &flags.host {
+        Some(host) => Some(Hosts::new(directories).find(host)?.config.id),
+        None => None,
+    };
+    let network = network::resolve(
+        &wishes(flags),
+        host.as_deref(),
+        &Containers::new(directories),
+    )?;
+    step("flags understood");
+    let obtained = obtain(name, flags.pull, &flags.image, directories)?;
+    step("image found");
+    let config = Config {
+        host,
+        aliases: flags.network_alias.clone(),
+        ..config(flags, name, command, &obtained.image, once, network)?
+    };
+    let cidfile = match &flags.cidfile {
+        Some(path) => Some(
+            fs::File::create_new(path)
+                .with_context(|| format!("cannot create {}", path.display()))?,
+        ),
+        None => None,
+    };
+    let container = Containers::new(directories).create(config)?;
+    if let Some(mut file) = cidfile {
+        file.write_all(container.config.id.as_bytes())
+            .context("cannot write the identifier")?;
+    }
+    journal::note(&directories.data, &container.config, "create", &[]);
+    // From here on the container itself keeps the layers from being removed.
+    drop(obtained);
+    Ok(container)
+}
+
+/// What each layer of an image is checked against, if it is.
+fn trees(flags: &Flags, image: &Image) -> Result<Vec<Option<Verity>>> {
+    let tree = |layer: &LayerFile| {
+        if !flags.verify {
+            return Ok(None);
+        }
+        let tree = layer.verity.as_ref().with_context(|| {
+            format!(
+                "layer {} cannot be checked (--verify): an earlier release stored it, without the \
+                 tree of its hashes; remove the images that have it by 'coracle rmi', and pull again",
+                layer.diff_id
+            )
+        })?;
+        Ok(Some(Verity {
+            blocks: tree.blocks,
+            root: tree.root.sha256(),
+        }))
+    };
+    image.layers.iter().map(tree).collect()
+}
+
+/// Refuses what a container without a machine cannot have.
+fn refuse_without_machine(flags: &Flags) -> Result<()> {
+    let machines = [
+        (flags.host.is_some(), "--host", "a named host is a machine"),
+        (
+            flags.kernel.is_some(),
+            "--kernel",
+            "it uses this machine's kernel",
+        ),
+        (
+            flags.machine == MachineMode::Always,
+            "--machine always",
+            "it needs no KVM",
+        ),
+        (
+            flags.privileged,
+            "--privileged",
+            "it would be power over this machine",
+        ),
+        (
+            [flags.pid, flags.ipc, flags.cgroupns].contains(&Namespace::Host),
+            "--pid, --ipc or --cgroupns host",
+            "they would be this machine's",
+        ),
+        (
+            !flags.storage_opt.is_empty(),
+            "--storage-opt",
+            "what it writes is in this machine's memory",
+        ),
+        (
+            flags.verify,
+            "--verify",
+            "no guest is there to check the layers",
+        ),
+    ];
+    if let Some((_, flag, why)) = machines.into_iter().find(|(given, _, _)| *given) {
+        bail!("--isolation namespace and {flag} contradict each other: {why}");
+    }
+    if flags
+        .network
+        .as_ref()
+        .is_some_and(network::Choice::is_guests)
+    {
+        bail!(
+            "--network host would be the network of this machine, which is given to no container"
+        );
+    }
+    host::namespace::check().map(drop)
+}
+
+fn wishes(flags: &Flags) -> network::Wishes<'_> {
+    network::Wishes {
+        choice: flags.network.as_ref(),
+        aliases: &flags.network_alias,
+        hostname: flags.hostname.is_some(),
+        add_host: !flags.add_host.is_empty(),
+        sysctls: &flags.sysctl,
+    }
+}
+
+fn config(
+    flags: &Flags,
+    name: &str,
+    command: &[String],
+    image: &Image,
+    once: bool,
+    (network, shared): (Mode, Option<Container>),
+) -> Result<Config> {
+    if flags.rm && flags.restart.0 != Restart::No {
+        bail!("--rm and --restart contradict each other");
+    }
+    let id = engine::identifier()?;
+    let layers: Vec<_> = image
+        .layers
+        .iter()
+        .map(|layer| (layer.path.clone(), layer.size))
+        .collect();
+    if layers.len() > MAX_LAYERS {
+        bail!(
+            "the image has {} layers; {MAX_LAYERS} are possible",
+            layers.len()
+        );
+    }
+    let mut request = request(flags, command)?;
+    if let Some(other) = shared {
+        request.hostname = Some(other.config.spec.hostname);
+    }
+    let spec = request.spec(&id, &image.config, &trees(flags, image)?, Stdio::default())?;
+    // The monitor has another working directory where it runs in a software host.
+    let absolute = |path: &PathBuf| {
+        std::path::absolute(path).with_context(|| format!("cannot find {}", path.display()))
+    };
+    Ok(Config {
+        version: container::VERSION,
+        id,
+        name: flags.name.clone().unwrap_or_default(),
+        created: clock::wall(),
+        image: name.into(),
+        image_id: image.id.to_string(),
+        layers,
+        labels: labels(flags, image),
+        interactive: flags.interactive,
+        input_once: once,
+        remove: flags.rm,
+        log: log_policy(flags)?,
+        restart: flags.restart.0,
+        stop_signal: stop_signal(flags, image)?,
+        stop_timeout: flags.stop_timeout,
+        timeout: flags.timeout,
+        memory: flags.memory.map(|bytes| bytes.0),
+        cpu: flags.cpus.map(|cpus| cpus.thousandths.get()),
+        disk: disk_size(flags)?,
+        kernel: flags.kernel.as_ref().map(absolute).transpose()?,
+        machine: flags.machine,
+        host: None,
+        isolation: flags.isolation,
+        network,
+        aliases: Vec::new(),
+        health: health(flags, image),
+        spec,
+    })
+}
+
+/// Nanoseconds between two runs of a health command, and that one may take: docker's.
+const HEALTH_SPAN: u64 = 30 * clock::SECOND;
+
+/// Failures in a row that make a container unhealthy: docker's.
+const HEALTH_RETRIES: u32 = 3;
+
+/// The user's health command, or the image's.
+fn health(flags: &Flags, image: &Image) -> Option<Health> {
+    if flags.no_healthcheck {
+        return None;
+    }
+    let of_image = image.config.healthcheck.as_ref();
+    let shell = |command: &str| vec!["/bin/sh".into(), "-c".into(), command.to_owned()];
+    let command = match (&flags.health_cmd, of_image.map(|check| &check.test[..])) {
+        (Some(command), _) => shell(command),
+        (None, Some([kind, command])) if kind == "CMD-SHELL" => shell(command),
+        (None, Some([kind, command @ ..])) if kind == "CMD" && !command.is_empty() => {
+            command.to_vec()
+        }
+        _ => return None,
+    };
+    let span = |own: Option<u64>, of_image: Option<i64>, default: u64| {
+        let of_image = of_image.and_then(|span| u64::try_from(span).ok());
+        own.or(of_image.filter(|span| *span > 0)).unwrap_or(default)
+    };
+    let retries = of_image.and_then(|check| u32::try_from(check.retries).ok());
+    Some(Health {
+        command,
+        // More often than each millisecond would be all that the guest does.
+        interval: span(
+            flags.health_interval,
+            of_image.map(|check| check.interval),
+            HEALTH_SPAN,
+        )
+        .max(clock::SECOND / 1000),
+        timeout: span(
+            flags.health_timeout,
+            of_image.map(|check| check.timeout),
+            HEALTH_SPAN,
+        )
+        .max(clock::SECOND / 1000),
+        start_period: span(
+            flags.health_start_period,
+            of_image.map(|check| check.start_period),
+            0,
+        ),
+        retries: flags
+            .health_retries
+            .or(retries.filter(|retries| *retries > 0))
+            .unwrap_or(HEALTH_RETRIES),
+    })
+}
+
+fn log_policy(flags: &Flags) -> Result<LogPolicy> {
+    if flags.log_driver == LogDriver::None {
+        return Ok(LogPolicy::None);
+    }
+    let mut size = LOG_SIZE;
+    for (name, value) in &flags.log_opt {
+        match name.as_str() {
+            "max-size" => {
+                let bytes: Bytes = value.parse().map_err(anyhow::Error::msg)?;
+                size = bytes.0.max(MIN_LOG_SIZE);
+            }
+            _ => bail!("unknown log option {name:?}; there is max-size"),
+        }
+    }
+    Ok(LogPolicy::Local(size))
+}
+
+/// Bytes of the disk for what the container writes, if it has one.
+fn disk_size(flags: &Flags) -> Result<Option<u64>> {
+    let mut size = None;
+    for (name, value) in &flags.storage_opt {
+        if name != "size" {
+            bail!("unknown storage option {name:?}; there is size");
+        }
+        let bytes: Bytes = value
+            .parse()
+            .map_err(anyhow::Error::msg)
+            .context("--storage-opt")?;
+        size = Some(disk::size(bytes.0).context("--storage-opt")?);
+    }
+    if size.is_some() && flags.host.is_some() {
+        bail!(
+            "--storage-opt is not for a named host, whose containers share the disk of 'coracle host create --disk'; a \
+             container with a host of its own can have one"
+        );
+    }
+    Ok(size)
+}
+
+/// The image's labels, then the user's.
+fn labels(flags: &Flags, image: &Image) -> BTreeMap<String, String> {
+    let mut labels: BTreeMap<String, String> = image.config.labels.clone().into_iter().collect();
+    for label in &flags.label {
+        let (name, value) = label.split_once('=').unwrap_or((label, ""));
+        labels.insert(name.into(), value.into());
+    }
+    labels
+}
+
+fn stop_signal(flags: &Flags, image: &Image) -> Result<u8> {
+    match (flags.stop_signal, &image.config.stop_signal) {
+        (Some(Signal(number)), _) => Ok(number),
+        (None, Some(name)) if !name.is_empty() => engine::signal::parse(name)
+            .with_context(|| format!("the image's stop signal {name:?} is unknown")),
+        (None, _) => Ok(15),
+    }
+}
+
+fn request(flags: &Flags, command: &[String]) -> Result<Request> {
+    let bits = |list: &[Capabilities]| list.iter().map(|set| set.0).collect::<Vec<_>>();
+    let rlimit = |limit: &Ulimit| Rlimit {
+        resource: limit.resource,
+        soft: limit.soft,
+        hard: limit.hard,
+    };
+    Ok(Request {
+        command: command.to_vec(),
+        entrypoint: flags.entrypoint.clone(),
+        env: environment(flags)?,
+        workdir: flags.workdir.clone(),
+        user: flags.user.clone(),
+        groups: flags.group_add.clone(),
+        hostname: flags.hostname.clone(),
+        terminal: flags.tty.then(engine::terminal_size),
+        disk: !flags.storage_opt.is_empty(),
+        read_only: flags.read_only,
+        tmpfs: flags
+            .tmpfs
+            .iter()
+            .map(|tmpfs| (tmpfs.target.clone(), tmpfs.options.clone()))
+            .collect(),
+        capabilities: engine::capability::adjusted(&bits(&flags.cap_add), &bits(&flags.cap_drop)),
+        rlimits: flags.ulimit.iter().map(rlimit).collect(),
+        sysctls: flags.sysctl.clone(),
+        hosts: flags.add_host.clone(),
+        pids: flags
+            .pids_limit
+            .and_then(|limit| u64::try_from(limit).ok())
+            .filter(|n| *n > 0),
+        cpu: flags.cpus.map(|cpus| cpus.thousandths.get()),
+        memory: flags.memory.map(|bytes| bytes.0),
+        shm_size: Some(flags.shm_size.0),
+        init: flags.init,
+        user_namespace: flags.userns == Namespace::Private,
+        shares: Shares {
+            processes: flags.pid == Namespace::Host,
+            ipc: flags.ipc == Namespace::Host,
+            control_groups: flags.cgroupns == Namespace::Host,
+        },
+        privileged: flags.privileged,
+        no_new_privileges: flags
+            .security_opt
+            .contains(&SecurityOption::NoNewPrivileges),
+        seccomp_unconfined: flags
+            .security_opt
+            .contains(&SecurityOption::SeccompUnconfined),
+    })
+}
+
+/// Variables of the files, then those of the command line.
+fn environment(flags: &Flags) -> Result<Vec<String>> {
+    let mut env = Vec::new();
+    for file in &flags.env_file {
+        let text =
+            fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+        for (number, line) in text.lines().enumerate() {
+            let line = line.trim_start();
+            if line.is_empty() || line.starts_with('#') {
+                continue;
+            }
+            let entry = options::environment(line).map_err(anyhow::Error::msg);
+            let place = || format!("line {} of {}", number + 1, file.display());
+            env.extend(entry.with_context(place)?);
+        }
+    }
+    for entry in &flags.env {
+        env.extend(
+            options::environment(entry)
+                .map_err(anyhow::Error::msg)
+                .context("--env")?,
+        );
+    }
+    Ok(env)
+}

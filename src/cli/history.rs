@@ -1,0 +1,45 @@
+//! `coracle history`.
+
+use anyhow::Result;
+use images::store::{Store, short_id};
+
+use super::{age::age, table};
+use crate::state::Directories;
+
+/// Show how an image was made, the newest step first
+#[derive(clap::Args)]
+pub(super) struct Arguments {
+    /// Name or identifier
+    image: String,
+    /// Do not shorten
+    #[arg(long)]
+    no_trunc: bool,
+}
+
+/// Characters of a command that are shown unless told otherwise, as docker's.
+const COMMAND: usize = 45;
+
+pub(super) fn main(arguments: &Arguments) -> Result<()> {
+    let steps = Store::open(&Directories::new()?.data)?.history(&arguments.image)?;
+    let mut printed = table::table(&["IMAGE", "CREATED", "CREATED BY", "SIZE", "COMMENT"]);
+    for step in steps {
+        let mut command = step.created_by.clone();
+        if !arguments.no_trunc && command.chars().count() > COMMAND {
+            command = command.chars().take(COMMAND - 1).chain(['…']).collect();
+        }
+        let id = match &step.id {
+            Some(id) if arguments.no_trunc => id.to_string(),
+            Some(id) => short_id(id),
+            None => "<missing>".into(),
+        };
+        printed.add_row([
+            id,
+            age(&step.created),
+            command,
+            table::size(step.size),
+            step.comment,
+        ]);
+    }
+    table::print(&printed);
+    Ok(())
+}

@@ -1,0 +1,87 @@
+//! `coracle host create`.
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use anyhow::{Context, Result};
+
+use super::super::options::Bytes;
+use crate::{
+    clock, engine, keeper, kernel,
+    state::{
+        Directories, MachineMode, disk,
+        host::{self, Config, Hosts},
+    },
+};
+
+/// Make a host and start it
+#[derive(clap::Args)]
+pub(super) struct Arguments {
+    /// A name that no other host has
+    #[arg(value_name = "NAME")]
+    name: String,
+    /// Processors, for all of its containers
+    #[arg(long, value_name = "NUMBER", default_value_t = 1,
+        value_parser = clap::value_parser!(u8).range(1..=i64::from(vmm::plan::MAX_CPUS)))]
+    cpus: u8,
+    /// Memory, for all of its containers; it is taken as they use it, and given back
+    #[arg(short, long, value_name = "SIZE", default_value = "2g")]
+    memory: Bytes,
+    /// Space on this machine's disk for what all of its containers write, which otherwise takes of its
+    /// memory; it is taken as they use it, and empty whenever the host starts
+    #[arg(long, value_name = "SIZE")]
+    disk: Option<Bytes>,
+    /// Guest kernel to boot: an ELF vmlinux or a bzImage
+    #[arg(long, value_name = "FILE")]
+    kernel: Option<PathBuf>,
+    /// Label of the host
+    #[arg(short, long, value_name = "NAME[=VALUE]")]
+    label: Vec<String>,
+    /// When to use a software host, which is slow and needs no KVM
+    #[arg(long, value_name = "WHEN", default_value = "auto")]
+    machine: MachineMode,
+}
+
+pub(super) fn main(arguments: &Arguments) -> Result<()> {
+    let directories = Directories::new()?;
+    let hosts = Hosts::new(&directories);
+    let kernel = match &arguments.kernel {
+        Some(path) => {
+            kernel::check_bootable(path)?;
+            let absolute = std::path::absolute(path);
+            Some(absolute.with_context(|| format!("cannot find {}", path.display()))?)
+        }
+        None => None,
+    };
+    let labels: BTreeMap<String, String> = arguments
+        .label
+        .iter()
+        .map(|label| label.split_once('=').unwrap_or((label, "")))
+        .map(|(name, value)| (name.into(), value.into()))
+        .collect();
+    let config = Config {
+        version: host::VERSION,
+        id: engine::identifier()?,
+        name: arguments.name.clone(),
+        created: clock::wall(),
+        memory: arguments.memory.0,
+        cpus: arguments.cpus,
+        kernel,
+        machine: arguments.machine,
+        labels,
+        disk: match arguments.disk {
+            Some(Bytes(bytes)) => Some(disk::size(bytes).context("--disk")?),
+            None => None,
+        },
+    };
+    // What cannot be is refused before anything is made.
+    let prepared = keeper::prepare_host(&config, &directories)?;
+    let host = hosts.create(config)?;
+    if let Err(error) = super::boot(&host, prepared, &directories) {
+        let removed = host
+            .keeper_lock()
+            .and_then(|lock| hosts.remove(&host, &lock));
+        return Err(removed.err().unwrap_or(error));
+    }
+    println!("{}", host.config.name);
+    Ok(())
+}

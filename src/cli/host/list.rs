@@ -1,0 +1,190 @@
+//! `coracle host ls` and `host inspect`.
+
+use anyhow::{Result, bail};
+use serde_json::{Value, json};
+
+use super::{containers_of, counts};
+use crate::{
+    cli::{age, format::Format, inspect, options, table},
+    clock,
+    state::{
+        Directories,
+        container::{Containers, short},
+        host::{Host, Hosts, State, Status},
+    },
+};
+
+/// List hosts
+#[derive(clap::Args)]
+pub(super) struct Arguments {
+    /// Only names
+    #[arg(short, long)]
+    quiet: bool,
+    /// Only those for which it holds: name, status, label
+    #[arg(short, long, value_name = "NAME=VALUE", value_parser = |text: &str| options::pair(text, '='))]
+    filter: Vec<(String, String)>,
+    /// json, or a Go template such as '{{.Name}} {{.Status}}'
+    #[arg(long)]
+    format: Option<Format>,
+}
+
+/// Show all that is known of hosts, as JSON
+#[derive(clap::Args)]
+pub(super) struct Inspect {
+    /// Names or identifiers
+    #[arg(required = true, value_name = "HOST")]
+    hosts: Vec<String>,
+    /// json, or a Go template such as '{{.State.Status}}'
+    #[arg(short, long)]
+    format: Option<Format>,
+}
+
+struct Row {
+    host: Host,
+    state: State,
+    containers: usize,
+    running: usize,
+}
+
+pub(super) fn main(arguments: &Arguments) -> Result<()> {
+    let directories = Directories::new()?;
+    let counts = counts(&Containers::new(&directories).summaries()?);
+    let mut rows = Vec::new();
+    for host in Hosts::new(&directories).list()? {
+        // One that is removed just now is not listed.
+        let Ok(state) = host.state() else {
+            continue;
+        };
+        if !chosen(&host, &state, &arguments.filter)? {
+            continue;
+        }
+        let (containers, running) = counts.get(&host.config.id).copied().unwrap_or_default();
+        rows.push(Row {
+            host,
+            state,
+            containers,
+            running,
+        });
+    }
+    if arguments.quiet {
+        for row in rows {
+            println!("{}", row.host.config.name);
+        }
+        return Ok(());
+    }
+    if let Some(format) = &arguments.format {
+        let values: Vec<Value> = rows.iter().map(Row::json).collect();
+        return format.print(&values);
+    }
+    let mut printed = table::table(&[
+        "NAME",
+        "HOST ID",
+        "STATUS",
+        "CONTAINERS",
+        "CPUS",
+        "MEMORY",
+        "KERNEL",
+    ]);
+    for row in rows {
+        let config = &row.host.config;
+        printed.add_row([
+            config.name.clone(),
+            short(&config.id).into(),
+            status(&row.state),
+            format!("{} ({} up)", row.containers, row.running),
+            config.cpus.to_string(),
+            table::size(config.memory),
+            row.state.release.clone(),
+        ]);
+    }
+    table::print(&printed);
+    Ok(())
+}
+
+/// A host's status in the words of a container's.
+fn status(state: &State) -> String {
+    let since = |wall: u64| age::duration(clock::wall().saturating_sub(wall) / clock::SECOND);
+    match state.status {
+        Status::Created => "Created".into(),
+        Status::Running => format!("Up {}", since(state.started)),
+        Status::Exited => format!("Exited {} ago", since(state.finished)),
+    }
+}
+
+impl Row {
+    fn json(&self) -> Value {
+        let config = &self.host.config;
+        json!({
+            "ID": short(&config.id),
+            "Name": config.name,
+            "State": self.state.status.word(),
+            "Status": status(&self.state),
+            "Containers": self.containers,
+            "Running": self.running,
+            "CPUs": config.cpus,
+            "Memory": config.memory,
+            "Disk": config.disk,
+            "Kernel": self.state.release,
+        })
+    }
+}
+
+fn chosen(host: &Host, state: &State, filters: &[(String, String)]) -> Result<bool> {
+    for (name, value) in filters {
+        let holds = match name.as_str() {
+            "name" => host.config.name.contains(value.as_str()),
+            "status" => state.status.word() == value,
+            "label" => match value.split_once('=') {
+                Some((label, value)) => {
+                    let own = host.config.labels.get(label);
+                    own.is_some_and(|own| own == value)
+                }
+                None => host.config.labels.contains_key(value),
+            },
+            _ => bail!("unknown filter {name:?}; there are name, status and label"),
+        };
+        if !holds {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Prints a list of those that there are; 1 when one is missing.
+pub(super) fn inspect(arguments: &Inspect) -> Result<u8> {
+    let directories = Directories::new()?;
+    let (hosts, containers) = (Hosts::new(&directories), Containers::new(&directories));
+    inspect::print(&arguments.hosts, arguments.format.as_ref(), |name| {
+        describe(&hosts.find(name)?, &containers)
+    })
+}
+
+fn describe(host: &Host, containers: &Containers) -> Result<Value> {
+    let state = host.state()?;
+    let config = &host.config;
+    let time = |wall: u64| (wall > 0).then(|| clock::rfc3339(wall));
+    let own = containers_of(host, containers)?.into_iter();
+    let own: Vec<Value> = own
+        .map(|container| json!({"Id": container.config.id, "Name": container.config.name}))
+        .collect();
+    Ok(json!({
+        "Id": config.id,
+        "Name": config.name,
+        "Created": clock::rfc3339(config.created),
+        "CPUs": config.cpus,
+        "Memory": config.memory,
+        "Disk": config.disk,
+        "KernelFile": config.kernel,
+        "Labels": config.labels,
+        "State": {
+            "Status": state.status.word(),
+            "Running": state.status == Status::Running,
+            "StartedAt": time(state.started),
+            "FinishedAt": time(state.finished),
+            "Error": state.error,
+            "Kernel": state.release,
+            "KeeperPid": if state.status == Status::Running { state.keeper } else { 0 },
+        },
+        "Containers": own,
+    }))
+}

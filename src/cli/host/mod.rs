@@ -1,0 +1,302 @@
+//! `coracle host`: microVMs with a name, which stay up and hold many containers.
+
+mod create;
+mod exec;
+mod list;
+mod scale;
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result, bail};
+use clap::Subcommand;
+
+use super::{each, lifecycle, start::until_taken};
+use crate::{
+    keeper::{
+        self,
+        wire::{Event, Request},
+    },
+    report,
+    state::{
+        Directories,
+        container::{Container, Containers, Summary},
+        disk,
+        host::{Host, Hosts, State, Status},
+    },
+};
+
+/// Manage named hosts: microVMs that hold many containers
+#[derive(clap::Args)]
+pub(super) struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Make a host and start it
+    Create(create::Arguments),
+    /// List hosts
+    #[command(visible_alias = "ps")]
+    Ls(list::Arguments),
+    /// Show all that is known of hosts, as JSON
+    Inspect(list::Inspect),
+    /// Start hosts, and the containers in them whose restart policy wants it
+    Start(Names),
+    /// Stop hosts, with all containers in them
+    Stop(Stop),
+    /// Remove hosts
+    Rm(Remove),
+    /// Run a program with the rights of a host's root
+    Exec(exec::Arguments),
+    /// Have so many containers of an image in a host, by starting or removing some
+    Scale(scale::Arguments),
+}
+
+#[derive(clap::Args)]
+struct Names {
+    /// Names or identifiers
+    #[arg(required = true, value_name = "HOST")]
+    hosts: Vec<String>,
+}
+
+#[derive(clap::Args)]
+struct Stop {
+    /// Names or identifiers
+    #[arg(required = true, value_name = "HOST")]
+    hosts: Vec<String>,
+    /// Seconds until a container that has not stopped is killed [default: the container's]
+    #[arg(short, long, visible_alias = "timeout", value_name = "SECONDS")]
+    time: Option<u64>,
+}
+
+#[derive(clap::Args)]
+struct Remove {
+    /// Names or identifiers
+    #[arg(required = true, value_name = "HOST")]
+    hosts: Vec<String>,
+    /// Even one that is up or has containers, which are removed, too
+    #[arg(short, long)]
+    force: bool,
+}
+
+pub(super) fn main(arguments: &Arguments, begun: u64) -> Result<u8> {
+    match &arguments.command {
+        Command::Create(arguments) => create::main(arguments).map(|()| 0),
+        Command::Ls(arguments) => list::main(arguments).map(|()| 0),
+        Command::Inspect(arguments) => list::inspect(arguments),
+        Command::Start(arguments) => start(arguments),
+        Command::Stop(arguments) => stop(arguments),
+        Command::Rm(arguments) => remove(arguments),
+        Command::Exec(arguments) => exec::main(arguments, begun),
+        Command::Scale(arguments) => scale::main(arguments),
+    }
+}
+
+fn start(arguments: &Names) -> Result<u8> {
+    let directories = Directories::new()?;
+    let hosts = Hosts::new(&directories);
+    each(&arguments.hosts, |name| {
+        start_one(&hosts.find(name)?, &directories)?;
+        println!("{name}");
+        Ok(())
+    })
+}
+
+/// Starts a host, unless it is up, and waits until its guest is.
+///
+/// # Errors
+/// When it cannot be started.
+fn start_one(host: &Host, directories: &Directories) -> Result<()> {
+    let _edit = host.edit()?;
+    if host.state()?.status == Status::Running {
+        return Ok(());
+    }
+    let prepared = keeper::prepare_host(&host.config, directories)?;
+    boot(host, prepared, directories)
+}
+
+/// Starts a host that is not up, and waits until its guest is.
+///
+/// # Errors
+/// When it cannot be started.
+fn boot(host: &Host, prepared: keeper::Prepared, directories: &Directories) -> Result<()> {
+    if let Some(size) = host.config.disk {
+        let own = (&*host.config.name, &*host.config.id);
+        disk::create_for_host(&directories.data, own, size)?;
+    }
+    let link = keeper::start_host(host, prepared, directories)?;
+    until_taken(&link)?;
+    let received = link.receive::<Event>();
+    match received.context("cannot hear from the host's keeper")? {
+        Some((Event::Started, _)) => Ok(()),
+        Some((Event::Failed { message, .. }, _)) => {
+            // It is gone with all that it had when this returns.
+            drop(host.keeper_lock());
+            bail!("host {}: {message}", host.config.name)
+        }
+        _ => bail!(
+            "the keeper of host {} ended while the host started; {} may say why",
+            host.config.name,
+            host.directory().join("keeper.log").display()
+        ),
+    }
+}
+
+fn stop(arguments: &Stop) -> Result<u8> {
+    let hosts = Hosts::new(&Directories::new()?);
+    each(&arguments.hosts, |name| {
+        stop_one(&hosts.find(name)?, arguments.time)?;
+        println!("{name}");
+        Ok(())
+    })
+}
+
+/// Stops a host, if it is up, and waits until it is gone.
+///
+/// # Errors
+/// When its keeper refuses.
+fn stop_one(host: &Host, seconds: Option<u64>) -> Result<()> {
+    let state = host.state()?;
+    if state.status != Status::Running {
+        return Ok(());
+    }
+    if let Some(link) = keeper::connect(&state.socket)? {
+        // A keeper that is just ending is what is wanted.
+        let _ = link.send(&Request::StopHost { seconds }, None);
+    }
+    drop(host.keeper_lock());
+    Ok(())
+}
+
+fn remove(arguments: &Remove) -> Result<u8> {
+    let directories = Directories::new()?;
+    let hosts = Hosts::new(&directories);
+    let containers = Containers::new(&directories);
+    each(&arguments.hosts, |name| {
+        let host = match hosts.find(name) {
+            Err(_) if arguments.force => return Ok(()),
+            found => found?,
+        };
+        remove_one(&host, arguments.force, &hosts, &containers, &directories)?;
+        println!("{name}");
+        Ok(())
+    })
+}
+
+fn remove_one(
+    host: &Host,
+    force: bool,
+    hosts: &Hosts,
+    containers: &Containers,
+    directories: &Directories,
+) -> Result<()> {
+    let _edit = host.edit()?;
+    let name = &host.config.name;
+    let up = host.state()?.status == Status::Running;
+    let own = containers_of(host, containers)?;
+    if !force && up {
+        bail!("host {name} is up; 'coracle host stop {name}' stops it, --force removes it anyway");
+    }
+    if !force && !own.is_empty() {
+        bail!(
+            "host {name} has {} containers ('coracle ps -a --filter host={name}'); --force removes \
+             them, too",
+            own.len()
+        );
+    }
+    stop_one(host, Some(0))?;
+    for container in own {
+        if container.directory().is_dir() {
+            lifecycle::remove_one(containers, &container, true, directories)?;
+        }
+    }
+    let lock = host.keeper_lock()?;
+    // A keeper that was killed could not.
+    disk::remove_of_host(&directories.data, name);
+    hosts.remove(host, &lock)
+}
+
+/// The containers of a host, newest first.
+///
+/// # Errors
+/// When they cannot be listed.
+fn containers_of(host: &Host, containers: &Containers) -> Result<Vec<Container>> {
+    let all = containers.list()?.into_iter();
+    let id = &host.config.id;
+    Ok(all
+        .filter(|container| container.config.host.as_ref() == Some(id))
+        .collect())
+}
+
+/// How many containers of each host there are, and how many of them run.
+fn counts(containers: &[Summary]) -> BTreeMap<String, (usize, usize)> {
+    let mut counts = BTreeMap::new();
+    for Summary { state, .. } in containers {
+        if let Some(host) = &state.shown.host {
+            let (all, running): &mut (usize, usize) = counts.entry(host.clone()).or_default();
+            *all += 1;
+            *running += usize::from(state.status.is_live());
+        }
+    }
+    counts
+}
+
+/// Starts the hosts that were up when the system ended.
+pub(super) fn start_all(directories: &Directories) -> Result<u8> {
+    let mut names = Vec::new();
+    let hosts = Hosts::new(directories);
+    for host in hosts.list()? {
+        if host.state().is_ok_and(|state| starts_with_system(&state)) {
+            names.push(host.config.name);
+        }
+    }
+    each(&names, |name| {
+        start_one(&hosts.find(name)?, directories)?;
+        println!("{name}");
+        Ok(())
+    })
+}
+
+fn starts_with_system(state: &State) -> bool {
+    state.status == Status::Exited && !state.stopped
+}
+
+/// Stops all hosts; not as a person would, so that they start again with the system.
+pub(super) fn stop_all(directories: &Directories) -> Result<u8> {
+    let mut stopping = Vec::new();
+    for host in Hosts::new(directories).list()? {
+        let Ok(state) = host.state() else {
+            continue;
+        };
+        if state.status == Status::Running {
+            if let Err(error) = lifecycle::terminate(state.keeper) {
+                report::warn(&format!("cannot stop host {}: {error}", host.config.name));
+                continue;
+            }
+            stopping.push(host);
+        }
+    }
+    for host in stopping {
+        drop(host.keeper_lock());
+        println!("{}", host.config.name);
+    }
+    Ok(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn host_that_a_person_stopped_stays_down_when_the_system_starts() {
+        let mut state = State {
+            status: Status::Exited,
+            ..State::new()
+        };
+        assert!(starts_with_system(&state));
+        state.stopped = true;
+        assert!(!starts_with_system(&state));
+        assert!(!starts_with_system(&State::new()));
+    }
+}

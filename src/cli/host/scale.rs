@@ -1,0 +1,213 @@
+//! `coracle host scale`: a set of like containers in a host, brought to a number.
+
+use std::str::FromStr;
+
+use anyhow::{Context, Result, bail};
+use clap::Parser;
+use coracle_protocol::is_name;
+
+use super::{
+    super::{
+        flags::{self, Flags},
+        lifecycle, start,
+    },
+    containers_of,
+};
+use crate::{
+    engine::Ended,
+    state::{
+        Directories,
+        container::{Container, Containers},
+        host::{Host, Hosts},
+    },
+};
+
+/// Most containers of one set: more than a guest's disk and sockets carry.
+const MAX_REPLICAS: u32 = 1000;
+
+/// The label by which the containers of a set are known; its value is the image as it was named.
+const LABEL: &str = "coracle.scale";
+
+/// Have so many containers of an image in a host, by starting or removing some
+#[derive(clap::Args)]
+#[command(
+    override_usage = "coracle host scale [OPTIONS] HOST IMAGE=NUMBER... [-- COMMAND [ARG...]]"
+)]
+pub(super) struct Arguments {
+    /// The host
+    #[arg(value_name = "HOST")]
+    host: String,
+    /// Images, each with how many containers of it are wanted
+    #[arg(required = true, value_name = "IMAGE=NUMBER")]
+    sets: Vec<Set>,
+    /// Environment variable of those that are started
+    #[arg(short, long, value_name = "NAME[=VALUE]")]
+    env: Vec<String>,
+    /// Memory limit of each that is started
+    #[arg(short, long, value_name = "SIZE")]
+    memory: Option<String>,
+    /// Command with its arguments, in place of the image's
+    #[arg(last = true, value_name = "COMMAND")]
+    command: Vec<String>,
+}
+
+/// How many containers of an image are wanted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Set {
+    image: String,
+    number: u32,
+}
+
+impl FromStr for Set {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || format!("{text:?} is not an image with a number, such as nginx=3");
+        let (image, number) = text.rsplit_once('=').ok_or_else(wrong)?;
+        let number: u32 = number.parse().map_err(|_| wrong())?;
+        if image.is_empty() {
+            return Err(wrong());
+        }
+        if number > MAX_REPLICAS {
+            return Err(format!(
+                "{number} is too many; at most {MAX_REPLICAS} are possible"
+            ));
+        }
+        Ok(Self {
+            image: image.into(),
+            number,
+        })
+    }
+}
+
+/// The flags of `run`, as they are parsed from words.
+#[derive(Parser)]
+#[command(disable_help_flag = true)]
+struct Words {
+    #[command(flatten)]
+    flags: Flags,
+}
+
+pub(super) fn main(arguments: &Arguments) -> Result<u8> {
+    let directories = Directories::new()?;
+    let host = Hosts::new(&directories).find(&arguments.host)?;
+    // It says so when the host is not up.
+    drop(start::keeper_of_host(&host)?);
+    for set in &arguments.sets {
+        scale(&host, set, arguments, &directories)
+            .with_context(|| format!("cannot bring {} to {}", set.image, set.number))?;
+    }
+    Ok(0)
+}
+
+fn scale(host: &Host, set: &Set, arguments: &Arguments, directories: &Directories) -> Result<()> {
+    let containers = Containers::new(directories);
+    let mut own: Vec<Container> = containers_of(host, &containers)?
+        .into_iter()
+        .filter(|container| container.config.labels.get(LABEL) == Some(&set.image))
+        .collect();
+    let wanted = usize::try_from(set.number)?;
+    // Those that do not run go first, then the newest.
+    own.sort_by_cached_key(|container| {
+        let runs = container.state().is_ok_and(|state| state.status.is_live());
+        (!runs, container.config.created)
+    });
+    while own.len() > wanted {
+        let Some(container) = own.pop() else { break };
+        lifecycle::stop_one(&container, None, None)?;
+        if container.directory().is_dir() {
+            lifecycle::remove_one(&containers, &container, true, directories)?;
+        }
+        println!("removed {}", container.config.name);
+    }
+    for container in &own {
+        if !container.state()?.status.is_live() {
+            run(container, directories)?;
+        }
+    }
+    for _ in own.len()..wanted {
+        let container = make(host, set, arguments, directories)?;
+        if let Err(error) = run(&container, directories) {
+            lifecycle::remove_one(&containers, &container, true, directories)?;
+            return Err(error);
+        }
+    }
+    println!("{}: {wanted}", set.image);
+    Ok(())
+}
+
+/// The name by which neighbours find all containers of a set: the image's, without where it comes
+/// from and which version it is.
+fn alias(image: &str) -> Option<&str> {
+    let name = image.rsplit('/').next()?;
+    let name = name.split([':', '@']).next()?;
+    is_name(name).then_some(name)
+}
+
+fn make(
+    host: &Host,
+    set: &Set,
+    arguments: &Arguments,
+    directories: &Directories,
+) -> Result<Container> {
+    let mut words = vec!["scale".to_owned()];
+    let mut add = |name: &str, value: &str| words.push(format!("--{name}={value}"));
+    add("host", &host.config.id);
+    add("label", &format!("{LABEL}={}", set.image));
+    if let Some(alias) = alias(&set.image) {
+        add("network-alias", alias);
+    }
+    for env in &arguments.env {
+        add("env", env);
+    }
+    if let Some(memory) = &arguments.memory {
+        add("memory", memory);
+    }
+    words.push("--".into());
+    words.push(set.image.clone());
+    words.extend_from_slice(&arguments.command);
+    let Words { flags } = Words::try_parse_from(words).map_err(|error| {
+        // The library's own words begin with a heading of theirs.
+        anyhow::anyhow!("{}", error.to_string().trim().trim_start_matches("error: "))
+    })?;
+    flags::create(&flags, directories, false, &mut |_| {})
+}
+
+fn run(container: &Container, directories: &Directories) -> Result<()> {
+    let name = &container.config.name;
+    let link = start::start(container, directories, None)?;
+    match start::until_started(&link)? {
+        Some(Ended::Failed { message, .. }) => bail!("{name}: {message}"),
+        _ => println!("started {name}"),
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn number_stands_after_the_last_equals_sign() {
+        let set: Set = "localhost:5000/web:1=3".parse().unwrap();
+        assert_eq!(
+            (set.image.as_str(), set.number),
+            ("localhost:5000/web:1", 3)
+        );
+    }
+
+    #[test]
+    fn alias_is_the_images_name_alone() {
+        for image in ["web", "localhost:5000/a/web:1", "web@sha256:00"] {
+            assert_eq!(alias(image), Some("web"), "{image}");
+        }
+        assert_eq!(alias("a/:1"), None);
+    }
+
+    #[test]
+    fn set_without_a_number_or_with_too_many_is_refused() {
+        for text in ["web", "=3", "web=", "web=-1", "web=1001"] {
+            assert!(text.parse::<Set>().is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! `coracle kernel`.
+
+use std::{path::PathBuf, time::UNIX_EPOCH};
+
+use anyhow::{Result, bail};
+use clap::Subcommand;
+use serde_json::json;
+
+use super::table;
+use crate::{kernel, state::Directories};
+
+/// What `--version` says: the program's release and what its kernel is built from.
+pub(super) const LONG_VERSION: &str = concat!(
+    env!("CARGO_PKG_VERSION"),
+    "\nguest kernel from Debian's linux-source-6.12"
+);
+
+/// Build and list guest kernels
+#[derive(clap::Args)]
+pub(super) struct Arguments {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Subcommand)]
+enum Action {
+    /// Build the kernel that guests boot, unless it is there
+    Build {
+        /// Source, as Debian's linux-source-6.12.tar.xz [default: that package's]
+        #[arg(long, value_name = "FILE")]
+        source: Option<PathBuf>,
+        /// Build it although it is there
+        #[arg(long)]
+        force: bool,
+    },
+    /// List the kernels in the cache
+    List {
+        /// Print them as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print the path of the kernel that guests boot; ends with 1 when it is not built
+    Path,
+    /// Tell whether a file is a kernel that guests can boot, and which
+    Check {
+        /// An ELF vmlinux or a bzImage
+        file: PathBuf,
+    },
+}
+
+pub(super) fn main(arguments: &Arguments) -> Result<()> {
+    let cache = Directories::new()?.cache;
+    match &arguments.action {
+        Action::Build { source, force } => {
+            let path = kernel::build(&cache, source.as_deref(), *force)?;
+            println!("{}", path.display());
+        }
+        Action::List { json } => list(&kernel::list(&cache)?, *json)?,
+        Action::Path => match kernel::path(&cache) {
+            Some(path) => println!("{}", path.display()),
+            None => bail!("the guest kernel is not built yet; 'coracle kernel build' does it"),
+        },
+        Action::Check { file } => {
+            let kernel = kernel::check(file)?;
+            println!("Linux {}, {}", kernel.version, table::size(kernel.size));
+        }
+    }
+    Ok(())
+}
+
+fn list(kernels: &[kernel::Cached], json: bool) -> Result<()> {
+    if json {
+        let list: Vec<_> = kernels
+            .iter()
+            .map(|kernel| {
+                let built = kernel
+                    .built
+                    .and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+                json!({
+                    "version": kernel.version,
+                    "source": kernel.source,
+                    "size": kernel.size,
+                    "path": kernel.path,
+                    "current": kernel.current,
+                    "built": built.map(|since| since.as_secs()),
+                })
+            })
+            .collect();
+        println!("{}", serde_json::to_string_pretty(&list)?);
+        return Ok(());
+    }
+    let mut printed = table::table(&["VERSION", "SOURCE", "SIZE", "CURRENT", "PATH"]);
+    for kernel in kernels {
+        printed.add_row([
+            kernel.version.clone(),
+            kernel.source.clone(),
+            table::size(kernel.size),
+            if kernel.current { "yes" } else { "" }.into(),
+            kernel.path.display().to_string(),
+        ]);
+    }
+    table::print(&printed);
+    Ok(())
+}

@@ -1,0 +1,134 @@
+//! `coracle load`.
+
+use std::{
+    fs::File,
+    io::{self, IsTerminal, Write},
+    os::fd::AsFd,
+    path::PathBuf,
+    sync::Mutex,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail};
+use images::{
+    reference::Reference,
+    source::Input,
+    store::{Event, Progress, Store},
+};
+
+use super::table::size;
+use crate::state::Directories;
+
+/// Load images: an archive of 'docker save', an OCI image layout (directory or tar), or a root
+/// file system (directory or tar)
+#[derive(clap::Args)]
+pub(super) struct Arguments {
+    /// What to load [default: standard input]
+    #[arg(short, long, value_name = "FILE")]
+    input: Option<PathBuf>,
+    /// Name for the image; a root file system has none of its own
+    #[arg(short, long, value_name = "NAME[:TAG]")]
+    tag: Option<Reference>,
+    /// Print only the names
+    #[arg(short, long)]
+    quiet: bool,
+}
+
+pub(super) fn main(arguments: &Arguments) -> Result<()> {
+    let store = Store::open(&Directories::new()?.data)?;
+    let input = match &arguments.input {
+        Some(path) => Input::Path(path),
+        None if io::stdin().is_terminal() => {
+            bail!("standard input is a terminal; name a file with --input, or pipe one in")
+        }
+        None => {
+            let stdin = io::stdin().as_fd().try_clone_to_owned();
+            Input::Stream(File::from(stdin.context("cannot read standard input")?))
+        }
+    };
+    let source = store.open_source(input)?;
+    let bar = Bar::new(!arguments.quiet);
+    let name = arguments.tag.clone().map(Reference::with_default_tag);
+    let loaded = store.load(&*source, name.as_ref(), &bar);
+    bar.clear();
+    for image in loaded? {
+        for (name, id) in &image.replaced {
+            println!("The image {} had the name {} before", id, name.familiar());
+        }
+        for name in &image.names {
+            println!("Loaded image: {}", name.familiar());
+        }
+        if image.names.is_empty() {
+            println!("Loaded image ID: {}", image.id);
+        }
+    }
+    Ok(())
+}
+
+/// Least time between two drawings of the bar.
+const REDRAW: Duration = Duration::from_millis(100);
+
+/// How far it is: a line that is drawn again on a terminal, and nothing elsewhere.
+struct Bar {
+    shown: bool,
+    state: Mutex<State>,
+}
+
+struct State {
+    total: u64,
+    read: Vec<u64>,
+    drawn: Instant,
+}
+
+impl Bar {
+    fn new(wanted: bool) -> Self {
+        Self {
+            shown: wanted && io::stderr().is_terminal(),
+            state: Mutex::new(State {
+                total: 0,
+                read: Vec::new(),
+                drawn: Instant::now(),
+            }),
+        }
+    }
+
+    fn clear(&self) {
+        if self.shown {
+            eprint!("\r\x1b[K");
+        }
+    }
+}
+
+impl Progress for Bar {
+    fn event(&self, event: Event<'_>) {
+        if !self.shown {
+            return;
+        }
+        let Ok(mut state) = self.state.lock() else {
+            return;
+        };
+        match event {
+            Event::Begin { bytes, .. } => state.total = bytes,
+            Event::LayerRead { layer, bytes } => {
+                if state.read.len() <= layer {
+                    state.read.resize(layer + 1, 0);
+                }
+                if let Some(read) = state.read.get_mut(layer) {
+                    *read = bytes;
+                }
+            }
+            _ => {}
+        }
+        if state.drawn.elapsed() >= REDRAW {
+            state.drawn = Instant::now();
+            let read: u64 = state.read.iter().sum();
+            let total = match state.total {
+                0 => String::new(),
+                total => format!(" of {}", size(total)),
+            };
+            eprint!("\r\x1b[Kloading: {}{total}", size(read));
+            // The line only informs.
+            let _ = io::stderr().flush();
+        }
+    }
+}

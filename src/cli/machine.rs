@@ -1,0 +1,101 @@
+//! `coracle machine`.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::Subcommand;
+use serde_json::json;
+
+use crate::{
+    machine::{
+        self,
+        virtual_time::{self, Addition, DEFAULT_MEMORY_MIB, Job, MIN_MEMORY_MIB},
+    },
+    state::Directories,
+};
+
+/// The software host, in which containers run where KVM cannot run a guest
+#[derive(clap::Args)]
+pub(super) struct Arguments {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Subcommand)]
+enum Action {
+    /// Start it, and wait until it is up
+    Start,
+    /// Stop it, with all that runs in it
+    Stop,
+    /// Tell whether it runs; ends with 1 when it does not
+    Status {
+        /// Print it as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// A root shell in it
+    Shell,
+    /// Run a command in a machine of its own whose clock counts instructions, 2 ns for each: the same work
+    /// takes the same time, however busy this machine is. Nothing is in it but busybox and what is named
+    VirtualTime(VirtualTime),
+}
+
+#[derive(clap::Args)]
+struct VirtualTime {
+    /// File or directory for the machine, and its path there; programs bring their libraries
+    #[arg(long, value_name = "PATH[:TARGET]")]
+    file: Vec<Addition>,
+    /// Takes what the command leaves in /out
+    #[arg(long, value_name = "DIRECTORY")]
+    output: Option<PathBuf>,
+    /// Memory of the machine, which holds all files too
+    #[arg(long, value_name = "MIB", default_value_t = DEFAULT_MEMORY_MIB,
+        value_parser = clap::value_parser!(u64).range(MIN_MEMORY_MIB..))]
+    memory: u64,
+    /// The command, which runs as root; its exit code is this command's
+    #[arg(required = true, last = true, value_name = "COMMAND")]
+    command: Vec<String>,
+}
+
+pub(super) fn main(arguments: &Arguments) -> Result<u8> {
+    let directories = Directories::new()?;
+    match &arguments.action {
+        Action::Start => machine::start(&directories)?,
+        Action::Stop => machine::stop(&directories)?,
+        Action::Status { json } => return status(&directories, *json),
+        Action::Shell => return machine::shell(&directories),
+        Action::VirtualTime(arguments) => {
+            let job = Job {
+                additions: arguments.file.clone(),
+                output: arguments.output.clone(),
+                memory_mib: arguments.memory,
+                command: arguments.command.clone(),
+            };
+            return virtual_time::run(&directories, &job);
+        }
+    }
+    Ok(0)
+}
+
+fn status(directories: &Directories, as_json: bool) -> Result<u8> {
+    let status = machine::status(directories)?;
+    let code = u8::from(!status.running);
+    if as_json {
+        println!("{}", serde_json::to_string_pretty(&json!(status))?);
+        return Ok(code);
+    }
+    if !status.running {
+        println!("stopped");
+        return Ok(code);
+    }
+    let pid = status.pid.map_or("?".into(), |pid| pid.to_string());
+    println!("running     for {} s (process {pid})", status.seconds);
+    println!(
+        "machine     {} processor, {} MiB",
+        status.processors, status.memory_mib
+    );
+    println!("kernel      {}", status.kernel);
+    println!("in use by   {} monitors and shells", status.clients);
+    println!("stops       after {} s without any", status.idle_seconds);
+    Ok(code)
+}

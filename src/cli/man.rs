@@ -1,0 +1,24 @@
+//! `coracle man`.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+
+use crate::state;
+
+/// Write manual pages, `coracle.1` and one per command, into a directory
+#[derive(clap::Args)]
+pub(super) struct Arguments {
+    /// Where to write them; made when missing
+    directory: PathBuf,
+}
+
+pub(super) fn main(arguments: &Arguments, command: clap::Command) -> Result<()> {
+    state::create_directory(&arguments.directory)?;
+    clap_mangen::generate_to(command, &arguments.directory).with_context(|| {
+        format!(
+            "cannot write manual pages to {}",
+            arguments.directory.display()
+        )
+    })
+}

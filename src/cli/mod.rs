@@ -1,0 +1,303 @@
+//! The command line: one file per subcommand.
+
+mod age;
+mod attach;
+mod bench;
+mod completion;
+mod container;
+mod copy;
+mod create;
+mod df;
+mod doctor;
+mod events;
+mod exec;
+mod flags;
+mod format;
+mod history;
+mod host;
+mod image;
+mod images;
+mod inspect;
+mod kernel;
+mod lazy;
+mod lifecycle;
+mod load;
+mod login;
+mod logs;
+mod machine;
+mod man;
+mod memory;
+mod moment;
+mod network;
+mod obtain;
+mod options;
+mod progress;
+mod prune;
+mod ps;
+mod pull;
+mod rmi;
+mod run;
+mod save;
+mod start;
+mod stats;
+mod table;
+mod tag;
+mod tool;
+mod top;
+mod verify;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, error::ErrorKind};
+
+use lazy::Lazy;
+
+use crate::{
+    engine::Interrupted,
+    machine::{agent, broker, virtual_time::inside},
+    report::{self, Level},
+    sys,
+};
+
+/// What the command ends with when it is Coracle that failed, as docker's.
+pub(crate) const FAILURE: u8 = 125;
+
+/// Run containers, each in a microVM of its own.
+#[derive(Parser)]
+#[command(
+    name = "coracle",
+    version,
+    long_version = kernel::LONG_VERSION,
+    max_term_width = 100,
+    after_help = "'coracle COMMAND --help' tells more about a command."
+)]
+struct Cli {
+    /// How much is said on standard error
+    #[arg(long, global = true, value_name = "LEVEL", default_value = "info")]
+    log_level: Level,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run a command in a new container
+    Run(Lazy<run::Arguments>),
+    /// Make a container without starting it
+    Create(Lazy<create::Arguments>),
+    /// Start containers that have ended or were only created
+    Start(Lazy<start::Arguments>),
+    /// Run a program in a container that runs
+    Exec(Lazy<exec::Arguments>),
+    /// List containers
+    Ps(Lazy<ps::Arguments>),
+    /// List the processes of a container
+    Top(Lazy<top::Arguments>),
+    /// Show what containers use
+    Stats(Lazy<stats::Arguments>),
+    /// Show what happens to containers
+    Events(Lazy<events::Arguments>),
+    /// Copy files between a container and this machine
+    Cp(Lazy<copy::Arguments>),
+    /// List what a container has changed of its image's files
+    Diff(Lazy<top::Arguments>),
+    /// Show what a container has written
+    Logs(Lazy<logs::Arguments>),
+    /// Be connected to the streams of a container that runs
+    Attach(Lazy<attach::Arguments>),
+    /// Ask containers to stop, and kill those that do not
+    Stop(Lazy<lifecycle::Stop>),
+    /// Stop containers and start them again
+    Restart(Lazy<lifecycle::Stop>),
+    /// Kill containers, or send them another signal
+    Kill(Lazy<lifecycle::Kill>),
+    /// Wait until containers have ended, and print their exit codes
+    Wait(Lazy<lifecycle::Names>),
+    /// Stop all processes of containers where they are
+    Pause(Lazy<lifecycle::Names>),
+    /// Let paused containers go on
+    Unpause(Lazy<lifecycle::Names>),
+    /// Give a container another name
+    Rename(Lazy<lifecycle::Rename>),
+    /// Remove containers
+    Rm(Lazy<lifecycle::Remove>),
+    /// All containers: list them, remove those that do not run
+    Container(Lazy<container::Arguments>),
+    /// Manage named hosts: microVMs that hold many containers
+    Host(Lazy<host::Arguments>),
+    /// Pull an image from a registry
+    Pull(Lazy<pull::Arguments>),
+    /// Log in to a registry
+    Login(Lazy<login::Login>),
+    /// Forget the credentials for a registry
+    Logout(Lazy<login::Logout>),
+    /// Load images from an archive, an OCI layout or a root file system
+    Load(Lazy<load::Arguments>),
+    /// List images
+    Images(Lazy<images::Arguments>),
+    /// Remove images
+    Rmi(Lazy<rmi::Arguments>),
+    /// Give an image another name
+    Tag(Lazy<tag::Arguments>),
+    /// Show all that is known of containers and images, as JSON
+    Inspect(Lazy<inspect::Arguments>),
+    /// Show how an image was made
+    History(Lazy<history::Arguments>),
+    /// Save images to an archive
+    Save(Lazy<save::Arguments>),
+    /// Show what images take on the disk
+    Df(Lazy<df::Arguments>),
+    /// Remove images without a name, and what nobody needs
+    Prune(Lazy<prune::Arguments>),
+    /// Manage images: the commands above as docker groups them, and verify
+    Image(Lazy<image::Image>),
+    /// Manage what is on the disk: df and prune
+    System(Lazy<image::System>),
+    /// Build and list guest kernels
+    Kernel(Lazy<kernel::Arguments>),
+    /// The software host, for machines whose KVM cannot run a guest
+    Machine(Lazy<machine::Arguments>),
+    /// Measure what a start takes, step by step, beside other systems
+    #[command(disable_help_flag = true)]
+    Bench(Lazy<bench::Arguments>),
+    /// Check whether this machine can run containers, and how to mend what is wrong
+    Doctor(Lazy<doctor::Arguments>),
+    /// Print a completion script for a shell
+    Completion(Lazy<completion::Arguments>),
+    /// Write manual pages into a directory
+    Man(Lazy<man::Arguments>),
+}
+
+/// Parses the arguments and does what they say; `begun` is when the program began.
+pub(crate) fn main(begun: u64) -> ExitCode {
+    // The two ends of a software host, and the inside of another, are this same program.
+    let mut arguments = std::env::args_os().skip(1);
+    match arguments.next().as_deref().and_then(|first| first.to_str()) {
+        Some(broker::COMMAND) => return broker::main(arguments),
+        Some(agent::COMMAND) => return agent::main(arguments),
+        Some(inside::COMMAND) => return inside::main(),
+        _ => {}
+    }
+    let cli = match parse() {
+        Ok(cli) => cli,
+        Err(code) => return code,
+    };
+    report::set_level(cli.log_level);
+    if only_tells(&cli.command) {
+        sys::end_with_reader();
+    }
+    // As docker: other commands than run have no container's code to keep apart.
+    let failure = if matches!(cli.command, Command::Run(_) | Command::Create(_)) {
+        FAILURE
+    } else {
+        1
+    };
+    match dispatch(cli.command, begun) {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => match error.downcast_ref::<Interrupted>() {
+            Some(Interrupted(signal)) => {
+                ExitCode::from(u8::try_from(128 + signal).unwrap_or(failure))
+            }
+            None => {
+                report::error(&error);
+                ExitCode::from(failure)
+            }
+        },
+    }
+}
+
+fn parse() -> Result<Cli, ExitCode> {
+    let mut command = Cli::command();
+    let parsed = command
+        .try_get_matches_from_mut(std::env::args_os())
+        .and_then(|matches| Cli::from_arg_matches(&matches));
+    parsed.map_err(|error| {
+        // Nothing can be done when the words themselves cannot be printed.
+        let _ = error.print();
+        match error.kind() {
+            ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => ExitCode::SUCCESS,
+            _ => ExitCode::from(FAILURE),
+        }
+    })
+}
+
+/// Whether a command does nothing besides what it prints.
+fn only_tells(command: &Command) -> bool {
+    matches!(
+        command,
+        Command::Ps(_)
+            | Command::Top(_)
+            | Command::Diff(_)
+            | Command::Stats(_)
+            | Command::Events(_)
+            | Command::Images(_)
+            | Command::Inspect(_)
+            | Command::History(_)
+            | Command::Df(_)
+            | Command::Doctor(_)
+            | Command::Completion(_)
+    )
+}
+
+fn dispatch(command: Command, begun: u64) -> anyhow::Result<u8> {
+    match command {
+        Command::Run(arguments) => return run::main(&arguments, begun),
+        Command::Create(arguments) => create::main(&arguments)?,
+        Command::Start(arguments) => return start::main(&arguments),
+        Command::Exec(arguments) => return exec::main(&arguments),
+        Command::Top(arguments) => top::main(&arguments)?,
+        Command::Diff(arguments) => top::diff(&arguments)?,
+        Command::Stats(arguments) => stats::main(&arguments)?,
+        Command::Events(arguments) => events::main(&arguments)?,
+        Command::Cp(arguments) => copy::main(&arguments)?,
+        Command::Container(arguments) => container::main(&arguments)?,
+        Command::Ps(arguments) => ps::main(&arguments)?,
+        Command::Logs(arguments) => logs::main(&arguments)?,
+        Command::Attach(arguments) => return attach::main(&arguments),
+        Command::Stop(arguments) => return lifecycle::stop(&arguments),
+        Command::Restart(arguments) => return lifecycle::restart(&arguments),
+        Command::Kill(arguments) => return lifecycle::kill(&arguments),
+        Command::Wait(arguments) => return lifecycle::wait(&arguments),
+        Command::Pause(arguments) => return lifecycle::pause(&arguments, true),
+        Command::Unpause(arguments) => return lifecycle::pause(&arguments, false),
+        Command::Rename(arguments) => lifecycle::rename(&arguments)?,
+        Command::Rm(arguments) => return lifecycle::remove(&arguments),
+        Command::Host(arguments) => return host::main(&arguments, begun),
+        Command::Pull(arguments) => pull::main(&arguments)?,
+        Command::Login(arguments) => login::login(&arguments)?,
+        Command::Logout(arguments) => login::logout(&arguments)?,
+        Command::Load(arguments) => load::main(&arguments)?,
+        Command::Images(arguments) => images::main(&arguments)?,
+        Command::Rmi(arguments) => return rmi::main(&arguments),
+        Command::Tag(arguments) => tag::main(&arguments)?,
+        Command::Inspect(arguments) => return inspect::main(&arguments),
+        Command::History(arguments) => history::main(&arguments)?,
+        Command::Save(arguments) => save::main(&arguments)?,
+        Command::Df(arguments) => df::main(&arguments)?,
+        Command::Prune(arguments) => prune::main(&arguments)?,
+        Command::Image(arguments) => return image::image(&arguments),
+        Command::System(arguments) => return image::system(&arguments),
+        Command::Kernel(arguments) => kernel::main(&arguments)?,
+        Command::Machine(arguments) => return machine::main(&arguments),
+        Command::Bench(arguments) => return bench::main(&arguments),
+        Command::Doctor(arguments) => return doctor::main(&arguments),
+        Command::Completion(arguments) => completion::main(&arguments, &mut Cli::command()),
+        Command::Man(arguments) => man::main(&arguments, Cli::command())?,
+    }
+    Ok(0)
+}
+
+/// Does something with each of some things; 1 when one of them failed, which is told.
+fn each(
+    names: &[String],
+    mut action: impl FnMut(&str) -> anyhow::Result<()>,
+) -> anyhow::Result<u8> {
+    let mut code = 0;
+    for name in names {
+        if let Err(error) = action(name) {
+            report::error(&error);
+            code = 1;
+        }
+    }
+    Ok(code)
+}

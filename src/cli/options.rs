@@ -1,0 +1,281 @@
+//! Values that options take, written as docker takes them.
+
+use std::{num::NonZeroU64, str::FromStr};
+
+use crate::engine::{capability, signal};
+
+/// A number of bytes: `512m`, `1.5g`, `4096`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Bytes(pub(crate) u64);
+
+impl FromStr for Bytes {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || format!("{text:?} is not a size such as 512m or 2g");
+        let lower = text.to_ascii_lowercase();
+        let digits = lower.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
+        let shift = match lower.get(digits.len()..).unwrap_or_default() {
+            "" | "b" => 0,
+            "k" | "kb" | "kib" => 10,
+            "m" | "mb" | "mib" => 20,
+            "g" | "gb" | "gib" => 30,
+            "t" | "tb" | "tib" => 40,
+            _ => return Err(wrong()),
+        };
+        let (whole, fraction) = digits.split_once('.').unwrap_or((digits, "0"));
+        let whole: u64 = whole.parse().map_err(|_| wrong())?;
+        let unit = 1_u64 << shift;
+        // Nine digits of a fraction are more than anyone writes and cannot overflow.
+        if fraction.is_empty() || fraction.len() > 9 {
+            return Err(wrong());
+        }
+        let numerator: u64 = fraction.parse().map_err(|_| wrong())?;
+        let denominator = 10_u64.pow(u32::try_from(fraction.len()).map_err(|_| wrong())?);
+        let part = u128::from(numerator) * u128::from(unit) / u128::from(denominator);
+        whole
+            .checked_mul(unit)
+            .and_then(|bytes| bytes.checked_add(u64::try_from(part).ok()?))
+            .map(Self)
+            .ok_or_else(|| format!("{text:?} is more bytes than can be counted"))
+    }
+}
+
+/// A number of processors, in thousandths: `1.5`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Cpus {
+    /// Thousandths of a processor.
+    pub(crate) thousandths: NonZeroU64,
+}
+
+impl FromStr for Cpus {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || format!("{text:?} is not a number of processors such as 2 or 1.5");
+        let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
+        if fraction.is_empty() || fraction.len() > 3 {
+            return Err(wrong());
+        }
+        let whole: u32 = whole.parse().map_err(|_| wrong())?;
+        let part: u64 = format!("{fraction:0<3}").parse().map_err(|_| wrong())?;
+        NonZeroU64::new(u64::from(whole) * 1000 + part)
+            .map(|thousandths| Self { thousandths })
+            .ok_or_else(wrong)
+    }
+}
+
+/// `--ulimit`: `NAME=SOFT[:HARD]`, -1 for unlimited.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Ulimit {
+    /// Linux's number of the resource.
+    pub(crate) resource: u32,
+    /// Soft limit.
+    pub(crate) soft: u64,
+    /// Hard limit.
+    pub(crate) hard: u64,
+}
+
+/// Resources by the names that docker gives them, at their Linux number.
+const RESOURCES: [&str; 16] = [
+    "cpu",
+    "fsize",
+    "data",
+    "stack",
+    "core",
+    "rss",
+    "nproc",
+    "nofile",
+    "memlock",
+    "as",
+    "locks",
+    "sigpending",
+    "msgqueue",
+    "nice",
+    "rtprio",
+    "rttime",
+];
+
+impl FromStr for Ulimit {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (name, values) = text
+            .split_once('=')
+            .ok_or_else(|| format!("{text:?} is not NAME=SOFT[:HARD]"))?;
+        let resource = RESOURCES
+            .iter()
+            .position(|known| *known == name)
+            .and_then(|index| u32::try_from(index).ok())
+            .ok_or_else(|| format!("unknown limit {name:?}; there are {}", RESOURCES.join(", ")))?;
+        let limit = |value: &str| match value {
+            "-1" | "unlimited" => Ok(u64::MAX),
+            _ => value
+                .parse()
+                .map_err(|_| format!("{value:?} is not a limit")),
+        };
+        let (soft, hard) = values.split_once(':').unwrap_or((values, values));
+        let (soft, hard) = (limit(soft)?, limit(hard)?);
+        if soft > hard {
+            return Err(format!("soft limit {soft} is above hard limit {hard}"));
+        }
+        Ok(Self {
+            resource,
+            soft,
+            hard,
+        })
+    }
+}
+
+/// `--tmpfs`: `PATH[:OPTIONS]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Tmpfs {
+    /// Absolute path in the container.
+    pub(crate) target: String,
+    /// Mount options, as the user gave them.
+    pub(crate) options: Vec<String>,
+}
+
+impl FromStr for Tmpfs {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (target, options) = text.split_once(':').unwrap_or((text, ""));
+        if !target.starts_with('/') || target == "/" {
+            return Err(format!("{target:?} is not an absolute path below the root"));
+        }
+        let options = options.split(',').filter(|option| !option.is_empty());
+        Ok(Self {
+            target: target.into(),
+            options: options.map(Into::into).collect(),
+        })
+    }
+}
+
+/// `--cap-add` and `--cap-drop`: one capability, or all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Capabilities(pub(crate) u64);
+
+impl FromStr for Capabilities {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        capability::parse(text).map(Self).ok_or_else(|| {
+            format!("unknown capability {text:?}; capabilities(7) names them, or use ALL")
+        })
+    }
+}
+
+/// `--stop-signal`: a name or number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Signal(pub(crate) u8);
+
+impl FromStr for Signal {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        signal::parse(text).map(Self).ok_or_else(|| {
+            format!("unknown signal {text:?}; use a name such as SIGTERM, or 1 to 64")
+        })
+    }
+}
+
+/// `NAME=VALUE`, or `NAME` for the value that it has outside; `None` when it has none there.
+pub(crate) fn environment(text: &str) -> Result<Option<String>, String> {
+    if text.is_empty() || text.starts_with('=') || text.contains('\0') {
+        return Err(format!("{text:?} is not NAME=VALUE"));
+    }
+    if text.contains('=') {
+        return Ok(Some(text.to_owned()));
+    }
+    Ok(std::env::var(text)
+        .ok()
+        .map(|value| format!("{text}={value}")))
+}
+
+/// `KEY=VALUE` for `--sysctl`, `HOST:ADDRESS` for `--add-host`: the two sides of a separator.
+pub(crate) fn pair(text: &str, separator: char) -> Result<(String, String), String> {
+    match text.split_once(separator) {
+        Some((first, second)) if !first.is_empty() && !second.is_empty() => {
+            Ok((first.into(), second.into()))
+        }
+        _ => Err(format!("{text:?} does not have the form A{separator}B")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_read_as_docker_reads_them() {
+        for (text, bytes) in [
+            ("0", 0),
+            ("4096", 4096),
+            ("512m", 512 << 20),
+            ("1.5g", 3 << 29),
+            ("2GiB", 2 << 30),
+            ("64KB", 64 << 10),
+        ] {
+            assert_eq!(text.parse(), Ok(Bytes(bytes)), "{text}");
+        }
+    }
+
+    #[test]
+    fn sizes_that_are_none_are_refused() {
+        for text in [
+            "",
+            "m",
+            "-1",
+            "1x",
+            "1.m",
+            "99999999999g",
+            "1.0000000001g",
+            "٣m",
+        ] {
+            assert!(text.parse::<Bytes>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn processors_are_counted_in_thousandths() {
+        assert_eq!("1.5".parse::<Cpus>().unwrap().thousandths.get(), 1500);
+        assert_eq!("0.05".parse::<Cpus>().unwrap().thousandths.get(), 50);
+        for text in ["0", "0.0", "-1", "1.", "x", "1.0001"] {
+            assert!(text.parse::<Cpus>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn limits_have_linux_numbers() {
+        let limit = "nofile=1024:2048".parse::<Ulimit>().unwrap();
+        assert_eq!(
+            limit,
+            Ulimit {
+                resource: 7,
+                soft: 1024,
+                hard: 2048
+            }
+        );
+        let limit = "core=-1".parse::<Ulimit>().unwrap();
+        assert_eq!(
+            limit,
+            Ulimit {
+                resource: 4,
+                soft: u64::MAX,
+                hard: u64::MAX
+            }
+        );
+        for text in ["nofile", "nofile=", "nofile=2:1", "files=1", "nofile=1:x"] {
+            assert!(text.parse::<Ulimit>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn temporary_file_systems_need_an_absolute_path() {
+        let tmpfs = "/run:size=64m,mode=700".parse::<Tmpfs>().unwrap();
+        assert_eq!(tmpfs.options, ["size=64m", "mode=700"]);
+        assert!("run".parse::<Tmpfs>().is_err());
+        assert!("/".parse::<Tmpfs>().is_err());
+    }
+}

@@ -1,0 +1,214 @@
+//! A line for each layer of a pull, as docker prints them: drawn again and again on a terminal,
+//! one for each step elsewhere.
+
+use std::{
+    io::{self, IsTerminal, Write},
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use images::{
+    digest::Digest,
+    store::{Event, Progress, short_id},
+};
+
+use super::{pull::Output, table::size};
+
+/// Least time between two drawings.
+const REDRAW: Duration = Duration::from_millis(100);
+/// Characters of a bar.
+const BAR: usize = 50;
+/// More layers than a terminal has lines would scroll: then there is no drawing.
+const MOST_LINES: u16 = 24;
+
+/// The lines.
+pub(super) struct Lines {
+    output: Output,
+    drawn: bool,
+    state: Mutex<State>,
+}
+
+struct State {
+    layers: Vec<Layer>,
+    /// Lines on the screen.
+    shown: usize,
+    last: Instant,
+}
+
+struct Layer {
+    id: String,
+    size: u64,
+    read: u64,
+    step: Step,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Step {
+    Queued,
+    Waiting,
+    Downloading,
+    Verifying,
+    Complete,
+    Present,
+}
+
+impl Lines {
+    pub(super) fn new(output: Output) -> Self {
+        let drawn = match output {
+            Output::Standard => io::stdout().is_terminal(),
+            Output::Error => io::stderr().is_terminal(),
+        };
+        Self {
+            output,
+            drawn,
+            state: Mutex::new(State {
+                layers: Vec::new(),
+                shown: 0,
+                last: Instant::now(),
+            }),
+        }
+    }
+
+    /// A line that stays.
+    pub(super) fn say(&self, text: &str) {
+        self.write(&format!("{text}\n"));
+    }
+
+    /// Draws for the last time.
+    pub(super) fn end(&self) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.is_drawn(&state) {
+            self.draw(&mut state);
+        }
+    }
+
+    fn write(&self, text: &str) {
+        // Nobody is told that nobody listens.
+        let _ = match self.output {
+            Output::Standard => io::stdout().write_all(text.as_bytes()),
+            Output::Error => io::stderr().write_all(text.as_bytes()),
+        };
+    }
+
+    fn is_drawn(&self, state: &State) -> bool {
+        self.drawn && state.layers.len() < usize::from(lines_of_terminal())
+    }
+
+    fn draw(&self, state: &mut State) {
+        let mut text = String::new();
+        if state.shown > 0 {
+            text.push_str(&format!("\x1b[{}A", state.shown));
+        }
+        for layer in &state.layers {
+            text.push_str(&format!("\r\x1b[K{}: {}\n", layer.id, layer.line()));
+        }
+        state.shown = state.layers.len();
+        state.last = Instant::now();
+        self.write(&text);
+        let _ = io::stdout().flush();
+    }
+
+    /// Notes a step, and shows it.
+    fn step(&self, state: &mut State, number: usize, step: Step) {
+        let Some(layer) = state.layers.get_mut(number) else {
+            return;
+        };
+        if layer.step == step {
+            return;
+        }
+        layer.step = step;
+        let text = match step {
+            // Bars belong on a terminal.
+            Step::Queued | Step::Downloading => None,
+            _ => Some(format!("{}: {}", layer.id, layer.line())),
+        };
+        if self.is_drawn(state) {
+            self.draw(state);
+        } else if let Some(text) = text {
+            self.say(&text);
+        }
+    }
+}
+
+impl Layer {
+    fn line(&self) -> String {
+        match self.step {
+            Step::Queued => "Pulling fs layer".to_owned(),
+            Step::Waiting => "Waiting for another pull".to_owned(),
+            Step::Downloading => format!("Downloading  {}", self.bar()),
+            Step::Verifying => "Verifying Checksum".to_owned(),
+            Step::Complete => "Pull complete".to_owned(),
+            Step::Present => "Already exists".to_owned(),
+        }
+    }
+
+    fn bar(&self) -> String {
+        let filled = u64::try_from(BAR).unwrap_or(0) * self.read / self.size.max(1);
+        let filled = usize::try_from(filled).unwrap_or(BAR).min(BAR);
+        let bar = format!("{}>", "=".repeat(filled));
+        format!(
+            "[{bar:<width$}]  {}/{}",
+            size(self.read),
+            size(self.size),
+            width = BAR + 1
+        )
+    }
+}
+
+fn lines_of_terminal() -> u16 {
+    rustix::termios::tcgetwinsize(io::stderr())
+        .map(|size| size.ws_row)
+        .ok()
+        .filter(|rows| *rows > 0)
+        .unwrap_or(MOST_LINES)
+}
+
+impl Progress for Lines {
+    fn event(&self, event: Event<'_>) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let state = &mut *state;
+        match event {
+            Event::Image { layers } => {
+                for layer in layers {
+                    let id = layer.digest.as_ref().or(layer.diff_id.as_ref());
+                    state.layers.push(Layer {
+                        id: id.map_or_else(|| layer.name.clone(), short),
+                        size: layer.size.unwrap_or(0),
+                        read: 0,
+                        step: Step::Queued,
+                    });
+                }
+                if self.is_drawn(state) {
+                    self.draw(state);
+                }
+            }
+            Event::LayerPresent { layer } => self.step(state, layer, Step::Present),
+            Event::LayerWaiting { layer } => self.step(state, layer, Step::Waiting),
+            Event::LayerStart { layer, .. } => {
+                if let Some(queued) = state.layers.get(layer)
+                    && !self.is_drawn(state)
+                {
+                    self.say(&format!("{}: {}", queued.id, queued.line()));
+                }
+                self.step(state, layer, Step::Downloading);
+            }
+            Event::LayerRead { layer, bytes } => {
+                let Some(read) = state.layers.get_mut(layer) else {
+                    return;
+                };
+                read.read = bytes;
+                if read.read == read.size {
+                    self.step(state, layer, Step::Verifying);
+                } else if state.last.elapsed() >= REDRAW && self.is_drawn(state) {
+                    self.draw(state);
+                }
+            }
+            Event::LayerDone { layer, .. } => self.step(state, layer, Step::Complete),
+            Event::Begin { .. } => {}
+        }
+    }
+}
+
+fn short(digest: &Digest) -> String {
+    short_id(digest)
+}

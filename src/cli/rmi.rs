@@ -1,0 +1,78 @@
+//! `coracle rmi`.
+
+use anyhow::{Result, anyhow};
+use images::store::Store;
+
+use crate::{
+    report,
+    state::{
+        Directories,
+        container::{Container, Containers},
+    },
+};
+
+/// Remove images; their layers go with the last image that uses them
+#[derive(clap::Args)]
+pub(super) struct Arguments {
+    /// Names or identifiers
+    #[arg(required = true, value_name = "IMAGE")]
+    images: Vec<String>,
+    /// Remove all names of an image that is given by its identifier
+    #[arg(short, long)]
+    force: bool,
+}
+
+/// Removes each; 1 when one of them could not be.
+pub(super) fn main(arguments: &Arguments) -> Result<u8> {
+    let directories = Directories::new()?;
+    let store = Store::open(&directories.data)?;
+    let containers = Containers::new(&directories).list()?;
+    let mut code = 0;
+    for image in &arguments.images {
+        if let Some(user) = user_of(&store, image, &containers) {
+            report::error(&user);
+            code = 1;
+            continue;
+        }
+        match store.remove(image, arguments.force) {
+            Ok(removed) => {
+                for name in removed.untagged {
+                    println!("Untagged: {name}");
+                }
+                for digest in removed.deleted {
+                    println!("Deleted: {digest}");
+                }
+            }
+            Err(error) => {
+                report::error(&error.into());
+                code = 1;
+            }
+        }
+    }
+    Ok(code)
+}
+
+/// Words about a container that needs the layers of an image that would go.
+fn user_of(store: &Store, image: &str, containers: &[Container]) -> Option<anyhow::Error> {
+    let found = store.resolve(image).ok()?;
+    let id = found.id.to_string();
+    let user = containers
+        .iter()
+        .find(|container| container.config.image_id == id)?;
+    // With another name left, only the name goes.
+    let names = store
+        .list()
+        .ok()?
+        .into_iter()
+        .find(|one| one.id == found.id)?
+        .names;
+    let only_a_name = names.len() > 1 && !id.trim_start_matches("sha256:").starts_with(image);
+    (!only_a_name).then(|| {
+        anyhow!(
+            "image {image} is used by container {} ({}); 'coracle rm {}' removes it",
+            user.config.name,
+            user.short_id(),
+            user.config.name
+        )
+    })
+}

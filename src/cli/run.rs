@@ -1,0 +1,195 @@
+//! `coracle run`.
+
+use anyhow::{Result, bail};
+use serde_json::json;
+
+use super::flags::{self, Flags};
+use crate::{
+    engine::{self, Attached, DetachKeys, Ended, Terminal, Timeline},
+    keeper::wire::Exit,
+    report,
+    state::{Directories, container::Container},
+};
+
+/// Run a command in a new container, in a microVM of its own
+#[derive(clap::Args)]
+#[command(
+    disable_help_flag = true,
+    override_usage = "coracle run [OPTIONS] IMAGE [COMMAND] [ARG...]"
+)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    flags: Flags,
+    /// Leave the container running in the background, and print its identifier
+    #[arg(short, long)]
+    detach: bool,
+    /// Keys by which to leave a container that goes on
+    #[arg(long, value_name = "KEYS")]
+    detach_keys: Option<DetachKeys>,
+    /// Tell how it ended as one JSON object on standard error
+    #[arg(long)]
+    json: bool,
+    /// Show the start step by step on standard error
+    #[arg(long)]
+    timeline: bool,
+}
+
+/// What a run that began came to.
+struct Done {
+    container: Container,
+    ended: Ended,
+}
+
+/// Runs the container; gives its exit code.
+pub(super) fn main(arguments: &Arguments, begun: u64) -> Result<u8> {
+    let mut timeline = Timeline::new("command line starts", begun);
+    let result = run(arguments, &mut timeline);
+    if let Ok(Done {
+        ended: Ended::Exited(exit),
+        ..
+    }) = &result
+    {
+        for (step, at) in &exit.timeline {
+            timeline.insert(step, *at);
+        }
+    }
+    if arguments.timeline {
+        timeline.print();
+    }
+    if arguments.json {
+        print_json(arguments, &result, &timeline);
+    }
+    match result {
+        Ok(Done {
+            container,
+            ended: Ended::Exited(exit),
+        }) => {
+            explain(&container, &exit);
+            Ok(exit.code)
+        }
+        Ok(Done {
+            ended: Ended::Failed { message, code },
+            ..
+        }) => {
+            report::error(&anyhow::Error::msg(message));
+            Ok(code)
+        }
+        Ok(Done {
+            ended: Ended::Detached,
+            ..
+        }) => Ok(0),
+        Err(error) => Err(error),
+    }
+}
+
+fn run(arguments: &Arguments, timeline: &mut Timeline) -> Result<Done> {
+    let flags = &arguments.flags;
+    let is_terminal = engine::standard_input_is_terminal();
+    if flags.tty && flags.interactive && !arguments.detach && !is_terminal {
+        bail!("the input device is not a TTY; leave -t away, or run it in a terminal");
+    }
+    // Before any thread exists: they inherit the mask.
+    let signals = engine::take_signals()?;
+    let directories = Directories::new()?;
+    let once = !arguments.detach;
+    let container = flags::create(flags, &directories, once, &mut |step| timeline.mark(step))?;
+    timeline.mark("container created");
+    let owner = !arguments.detach;
+    let planned = || timeline.mark("plan made");
+    let begun = super::start::begin(
+        &container,
+        &directories,
+        owner.then_some(true),
+        owner,
+        planned,
+    );
+    let link = match begun {
+        Ok(link) => link,
+        Err(error) => {
+            super::start::give_up(&container, &directories);
+            return Err(error);
+        }
+    };
+    let ended = if arguments.detach {
+        super::start::until_started(&link)?.unwrap_or_else(|| {
+            println!("{}", container.config.id);
+            Ended::Detached
+        })
+    } else {
+        let raw = match flags.tty && is_terminal {
+            true => Some(Terminal::raw()?),
+            false => None,
+        };
+        let keys = arguments.detach_keys.clone().unwrap_or_default();
+        let keys = (flags.tty && flags.interactive).then_some(keys);
+        let ended = Attached::new(link, signals, true, flags.tty, keys)?.run();
+        drop(raw);
+        ended?
+    };
+    Ok(Done { container, ended })
+}
+
+/// Says what the exit code alone does not.
+fn explain(container: &Container, exit: &Exit) {
+    let short = container.short_id();
+    if exit.timed_out {
+        let seconds = container.config.timeout.unwrap_or_default();
+        report::warn(&format!(
+            "container {short} was killed after {seconds} s (--timeout)"
+        ));
+    }
+    for warning in &exit.warnings {
+        report::warn(warning);
+    }
+    if exit.oom {
+        let limit = container
+            .config
+            .memory
+            .map_or("its guest's memory".into(), |bytes| {
+                format!("its memory limit of {bytes} bytes (--memory)")
+            });
+        report::warn(&format!(
+            "container {short} went out of memory: it reached {limit}"
+        ));
+    }
+}
+
+fn print_json(arguments: &Arguments, result: &Result<Done>, timeline: &Timeline) {
+    let image = arguments.flags.image_and_command.first();
+    let mut value = match result {
+        Ok(Done {
+            container,
+            ended: Ended::Exited(exit),
+        }) => json!({
+            "id": container.config.id,
+            "name": container.config.name,
+            "image": image,
+            "exit_code": exit.code,
+            "oom_killed": exit.oom,
+            "timed_out": exit.timed_out,
+            "guest_kernel": exit.kernel,
+            "timeline": timeline.json(),
+        }),
+        Ok(Done { container, ended }) => {
+            let (error, code) = match ended {
+                Ended::Failed { message, code } => (Some(message), Some(code)),
+                _ => (None, None),
+            };
+            json!({
+                "id": container.config.id,
+                "name": container.config.name,
+                "image": image,
+                "exit_code": code,
+                "error": error,
+                "timeline": timeline.json(),
+            })
+        }
+        Err(error) => json!({
+            "image": image,
+            "error": format!("{error:#}"),
+            "timeline": timeline.json(),
+        }),
+    };
+    value["timeline_began"] = timeline.began().into();
+    eprintln!("{value}");
+}

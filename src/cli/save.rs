@@ -1,0 +1,104 @@
+//! `coracle save`.
+
+use std::{
+    fs::{self, File},
+    io::{self, BufWriter, IsTerminal, Write},
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result, bail};
+use clap::ValueEnum;
+use images::store::{Archive, Directory, Store};
+
+use crate::state::Directories;
+
+/// Save images to an archive or directory that docker, podman and skopeo read
+#[derive(clap::Args)]
+pub(super) struct Arguments {
+    /// Names or identifiers
+    #[arg(required = true, value_name = "IMAGE")]
+    images: Vec<String>,
+    /// Where to write [default: standard output]
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// What to write
+    #[arg(long, value_name = "FORMAT", default_value = "docker-archive")]
+    format: Format,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// As docker: an OCI layout as a tar archive, with docker's manifest.json
+    DockerArchive,
+    /// An OCI layout as a tar archive
+    OciArchive,
+    /// An OCI layout as a directory
+    OciDir,
+}
+
+pub(super) fn main(arguments: &Arguments) -> Result<()> {
+    let store = Store::open(&Directories::new()?.data)?;
+    match (&arguments.output, arguments.format) {
+        (None, Format::OciDir) => bail!("a directory needs a name; give one with --output"),
+        (Some(path), Format::OciDir) => directory(&store, arguments, path),
+        (Some(path), _) => file(&store, arguments, path),
+        (None, _) => {
+            let stdout = io::stdout();
+            if stdout.is_terminal() {
+                bail!("standard output is a terminal; name a file with --output, or pipe it on");
+            }
+            archive(&store, arguments, &mut stdout.lock())
+        }
+    }
+}
+
+fn archive(store: &Store, arguments: &Arguments, output: &mut dyn Write) -> Result<()> {
+    let mut archive = Archive::new(BufWriter::new(output));
+    let with_docker = arguments.format == Format::DockerArchive;
+    store.save(&arguments.images, with_docker, &mut archive)?;
+    let mut output = archive
+        .finish()
+        .context("cannot write the end of the archive")?;
+    output
+        .flush()
+        .context("cannot write the end of the archive")
+}
+
+/// Writes beside the file, and puts that in its place when it is whole.
+fn file(store: &Store, arguments: &Arguments, path: &Path) -> Result<()> {
+    let new = beside(path)?;
+    let write = || {
+        let mut file =
+            File::create_new(&new).with_context(|| format!("cannot create {}", new.display()))?;
+        archive(store, arguments, &mut file)?;
+        fs::rename(&new, path).with_context(|| format!("cannot create {}", path.display()))
+    };
+    write().inspect_err(|_| drop(fs::remove_file(&new)))
+}
+
+fn directory(store: &Store, arguments: &Arguments, path: &Path) -> Result<()> {
+    if path.exists() {
+        bail!(
+            "{} exists already; give a name that is free",
+            path.display()
+        );
+    }
+    let new = beside(path)?;
+    let write = || {
+        let mut directory =
+            Directory::create(&new).with_context(|| format!("cannot create {}", new.display()))?;
+        store.save(&arguments.images, false, &mut directory)?;
+        fs::rename(&new, path).with_context(|| format!("cannot create {}", path.display()))
+    };
+    write().inspect_err(|_| drop(fs::remove_dir_all(&new)))
+}
+
+/// A name in the same directory that nobody else uses.
+fn beside(path: &Path) -> Result<PathBuf> {
+    let name = path
+        .file_name()
+        .with_context(|| format!("{} names no file", path.display()))?;
+    let mut new = name.to_owned();
+    new.push(format!(".new.{}", std::process::id()));
+    Ok(path.with_file_name(new))
+}

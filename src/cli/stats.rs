@@ -1,0 +1,299 @@
+//! `coracle stats`.
+
+use std::{collections::BTreeMap, thread, time::Duration};
+
+use anyhow::Result;
+use coracle_protocol::Tool;
+use serde_json::{Value, json};
+
+use super::{format::Format, memory, table, tool};
+use crate::{
+    clock,
+    state::{
+        Directories,
+        container::{Container, Containers},
+        host::Hosts,
+    },
+};
+
+/// Show what containers use
+#[derive(clap::Args)]
+pub(super) struct Arguments {
+    /// Names or identifiers; all that run unless given
+    #[arg(value_name = "CONTAINER")]
+    containers: Vec<String>,
+    /// Show it once
+    #[arg(long)]
+    no_stream: bool,
+    /// Do not shorten identifiers
+    #[arg(long)]
+    no_trunc: bool,
+    /// json, or a Go template such as '{{.Name}} {{.MemUsage}}'
+    #[arg(long)]
+    format: Option<Format>,
+}
+
+/// Time between two looks.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Clears a terminal and goes to its upper left corner.
+const CLEAR: &str = "\x1b[2J\x1b[H";
+
+/// What a container had used at a time.
+struct Sample {
+    at: u64,
+    files: BTreeMap<String, String>,
+}
+
+pub(super) fn main(arguments: &Arguments) -> Result<()> {
+    let directories = Directories::new()?;
+    let (containers, hosts) = (Containers::new(&directories), Hosts::new(&directories));
+    let mut before: BTreeMap<String, Sample> = BTreeMap::new();
+    let mut first = true;
+    loop {
+        let all = chosen(arguments, &containers)?;
+        let mut rows = Vec::new();
+        for container in &all {
+            let sample = match sample(container) {
+                Ok(sample) => sample,
+                // One that has just ended is not shown.
+                Err(_) if arguments.containers.is_empty() => continue,
+                Err(error) => return Err(error),
+            };
+            let id = &container.config.id;
+            let memory = memory_of(container, &hosts);
+            let earlier = before.get(id);
+            rows.push(row(
+                container,
+                memory,
+                (&sample, earlier),
+                arguments.no_trunc,
+            ));
+            before.insert(id.clone(), sample);
+        }
+        // A share of time needs two looks.
+        if !first || all.is_empty() {
+            if !arguments.no_stream && arguments.format.is_none() {
+                print!("{CLEAR}");
+            }
+            print(arguments, &rows)?;
+            if arguments.no_stream {
+                return Ok(());
+            }
+        }
+        first = false;
+        thread::sleep(PAUSE);
+    }
+}
+
+fn chosen(arguments: &Arguments, containers: &Containers) -> Result<Vec<Container>> {
+    if !arguments.containers.is_empty() {
+        let names = arguments.containers.iter();
+        return names.map(|name| containers.find(name)).collect();
+    }
+    let live = |container: &Container| container.state().is_ok_and(|state| state.status.is_live());
+    Ok(containers.list()?.into_iter().filter(live).collect())
+}
+
+fn sample(container: &Container) -> Result<Sample> {
+    let text = tool::answer(container, Tool::Statistics)?;
+    let mut files: BTreeMap<String, String> = BTreeMap::new();
+    let mut current = String::new();
+    for line in text.lines() {
+        match line
+            .strip_prefix("==> ")
+            .and_then(|line| line.strip_suffix(" <=="))
+        {
+            Some(name) => current = name.into(),
+            None => {
+                let file = files.entry(current.clone()).or_default();
+                file.push_str(line);
+                file.push('\n');
+            }
+        }
+    }
+    Ok(Sample {
+        at: clock::now(),
+        files,
+    })
+}
+
+impl Sample {
+    /// The number in a file that has only one; `None` for `max`.
+    fn single(&self, file: &str) -> Option<u64> {
+        self.files.get(file)?.trim().parse().ok()
+    }
+
+    /// A number by its name.
+    fn named(&self, file: &str, name: &str) -> u64 {
+        let lines = self.files.get(file).map_or("", String::as_str).lines();
+        let mut pairs = lines.filter_map(|line| line.split_once(' '));
+        pairs
+            .find(|(own, _)| *own == name)
+            .and_then(|(_, value)| value.trim().parse().ok())
+            .unwrap_or(0)
+    }
+
+    /// Bytes read and written.
+    fn blocks(&self) -> (u64, u64) {
+        let text = self.files.get("io.stat").map_or("", String::as_str);
+        let sum = |name: &str| {
+            text.split_whitespace()
+                .filter_map(|word| word.strip_prefix(name)?.parse::<u64>().ok())
+                .fold(0, u64::saturating_add)
+        };
+        (sum("rbytes="), sum("wbytes="))
+    }
+}
+
+/// Bytes of memory that a container can have at most.
+fn memory_of(container: &Container, hosts: &Hosts) -> u64 {
+    let of_host = || {
+        let host = container.config.host.as_ref()?;
+        Some(hosts.find(host).ok()?.config.memory)
+    };
+    let limit = container.config.memory.or_else(of_host);
+    limit.unwrap_or(crate::host::DEFAULT_MEMORY)
+}
+
+fn row(
+    container: &Container,
+    memory: u64,
+    (sample, before): (&Sample, Option<&Sample>),
+    whole: bool,
+) -> Value {
+    let charged = sample.single("memory.current").unwrap_or(0);
+    let reclaimable = sample.named("memory.stat", "inactive_file");
+    // As docker: what the kernel would give up first is not counted.
+    let used = charged.saturating_sub(reclaimable);
+    let limit = sample.single("memory.max").unwrap_or(memory);
+    let (read, written) = sample.blocks();
+    json!({
+        "ID": if whole { &container.config.id } else { container.short_id() },
+        "Container": container.config.name,
+        "Name": container.config.name,
+        "CPUPerc": format!("{}%", hundredths(cpu(sample, before))),
+        "MemUsage": format!("{} / {}", binary_size(used), binary_size(limit)),
+        "MemPerc": format!("{}%", hundredths(used.saturating_mul(10_000) / limit.max(1))),
+        "MemCharged": charged,
+        "MemReclaimable": reclaimable,
+        "MemMarginal": marginal(container, sample),
+        "NetIO": "0B / 0B",
+        "BlockIO": format!("{} / {}", table::size(read), table::size(written)),
+        "PIDs": sample.single("pids.current").unwrap_or(0).to_string(),
+    })
+}
+
+/// Bytes that would be free again without the container. With a host of its own: what its keeper and
+/// its monitor, the guest's memory with it, take of this machine, where pages that several share count
+/// in parts. In a named host, and where a software host hides the monitor: what the guest could use
+/// for others, its images' pages not among it.
+fn marginal(container: &Container, sample: &Sample) -> u64 {
+    let own = container.config.host.is_none();
+    let keeper = container.state().ok().filter(|_| own);
+    let processes = keeper.and_then(|state| memory::of_family(state.keeper));
+    processes.unwrap_or_else(|| {
+        let kinds = ["anon", "shmem", "kernel"];
+        kinds
+            .map(|kind| sample.named("memory.stat", kind))
+            .iter()
+            .sum()
+    })
+}
+
+/// Hundredths of a percent of a processor between two looks.
+fn cpu(sample: &Sample, before: Option<&Sample>) -> u64 {
+    let Some(before) = before else { return 0 };
+    let micros = |sample: &Sample| sample.named("cpu.stat", "usage_usec");
+    let used = micros(sample).saturating_sub(micros(before));
+    let passed = sample.at.saturating_sub(before.at) / 1000;
+    used.saturating_mul(10_000) / passed.max(1)
+}
+
+fn hundredths(value: u64) -> String {
+    format!("{}.{:02}", value / 100, value % 100)
+}
+
+/// Bytes as docker prints memory: powers of 1024, four digits.
+fn binary_size(bytes: u64) -> String {
+    const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
+    #[expect(clippy::cast_precision_loss, reason = "four digits are printed")]
+    let mut value = bytes as f64;
+    let mut units = UNITS.iter();
+    let mut unit = units.next().unwrap_or(&"B");
+    for next in units {
+        if value < 1024.0 {
+            break;
+        }
+        value /= 1024.0;
+        unit = next;
+    }
+    let decimals = match value {
+        _ if unit == &"B" => 0,
+        value if value < 10.0 => 3,
+        value if value < 100.0 => 2,
+        value if value < 1000.0 => 1,
+        _ => 0,
+    };
+    let text = format!("{value:.decimals$}");
+    let text = match text.contains('.') {
+        true => text.trim_end_matches('0').trim_end_matches('.'),
+        false => &text,
+    };
+    format!("{text}{unit}")
+}
+
+fn print(arguments: &Arguments, rows: &[Value]) -> Result<()> {
+    if let Some(format) = &arguments.format {
+        return format.print(rows);
+    }
+    let columns = [
+        ("CONTAINER ID", "ID"),
+        ("NAME", "Name"),
+        ("CPU %", "CPUPerc"),
+        ("MEM USAGE / LIMIT", "MemUsage"),
+        ("MEM %", "MemPerc"),
+        ("NET I/O", "NetIO"),
+        ("BLOCK I/O", "BlockIO"),
+        ("PIDS", "PIDs"),
+    ];
+    let mut printed = table::table(&columns.map(|(heading, _)| heading));
+    for row in rows {
+        printed.add_row(columns.map(|(_, name)| {
+            row.get(name)
+                .and_then(Value::as_str)
+                .unwrap_or_default()
+                .to_owned()
+        }));
+    }
+    table::print(&printed);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_told_in_docker_s_units() {
+        for (bytes, text) in [
+            (0, "0B"),
+            (1536, "1.5KiB"),
+            (1 << 30, "1GiB"),
+            (12_345_678, "11.77MiB"),
+        ] {
+            assert_eq!(binary_size(bytes), text);
+        }
+    }
+
+    #[test]
+    fn share_of_a_processor_is_told_between_two_looks() {
+        let look = |at, used: u64| Sample {
+            at,
+            files: [("cpu.stat".into(), format!("usage_usec {used}\n"))].into(),
+        };
+        let (first, second) = (look(0, 0), look(2 * clock::SECOND, 500_000));
+        assert_eq!(hundredths(cpu(&second, Some(&first))), "25.00");
+        assert_eq!(cpu(&second, None), 0);
+    }
+}

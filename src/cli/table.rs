@@ -1,0 +1,125 @@
+//! Tables as docker prints them: columns aligned by spaces, no lines.
+
+use std::iter;
+
+use unicode_width::UnicodeWidthStr;
+
+/// Spaces between two columns.
+const GAP: usize = 2;
+
+/// Rows of cells.
+#[derive(Debug, Default)]
+pub(super) struct Table {
+    rows: Vec<Vec<String>>,
+}
+
+/// A table with these headings, or none.
+pub(super) fn table(headings: &[&str]) -> Table {
+    let mut table = Table::default();
+    if !headings.is_empty() {
+        table.add_row(headings.iter().copied());
+    }
+    table
+}
+
+impl Table {
+    /// Adds a row. A cell is one line, whatever is in it.
+    pub(super) fn add_row<T: Into<String>>(&mut self, cells: impl IntoIterator<Item = T>) {
+        let cells = cells.into_iter().map(|cell| {
+            let cell: String = cell.into();
+            if cell.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+                cell
+            } else {
+                cell.replace(char::is_control, " ")
+            }
+        });
+        self.rows.push(cells.collect());
+    }
+
+    fn text(&self) -> String {
+        let mut widths = Vec::new();
+        for row in &self.rows {
+            widths.resize(widths.len().max(row.len()), 0);
+            for (width, cell) in widths.iter_mut().zip(row) {
+                *width = self::width(cell).max(*width);
+            }
+        }
+        let mut text = String::new();
+        for row in &self.rows {
+            for (width, cell) in widths.iter().zip(row) {
+                text.push_str(cell);
+                text.extend(iter::repeat_n(' ', width - self::width(cell) + GAP));
+            }
+            text.truncate(text.trim_end_matches(' ').len());
+            text.push('\n');
+        }
+        text
+    }
+}
+
+/// Places of a terminal that a cell takes.
+fn width(cell: &str) -> usize {
+    if cell.is_ascii() {
+        cell.len()
+    } else {
+        cell.width()
+    }
+}
+
+/// Prints a table, without spaces at line ends.
+pub(super) fn print(table: &Table) {
+    print!("{}", table.text());
+}
+
+/// Bytes as docker prints them: powers of 1000, three digits.
+pub(super) fn size(bytes: u64) -> String {
+    const UNITS: [&str; 5] = ["B", "kB", "MB", "GB", "TB"];
+    #[expect(clippy::cast_precision_loss, reason = "three digits are printed")]
+    let mut value = bytes as f64;
+    let mut units = UNITS.iter();
+    let mut unit = units.next().unwrap_or(&"B");
+    for next in units {
+        if value < 1000.0 {
+            break;
+        }
+        value /= 1000.0;
+        unit = next;
+    }
+    let decimals = match value {
+        _ if unit == &"B" => 0,
+        value if value < 10.0 => 2,
+        value if value < 100.0 => 1,
+        _ => 0,
+    };
+    format!("{value:.decimals$}{unit}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_as_wide_as_their_widest_cell() {
+        let mut table = table(&["NAME", "LAST"]);
+        table.add_row(["日本", "x"]);
+        table.add_row(["a\nb\x1b[0m", ""]);
+        assert_eq!(table.text(), "NAME     LAST\n日本     x\na b [0m\n");
+    }
+
+    #[test]
+    fn table_of_nothing_prints_nothing() {
+        assert_eq!(table(&[]).text(), "");
+    }
+
+    #[test]
+    fn sizes_have_three_digits() {
+        for (bytes, text) in [
+            (0, "0B"),
+            (999, "999B"),
+            (4_261_000, "4.26MB"),
+            (12_345_000_000, "12.3GB"),
+        ] {
+            assert_eq!(size(bytes), text);
+        }
+    }
+}

@@ -1,0 +1,57 @@
+//! `coracle image verify`.
+
+use anyhow::Result;
+use images::store::{Store, short_id};
+
+use super::table::size;
+use crate::{report, state::Directories};
+
+/// Read images and compare every byte with its digests; what is damaged is taken out of the
+/// store, and pulling or loading the image again brings it back
+#[derive(clap::Args)]
+pub(super) struct Arguments {
+    /// Names or identifiers [default: all]
+    #[arg(value_name = "IMAGE")]
+    images: Vec<String>,
+}
+
+/// Verifies each; 1 when something is damaged.
+pub(super) fn main(arguments: &Arguments) -> Result<u8> {
+    let store = Store::open(&Directories::new()?.data)?;
+    let mut names = arguments.images.clone();
+    if names.is_empty() {
+        names = store
+            .list()?
+            .iter()
+            .map(|image| image.id.to_string())
+            .collect();
+    }
+    let mut code = 0;
+    for name in &names {
+        match store.verify(name) {
+            Ok(verified) => {
+                let id = verified.id.as_ref().map(short_id).unwrap_or_default();
+                for words in &verified.damage {
+                    println!("{id}: {words}");
+                }
+                if verified.unknown > 0 {
+                    report::warn(&format!(
+                        "{} layers of {id} were made by an earlier version, which noted no root hash",
+                        verified.unknown
+                    ));
+                }
+                if verified.damage.is_empty() {
+                    println!("{id}: whole, {} read", size(verified.bytes));
+                } else {
+                    println!("{id}: damaged; pull or load it again");
+                    code = 1;
+                }
+            }
+            Err(error) => {
+                report::error(&error.into());
+                code = 1;
+            }
+        }
+    }
+    Ok(code)
+}

@@ -1,0 +1,124 @@
+//! Linux capabilities by name, and the set that a container has unless told otherwise.
+
+/// Names, without `CAP_`, at their number (`linux/capability.h`, Linux 6.12).
+const NAMES: [&str; 41] = [
+    "CHOWN",
+    "DAC_OVERRIDE",
+    "DAC_READ_SEARCH",
+    "FOWNER",
+    "FSETID",
+    "KILL",
+    "SETGID",
+    "SETUID",
+    "SETPCAP",
+    "LINUX_IMMUTABLE",
+    "NET_BIND_SERVICE",
+    "NET_BROADCAST",
+    "NET_ADMIN",
+    "NET_RAW",
+    "IPC_LOCK",
+    "IPC_OWNER",
+    "SYS_MODULE",
+    "SYS_RAWIO",
+    "SYS_CHROOT",
+    "SYS_PTRACE",
+    "SYS_PACCT",
+    "SYS_ADMIN",
+    "SYS_BOOT",
+    "SYS_NICE",
+    "SYS_RESOURCE",
+    "SYS_TIME",
+    "SYS_TTY_CONFIG",
+    "MKNOD",
+    "LEASE",
+    "AUDIT_WRITE",
+    "AUDIT_CONTROL",
+    "SETFCAP",
+    "MAC_OVERRIDE",
+    "MAC_ADMIN",
+    "SYSLOG",
+    "WAKE_ALARM",
+    "BLOCK_SUSPEND",
+    "AUDIT_READ",
+    "PERFMON",
+    "BPF",
+    "CHECKPOINT_RESTORE",
+];
+
+/// Every capability.
+pub(crate) const ALL: u64 = (1 << NAMES.len()) - 1;
+
+/// Docker's default: what images expect, without what reaches beyond a container.
+pub(crate) const DEFAULT: [&str; 14] = [
+    "CHOWN",
+    "DAC_OVERRIDE",
+    "FSETID",
+    "FOWNER",
+    "MKNOD",
+    "NET_RAW",
+    "SETGID",
+    "SETUID",
+    "SETFCAP",
+    "SETPCAP",
+    "NET_BIND_SERVICE",
+    "SYS_CHROOT",
+    "KILL",
+    "AUDIT_WRITE",
+];
+
+/// The bits of a name as docker takes it: any case, with or without `CAP_`, or `ALL`.
+pub(crate) fn parse(name: &str) -> Option<u64> {
+    let upper = name.to_ascii_uppercase();
+    let bare = upper.strip_prefix("CAP_").unwrap_or(&upper);
+    if bare == "ALL" {
+        return Some(ALL);
+    }
+    NAMES
+        .iter()
+        .position(|known| *known == bare)
+        .map(|number| 1 << number)
+}
+
+/// The default set with what is added and dropped. As docker does it: `ALL` on one side gives way
+/// to single names on the other; otherwise what is dropped stays dropped.
+pub(crate) fn adjusted(add: &[u64], drop: &[u64]) -> u64 {
+    let default = DEFAULT
+        .iter()
+        .filter_map(|name| parse(name))
+        .fold(0, |set, bit| set | bit);
+    let all = |list: &[u64]| list.contains(&ALL);
+    let single = |list: &[u64]| {
+        list.iter()
+            .filter(|bits| **bits != ALL)
+            .fold(0, |a, b| a | b)
+    };
+    match (all(add), all(drop)) {
+        (true, _) => ALL & !single(drop),
+        (false, true) => single(add),
+        (false, false) => (default | single(add)) & !single(drop),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn default_is_the_mask_that_docker_gives() {
+        assert_eq!(adjusted(&[], &[]), 0xa804_25fb);
+    }
+
+    #[test]
+    fn names_are_taken_in_any_form() {
+        assert_eq!(parse("cap_sys_admin"), Some(1 << 21));
+        assert_eq!(parse("NET_ADMIN"), Some(1 << 12));
+        assert_eq!(parse("NET_ADMINISTRATOR"), None);
+    }
+
+    #[test]
+    fn dropping_all_and_adding_one_leaves_one() {
+        assert_eq!(adjusted(&[1 << 10], &[ALL]), 1 << 10);
+        assert_eq!(adjusted(&[ALL], &[1 << 21]), ALL & !(1 << 21));
+        assert_eq!(adjusted(&[], &[1]) & 1, 0);
+    }
+}

@@ -1,0 +1,379 @@
+//! An image's configuration and the user's wishes become a container spec.
+
+use anyhow::{Result, bail};
+use coracle_protocol::{
+    ContainerSpec, Cpu, Layer, Mount, Network, Process, Resources, Rlimit, Root, SeccompProfile,
+    Shares, Stdio, TerminalSize, Upper, Verity,
+};
+
+use crate::engine::capability;
+
+/// What the user asked for, beyond the image.
+#[derive(Debug, Default)]
+pub(crate) struct Request {
+    /// Command and arguments; empty takes the image's.
+    pub(crate) command: Vec<String>,
+    /// Replaces the image's entry point, and then its command too.
+    pub(crate) entrypoint: Option<String>,
+    /// `NAME=VALUE`, later ones win.
+    pub(crate) env: Vec<String>,
+    /// Working directory.
+    pub(crate) workdir: Option<String>,
+    /// `user[:group]`.
+    pub(crate) user: Option<String>,
+    /// Supplementary groups.
+    pub(crate) groups: Vec<String>,
+    /// Host name; the first digits of the identifier otherwise.
+    pub(crate) hostname: Option<String>,
+    /// Terminal of this size.
+    pub(crate) terminal: Option<TerminalSize>,
+    /// Changes go to a disk.
+    pub(crate) disk: bool,
+    /// Read-only root file system.
+    pub(crate) read_only: bool,
+    /// Temporary file systems: target and options.
+    pub(crate) tmpfs: Vec<(String, Vec<String>)>,
+    /// Capabilities, as [`capability::adjusted`] gives them.
+    pub(crate) capabilities: u64,
+    /// Resource limits.
+    pub(crate) rlimits: Vec<Rlimit>,
+    /// Kernel settings.
+    pub(crate) sysctls: Vec<(String, String)>,
+    /// Lines of `/etc/hosts`: name, address.
+    pub(crate) hosts: Vec<(String, String)>,
+    /// Most processes.
+    pub(crate) pids: Option<u64>,
+    /// Thousandths of a processor.
+    pub(crate) cpu: Option<u64>,
+    /// Bytes of memory.
+    pub(crate) memory: Option<u64>,
+    /// Bytes of `/dev/shm`; docker's 64 MiB otherwise.
+    pub(crate) shm_size: Option<u64>,
+    /// Run a small init in the container.
+    pub(crate) init: bool,
+    /// A user namespace for the container.
+    pub(crate) user_namespace: bool,
+    /// `no-new-privileges`.
+    pub(crate) no_new_privileges: bool,
+    /// No system call filter.
+    pub(crate) seccomp_unconfined: bool,
+    /// Namespaces of the guest's own.
+    pub(crate) shares: Shares,
+    /// Everything that the guest's root can do: docker's `--privileged`.
+    pub(crate) privileged: bool,
+}
+
+/// Docker's, which images are written for.
+const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// Docker's `/dev/shm`, in bytes.
+const DEFAULT_SHM: u64 = 64 << 20;
+
+/// Microseconds of a period in which processor time is shared out: docker's and the kernel's.
+const CPU_PERIOD: u64 = 100_000;
+
+/// Index of the disk for changes: the one after that of the layers.
+pub(crate) const DISK: u8 = 1;
+
+/// Longest host name (`__NEW_UTS_LEN`, less the final zero).
+const MAX_HOSTNAME: usize = 63;
+
+/// Docker's masked paths: what the kernel tells there is about the machine, not the container.
+const MASKED_PATHS: [&str; 11] = [
+    "/proc/acpi",
+    "/proc/asound",
+    "/proc/interrupts",
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/latency_stats",
+    "/proc/sched_debug",
+    "/proc/scsi",
+    "/proc/timer_list",
+    "/proc/timer_stats",
+    "/sys/firmware",
+];
+
+/// Docker's read-only paths: writing there changes the machine.
+const READONLY_PATHS: [&str; 5] = [
+    "/proc/bus",
+    "/proc/fs",
+    "/proc/irq",
+    "/proc/sys",
+    "/proc/sysrq-trigger",
+];
+
+/// Options that docker gives each `--tmpfs`.
+const TMPFS_OPTIONS: [&str; 3] = ["nosuid", "nodev", "noexec"];
+
+impl Request {
+    /// The spec of a container of an image with these layers, from the base up, each with what it is
+    /// checked against.
+    ///
+    /// # Errors
+    /// When there is no command, or a name is none.
+    pub(crate) fn spec(
+        &self,
+        id: &str,
+        image: &images::image::ContainerConfig,
+        layers: &[Option<Verity>],
+        stdio: Stdio,
+    ) -> Result<ContainerSpec> {
+        let hostname = match &self.hostname {
+            Some(name) if name.is_empty() || name.len() > MAX_HOSTNAME || name.contains('/') => {
+                bail!("invalid host name {name:?}: 1 to {MAX_HOSTNAME} bytes without a slash")
+            }
+            Some(name) => name.clone(),
+            None => id.chars().take(12).collect(),
+        };
+        let resources = Resources {
+            memory: self.memory,
+            swap: self.memory.map(|_| 0),
+            pids: self.pids,
+            cpu: self.cpu.map(|thousandths| Cpu {
+                quota: thousandths * CPU_PERIOD / 1000,
+                period: CPU_PERIOD,
+            }),
+        };
+        let mounts = self
+            .tmpfs
+            .iter()
+            .map(|(target, options)| tmpfs(target, options))
+            .collect();
+        let swapped = |(name, address): &(String, String)| (address.clone(), name.clone());
+        Ok(ContainerSpec {
+            id: id.into(),
+            root: Root {
+                disk: 0,
+                layers: (1..=u8::MAX)
+                    .zip(layers)
+                    .map(|(partition, verity)| Layer {
+                        partition,
+                        range: None,
+                        verity: *verity,
+                    })
+                    .collect(),
+                upper: match self.disk {
+                    true => Upper::Disk(DISK),
+                    false => Upper::Tmpfs(None),
+                },
+                read_only: self.read_only,
+            },
+            process: self.process(&hostname, image)?,
+            hostname,
+            mounts,
+            shm_size: self.shm_size.unwrap_or(DEFAULT_SHM),
+            masked_paths: self.unless_privileged(&MASKED_PATHS),
+            readonly_paths: self.unless_privileged(&READONLY_PATHS),
+            sysctls: self.sysctls.clone(),
+            resources,
+            user_namespace: self.user_namespace,
+            shares: self.shares,
+            privileged: self.privileged,
+            // Its keeper knows the address.
+            network: Network::None,
+            // Without a network nothing answers; a resolver that is named would only be waited for.
+            resolv_conf: Some(String::new()),
+            extra_hosts: self.hosts.iter().map(swapped).collect(),
+            stdio,
+        })
+    }
+
+    fn unless_privileged(&self, paths: &[&str]) -> Vec<String> {
+        let paths = paths.iter().filter(|_| !self.privileged);
+        paths.map(|path| (*path).into()).collect()
+    }
+
+    fn process(&self, hostname: &str, image: &images::image::ContainerConfig) -> Result<Process> {
+        let args = self.args(image);
+        if args.first().is_none_or(String::is_empty) {
+            bail!("no command: the image names none, so give one after the image");
+        }
+        if let Some(bad) = args.iter().find(|argument| argument.contains('\0')) {
+            bail!("argument {bad:?} contains a zero byte");
+        }
+        let workdir = self.workdir.as_deref().unwrap_or(&image.working_dir);
+        let cwd = if workdir.is_empty() { "/" } else { workdir };
+        if !cwd.starts_with('/') {
+            bail!("working directory {cwd:?} is not an absolute path");
+        }
+        Ok(Process {
+            args,
+            env: self.env(hostname, image),
+            cwd: cwd.into(),
+            user: self.user.as_ref().unwrap_or(&image.user).clone(),
+            groups: self.groups.clone(),
+            terminal: self.terminal,
+            rlimits: self.rlimits.clone(),
+            capabilities: match self.privileged {
+                true => capability::ALL,
+                false => self.capabilities & capability::ALL,
+            },
+            no_new_privileges: self.no_new_privileges,
+            seccomp: if self.seccomp_unconfined || self.privileged {
+                SeccompProfile::Unconfined
+            } else {
+                SeccompProfile::Default
+            },
+            init: self.init,
+        })
+    }
+
+    /// As docker: an entry point of the user's takes the image's command away.
+    fn args(&self, image: &images::image::ContainerConfig) -> Vec<String> {
+        let (entrypoint, command) = match &self.entrypoint {
+            Some(entrypoint) => (std::slice::from_ref(entrypoint), &[][..]),
+            None => (
+                image.entrypoint.as_deref().unwrap_or_default(),
+                image.cmd.as_deref().unwrap_or_default(),
+            ),
+        };
+        let command = if self.command.is_empty() {
+            command
+        } else {
+            &self.command
+        };
+        let entrypoint = entrypoint.iter().filter(|part| !part.is_empty());
+        entrypoint.chain(command).cloned().collect()
+    }
+
+    fn env(&self, hostname: &str, image: &images::image::ContainerConfig) -> Vec<String> {
+        let mut env = vec![
+            format!("PATH={DEFAULT_PATH}"),
+            format!("HOSTNAME={hostname}"),
+        ];
+        if self.terminal.is_some() {
+            env.push("TERM=xterm".into());
+        }
+        for entry in image.env.iter().chain(&self.env) {
+            let name = entry
+                .split_once('=')
+                .map_or(entry.as_str(), |(name, _)| name);
+            let same = |other: &String| {
+                other
+                    .strip_prefix(name)
+                    .is_some_and(|rest| rest.starts_with('='))
+            };
+            match env.iter_mut().find(|other| same(other)) {
+                Some(other) => other.clone_from(entry),
+                None => env.push(entry.clone()),
+            }
+        }
+        env
+    }
+}
+
+fn tmpfs(target: &str, options: &[String]) -> Mount {
+    let opposite = |option: &str| option.trim_start_matches("no").to_owned();
+    let asked = |default: &&&str| !options.contains(&opposite(default));
+    let defaults = TMPFS_OPTIONS
+        .iter()
+        .filter(asked)
+        .map(|option| (*option).into());
+    Mount {
+        kind: "tmpfs".into(),
+        source: "tmpfs".into(),
+        target: target.into(),
+        options: defaults.chain(options.iter().cloned()).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn image() -> images::image::ContainerConfig {
+        images::image::ContainerConfig {
+            entrypoint: Some(vec!["/entry".into()]),
+            cmd: Some(vec!["serve".into()]),
+            env: vec!["PATH=/image/bin".into(), "A=1".into()],
+            ..Default::default()
+        }
+    }
+
+    fn spec(request: &Request) -> ContainerSpec {
+        request
+            .spec("0123456789abcdef", &image(), &[None], Stdio::default())
+            .unwrap()
+    }
+
+    #[test]
+    fn command_replaces_the_images_command_only() {
+        let request = Request {
+            command: vec!["x".into()],
+            ..Default::default()
+        };
+        assert_eq!(spec(&request).process.args, ["/entry", "x"]);
+        assert_eq!(spec(&Request::default()).process.args, ["/entry", "serve"]);
+    }
+
+    #[test]
+    fn entry_point_takes_the_images_command_away() {
+        let request = Request {
+            entrypoint: Some("sh".into()),
+            ..Default::default()
+        };
+        assert_eq!(spec(&request).process.args, ["sh"]);
+    }
+
+    #[test]
+    fn empty_entry_point_and_no_command_is_an_error() {
+        let request = Request {
+            entrypoint: Some(String::new()),
+            ..Default::default()
+        };
+        assert!(
+            request
+                .spec("0", &image(), &[None], Stdio::default())
+                .is_err()
+        );
+    }
+
+    #[test]
+    fn users_environment_wins_over_the_images_and_that_over_the_default() {
+        let request = Request {
+            env: vec!["A=2".into(), "B=3".into()],
+            ..Default::default()
+        };
+        let env = spec(&request).process.env;
+        assert_eq!(
+            env,
+            ["PATH=/image/bin", "HOSTNAME=0123456789ab", "A=2", "B=3"]
+        );
+    }
+
+    #[test]
+    fn privileged_container_has_all_capabilities_and_nothing_hidden() {
+        let spec = spec(&Request {
+            privileged: true,
+            ..Default::default()
+        });
+        assert_eq!(spec.process.capabilities, capability::ALL);
+        assert_eq!(spec.process.seccomp, SeccompProfile::Unconfined);
+        assert!(spec.masked_paths.is_empty() && spec.readonly_paths.is_empty());
+    }
+
+    #[test]
+    fn temporary_file_system_is_not_executable_unless_asked() {
+        assert_eq!(tmpfs("/t", &[]).options, ["nosuid", "nodev", "noexec"]);
+        assert_eq!(
+            tmpfs("/t", &["exec".into()]).options,
+            ["nosuid", "nodev", "exec"]
+        );
+    }
+
+    #[test]
+    fn processor_share_is_a_quota_of_the_period() {
+        let request = Request {
+            cpu: Some(1500),
+            ..Default::default()
+        };
+        let cpu = spec(&request).resources.cpu;
+        assert_eq!(
+            cpu,
+            Some(Cpu {
+                quota: 150_000,
+                period: 100_000
+            })
+        );
+    }
+}

@@ -1,0 +1,324 @@
+//! A host: a microVM with our init in it, as a monitor process that this one owns; or, where that is asked
+//! for, the same init on this machine's kernel, with no machine of its own.
+
+mod initramfs;
+pub(crate) mod namespace;
+mod place;
+mod plan;
+
+use std::{
+    fs::File,
+    io::{self, Read, Seek, Write},
+    os::{
+        fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
+        unix::{net::UnixStream, process::CommandExt},
+    },
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+};
+
+use anyhow::{Context, Result, anyhow, bail};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    fs::{MemfdFlags, memfd_create},
+    io::{FdFlags, fcntl_setfd, retry_on_intr},
+    process::{Pid, setpriority_pgrp},
+};
+use vmm::{
+    control::{FromMonitor, Report, Socket, ToMonitor},
+    plan::Plan,
+};
+
+pub(crate) use place::{Place, choose};
+pub(crate) use plan::{DEFAULT_MEMORY, Shape, plan};
+
+use crate::{machine, programs, report, state::Directories};
+
+/// Nice value of a monitor that is about to end: a tenth of the usual share, so that it ends soon on
+/// a busy system too.
+const PRIORITY_AT_THE_END: i32 = 10;
+
+/// Bytes of a dead monitor's words that are shown.
+const MAX_WORDS: u64 = 4 << 10;
+
+/// A microVM that runs, or is about to.
+pub(crate) struct Host {
+    control: Socket,
+    monitor: Monitor,
+    report: Option<Report>,
+}
+
+/// What a host is made of.
+pub(crate) enum Design {
+    /// A machine, and where its monitor runs.
+    Machine(Box<Plan>, Place),
+    /// Init on this machine's kernel.
+    Namespace(namespace::Design),
+}
+
+/// Where the monitor runs.
+enum Monitor {
+    /// A child process, and what it writes on standard error.
+    Child { child: Child, words: File },
+    /// In a software host.
+    Remote,
+    /// There is none: init itself, and its control group.
+    Init {
+        child: Child,
+        words: File,
+        group: PathBuf,
+    },
+}
+
+/// What a host's owner is told.
+pub(crate) enum Event {
+    /// The guest connected to a port.
+    Connection {
+        /// The port.
+        port: u32,
+        /// Its stream.
+        stream: UnixStream,
+    },
+    /// A file was put on a disk or taken from it.
+    Extent {
+        /// The place that was asked for.
+        place: vmm::control::Place,
+        /// Why not; `None` when it was.
+        refused: Option<String>,
+    },
+    /// The machine has stopped.
+    Stopped(Box<Report>),
+}
+
+impl Host {
+    /// Starts a monitor, or init alone.
+    ///
+    /// # Errors
+    /// When the program is missing or cannot be started, or the software host cannot.
+    pub(crate) fn start(design: &Design, directories: &Directories) -> Result<Self> {
+        match design {
+            Design::Namespace(design) => {
+                let (control, child, words) = namespace::start(design)?;
+                Ok(Self {
+                    control,
+                    monitor: Monitor::Init {
+                        child,
+                        words,
+                        group: design.group.clone(),
+                    },
+                    report: None,
+                })
+            }
+            Design::Machine(plan, Place::Here) => Self::start_here(plan),
+            Design::Machine(plan, Place::Machine) => {
+                let control = machine::spawn_monitor(directories, plan)?;
+                Ok(Self {
+                    control: Socket::from(control),
+                    monitor: Monitor::Remote,
+                    report: None,
+                })
+            }
+        }
+    }
+
+    fn start_here(plan: &Plan) -> Result<Self> {
+        let program = programs::find("coracle-vmm")?;
+        let (control, theirs) = Socket::pair().context("cannot make a socket")?;
+        let theirs = OwnedFd::from(theirs);
+        let json = serde_json::to_vec(plan).context("cannot write the plan")?;
+        let plan = memory_file("plan", &json)?;
+        let words = memory_file("words", &[])?;
+        // The monitor must inherit these two; nothing else is started in between.
+        for descriptor in [theirs.as_fd(), plan.as_fd()] {
+            fcntl_setfd(descriptor, FdFlags::empty()).context("cannot pass a descriptor on")?;
+        }
+        let child = Command::new(&program)
+            .arg("--control-fd")
+            .arg(theirs.as_raw_fd().to_string())
+            .arg("--plan-fd")
+            .arg(plan.as_raw_fd().to_string())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(words.try_clone().context("cannot duplicate a file")?)
+            // Ctrl-C is for us to hear; what follows from it for the guest is our decision.
+            .process_group(0)
+            .spawn()
+            .with_context(|| format!("cannot start {}", program.display()))?;
+        Ok(Self {
+            control,
+            monitor: Monitor::Child { child, words },
+            report: None,
+        })
+    }
+
+    /// The next thing that happens to the host; waits for it.
+    ///
+    /// # Errors
+    /// When the monitor died without a report.
+    pub(crate) fn next(&mut self) -> Result<Event> {
+        match self.control.receive::<FromMonitor>() {
+            Ok(Some((FromMonitor::Connection { port }, Some(stream)))) => Ok(Event::Connection {
+                port,
+                stream: UnixStream::from(stream),
+            }),
+            Ok(Some((FromMonitor::Connection { port }, None))) => {
+                bail!("the monitor told of a connection to port {port} without its stream")
+            }
+            Ok(Some((FromMonitor::Extent { place, refused }, _))) => {
+                Ok(Event::Extent { place, refused })
+            }
+            Ok(Some((FromMonitor::Stopped(report), _))) => {
+                self.report = Some(report.clone());
+                Ok(Event::Stopped(Box::new(report)))
+            }
+            Ok(None) => Err(self.died()),
+            Err(error) => Err(error).context("cannot hear from the monitor"),
+        }
+    }
+
+    /// Asks for a file to be put on a disk, where it holds zeros; [`Event::Extent`] follows.
+    ///
+    /// # Errors
+    /// When the file cannot be opened, or the monitor is gone.
+    pub(crate) fn insert(&self, place: vmm::control::Place, path: &Path) -> Result<()> {
+        let file = match &self.monitor {
+            Monitor::Child { .. } | Monitor::Init { .. } => {
+                let file = File::open(path);
+                Some(file.with_context(|| format!("cannot open {}", path.display()))?)
+            }
+            // It is opened where the monitor is.
+            Monitor::Remote => None,
+        };
+        let path = match file {
+            Some(_) => path.to_owned(),
+            None => machine::visible(path)?,
+        };
+        let insert = ToMonitor::Insert { place, path };
+        let attached = file.as_ref().map(AsFd::as_fd);
+        let told = self.control.send(&insert, attached);
+        told.context("cannot reach the monitor")
+    }
+
+    /// Asks for zeros where a file was put; [`Event::Extent`] follows.
+    ///
+    /// # Errors
+    /// When the monitor is gone.
+    pub(crate) fn remove(&self, place: vmm::control::Place) -> Result<()> {
+        let told = self.control.send(&ToMonitor::Remove { place }, None);
+        told.context("cannot reach the monitor")
+    }
+
+    /// Whether [`Self::next`] would not wait.
+    ///
+    /// # Errors
+    /// As `poll(2)`.
+    pub(crate) fn has_event(&self) -> Result<bool> {
+        let mut descriptor = [PollFd::new(&self.control, PollFlags::IN)];
+        let at_once = Timespec {
+            tv_sec: 0,
+            tv_nsec: 0,
+        };
+        let ready = retry_on_intr(|| poll(&mut descriptor, Some(&at_once)));
+        Ok(ready.context("cannot look at the monitor's socket")? > 0)
+    }
+
+    /// Words for a monitor that is gone without a report.
+    fn died(&mut self) -> anyhow::Error {
+        let (who, child, words) = match &mut self.monitor {
+            Monitor::Child { child, words } => ("the monitor", child, words),
+            Monitor::Init { child, words, .. } => ("init", child, words),
+            Monitor::Remote => {
+                return anyhow!(
+                    "the software host's connection broke; see 'coracle machine status'"
+                );
+            }
+        };
+        let status = match child.wait() {
+            Ok(status) => status.to_string(),
+            Err(error) => error.to_string(),
+        };
+        let mut text = Vec::new();
+        let read = words
+            .rewind()
+            .and_then(|()| words.take(MAX_WORDS).read_to_end(&mut text));
+        let text = match read {
+            Ok(_) => String::from_utf8_lossy(&text).trim().to_owned(),
+            Err(error) => error.to_string(),
+        };
+        anyhow!("{who} ended without a report ({status}) {text}")
+    }
+
+    /// Whether the monitor's clock is this process's.
+    pub(crate) fn shares_clock(&self) -> bool {
+        matches!(self.monitor, Monitor::Child { .. })
+    }
+
+    /// Whether init's kernel, and so its clock, is this process's.
+    pub(crate) fn shares_kernel(&self) -> bool {
+        matches!(self.monitor, Monitor::Init { .. })
+    }
+
+    /// Stops the machine; its report, if it could still give one.
+    ///
+    /// A monitor that has reported is only about to end, and is not waited for: the system takes its
+    /// time (some timer ticks) to take a virtual machine apart, and nothing depends on that. One that
+    /// has not is waited for.
+    pub(crate) fn finish(mut self) -> Option<Report> {
+        self.step_back();
+        if self.report.is_none() {
+            // A monitor that is gone already has nothing to be told.
+            let told = self.control.send(&ToMonitor::Stop, None);
+            while told.is_ok() && self.report.is_none() {
+                match self.control.receive::<FromMonitor>() {
+                    Ok(Some((FromMonitor::Stopped(report), _))) => self.report = Some(report),
+                    Ok(Some(_)) => {}
+                    Ok(None) | Err(_) => break,
+                }
+            }
+        }
+        let Self {
+            control,
+            mut monitor,
+            report,
+        } = self;
+        drop(control);
+        if let Monitor::Child { child, .. } | Monitor::Init { child, .. } = &mut monitor
+            && report.is_none()
+            && let Err(error) = child.wait()
+        {
+            report::warn(&format!("cannot wait for the monitor: {error}"));
+        }
+        if let Monitor::Init { group, .. } = &monitor {
+            // Where it could not do that itself.
+            namespace::remove_group(group);
+        }
+        report
+    }
+
+    /// Lets everyone else go first from here on: what the guest still does is of no use to anyone,
+    /// and its memory takes milliseconds to free, which the command must not wait for where there is
+    /// one processor for both.
+    fn step_back(&self) {
+        if let Monitor::Child { child, .. } = &self.monitor {
+            // The group is the monitor with all its threads. It may be gone already.
+            let _ = setpriority_pgrp(Some(Pid::from_child(child)), PRIORITY_AT_THE_END);
+        }
+    }
+}
+
+impl AsFd for Host {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.control.as_fd()
+    }
+}
+
+/// A file in memory with this content, read from its start.
+fn memory_file(name: &str, content: &[u8]) -> Result<File> {
+    let write = || -> io::Result<File> {
+        let mut file = File::from(memfd_create(name, MemfdFlags::CLOEXEC)?);
+        file.write_all(content)?;
+        file.rewind()?;
+        Ok(file)
+    };
+    write().context("cannot make a file in memory")
+}

@@ -1,0 +1,42 @@
+//! Where the monitor runs: here, or in a software host where KVM is unusable.
+
+use anyhow::{Result, bail};
+use vmm::probe::Probe;
+
+use crate::{
+    machine, report,
+    state::{self, Directories, MachineMode},
+};
+
+/// Where a monitor runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// On this machine's KVM.
+    Here,
+    /// In the software host.
+    Machine,
+}
+
+/// Decides where, by trying KVM out; says so when a software host has to be started.
+///
+/// # Errors
+/// When KVM is unusable and no software host is allowed.
+pub(crate) fn choose(mode: MachineMode, directories: &Directories) -> Result<Place> {
+    if mode == MachineMode::Always {
+        return Ok(Place::Machine);
+    }
+    let probe = state::probe(&directories.cache);
+    if matches!(probe, Probe::Usable) {
+        return Ok(Place::Here);
+    }
+    if mode == MachineMode::Never {
+        bail!("{probe}; 'coracle doctor' tells how to mend it, and --machine auto works without");
+    }
+    if machine::status(directories).is_ok_and(|status| !status.running) {
+        report::info(&format!(
+            "{probe}; starting a software host instead, in which all runs some 20 times slower \
+             ('coracle machine stop' ends it)"
+        ));
+    }
+    Ok(Place::Machine)
+}

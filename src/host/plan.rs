@@ -1,0 +1,187 @@
+//! What machine a container gets.
+
+use std::path::PathBuf;
+
+use anyhow::{Result, bail};
+use vmm::plan::{Disk, Extent, MAX_CPUS, MIN_MEMORY_MIB, Plan};
+
+use crate::{
+    host::{Place, initramfs},
+    machine,
+};
+
+/// What of the machine depends on the container.
+#[derive(Debug, Clone)]
+pub(crate) struct Shape {
+    /// Bytes of memory that the container may use; `None` for [`DEFAULT_MEMORY_MIB`] in all.
+    pub(crate) memory: Option<u64>,
+    /// Thousandths of processors that it may use; `None` for one.
+    pub(crate) cpu: Option<u64>,
+    /// The kernel's file.
+    pub(crate) kernel: PathBuf,
+    /// Layers may have to be checked while they are read.
+    pub(crate) verify: bool,
+    /// A second disk, which the guest writes to: its file, and bytes.
+    pub(crate) disk: Option<(PathBuf, u64)>,
+}
+
+/// Memory of a guest in MiB unless told otherwise. It is taken from the machine only as the guest
+/// touches it, and given back as the guest frees it.
+const DEFAULT_MEMORY_MIB: u64 = 512;
+
+/// The same in bytes.
+pub(crate) const DEFAULT_MEMORY: u64 = DEFAULT_MEMORY_MIB << 20;
+
+/// Memory in MiB that a guest has beyond its container's limit: kernel, init, and page tables.
+const OVERHEAD_MIB: u64 = 64;
+
+/// One part in this many of the memory describes the rest (`struct page`: 64 bytes of 4096).
+const PAGE_STRUCTURES: u64 = 64;
+
+/// Milliseconds in which a guest must connect: a hundred times what a boot takes, and in a software
+/// host, where every boot is slow already, twenty times.
+const BOOT_DEADLINE_MS: u64 = 10_000;
+const BOOT_DEADLINE_IN_MACHINE_MS: u64 = 60_000;
+
+/// Vsock context identifier of every guest: each monitor has its own address space of them.
+const GUEST_CID: u32 = 3;
+
+/// The kernel's command line: what is probed for on real machines and absent here is left out, and a
+/// kernel in trouble says so on the port that the monitor keeps, and resets at once.
+///
+/// - `reboot=k panic=-1`: by the one port that the monitor watches for it, without waiting;
+/// - `no_timer_check`: there is no timer besides the local APIC's;
+/// - `rcupdate.rcu_expedited=1`: boot and containers' starts wait for many RCU grace periods;
+/// - `noreplace-smp`: one processor does with `lock` prefixes; to take out each costs 5 ms;
+/// - `swiotlb=noforce`: no buffers for devices that cannot reach all memory;
+/// - `percpu_alloc=page`: units of per-CPU memory in pages; in the 2 MiB of the usual kind, the list of who
+///   pays for what is in them takes 4 MiB;
+/// - `page_reporting_order=0`: what the guest does not use is given back page by page, not only where 2 MiB in a
+///   row are free.
+const COMMAND_LINE: &str = "console=ttyS0 quiet loglevel=1 reboot=k panic=-1 \
+    no_timer_check rcupdate.rcu_expedited=1 noreplace-smp swiotlb=noforce random.trust_cpu=on \
+    percpu_alloc=page page_reporting.page_reporting_order=0";
+
+/// Parts of the kernel that are not started, though they cannot be built without:
+/// - the serial port's driver, which tests the port by hundreds of exits; messages need it not;
+/// - statistics of the allocator in `/sys/kernel/slab`;
+/// - performance counters, which guests have none of;
+/// - the device of a clock that is not there.
+const NOT_STARTED: &str = "initcall_blacklist=serial8250_init,slab_late_init,\
+    init_hw_perf_events,add_rtc_cmos";
+
+/// More of them, directly after those, unless layers are checked: the device mapper, dm-verity, and
+/// its cache of hashes.
+const NO_VERITY: &str = ",dm_init,dm_verity_init,dm_bufio_init";
+
+/// The machine for a container whose layers are these extents of one read-only disk.
+///
+/// # Errors
+/// When more memory or processors are asked for than a guest can have.
+pub(crate) fn plan(
+    shape: &Shape,
+    layers: Vec<images::disk::Extent>,
+    place: Place,
+    cache: &std::path::Path,
+) -> Result<Plan> {
+    let extents = layers.into_iter().map(|extent| match extent {
+        images::disk::Extent::File {
+            path,
+            offset,
+            length,
+        } => Extent::File {
+            path,
+            offset,
+            length,
+        },
+        images::disk::Extent::Bytes(bytes) => Extent::Bytes(bytes),
+        images::disk::Extent::Zeros(length) => Extent::Zeros(length),
+    });
+    let mut disks = vec![Disk {
+        extents: extents.collect(),
+        read_only: true,
+    }];
+    disks.extend(shape.disk.iter().map(|(path, length)| Disk {
+        extents: vec![Extent::File {
+            path: path.clone(),
+            offset: 0,
+            length: *length,
+        }],
+        read_only: false,
+    }));
+    Ok(Plan {
+        kernel: shape.kernel.clone(),
+        initramfs: Some(initramfs::ensure(cache)?),
+        command_line: command_line(place, shape.verify),
+        memory_mib: memory(shape.memory)?,
+        cpus: cpus(shape.cpu)?,
+        disks,
+        vsock_cid: Some(GUEST_CID),
+        boot_deadline_ms: match place {
+            Place::Here => BOOT_DEADLINE_MS,
+            Place::Machine => BOOT_DEADLINE_IN_MACHINE_MS,
+        },
+    })
+}
+
+fn command_line(place: Place, verify: bool) -> String {
+    let more = match place {
+        Place::Here => "",
+        Place::Machine => machine::FOR_KERNELS,
+    };
+    let parts = if verify { "" } else { NO_VERITY };
+    format!("{COMMAND_LINE} {NOT_STARTED}{parts} {more}")
+        .trim_end()
+        .into()
+}
+
+fn memory(limit: Option<u64>) -> Result<u32> {
+    let Some(limit) = limit else {
+        return Ok(u32::try_from(DEFAULT_MEMORY_MIB)?);
+    };
+    let container = limit.div_ceil(1 << 20);
+    let guest = container + container.div_ceil(PAGE_STRUCTURES) + OVERHEAD_MIB;
+    match u32::try_from(guest) {
+        Ok(guest) => Ok(guest.max(MIN_MEMORY_MIB)),
+        Err(_) => bail!("a guest cannot have {container} MiB of memory"),
+    }
+}
+
+fn cpus(thousandths: Option<u64>) -> Result<u8> {
+    let whole = thousandths.unwrap_or(1000).div_ceil(1000);
+    match u8::try_from(whole) {
+        Ok(cpus) if cpus <= MAX_CPUS => Ok(cpus),
+        _ => bail!("a guest has 1 to {MAX_CPUS} processors, not {whole}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn guest_has_more_memory_than_its_container_may_use() {
+        assert_eq!(memory(Some(128 << 20)).unwrap(), 194);
+        assert_eq!(memory(Some(1)).unwrap(), 66);
+        assert!(memory(Some(u64::MAX)).is_err());
+    }
+
+    #[test]
+    fn only_an_emulated_guest_is_told_of_what_the_emulation_gets_wrong() {
+        assert!(!command_line(Place::Here, false).contains("clearcpuid"));
+        assert!(command_line(Place::Machine, false).ends_with(" clearcpuid=cx16"));
+    }
+
+    #[test]
+    fn device_mapper_is_started_only_where_layers_are_checked() {
+        assert!(command_line(Place::Here, false).contains("add_rtc_cmos,dm_init,"));
+        assert!(command_line(Place::Here, true).ends_with("add_rtc_cmos"));
+    }
+
+    #[test]
+    fn part_of_a_processor_is_a_whole_one_to_the_guest() {
+        assert_eq!(cpus(Some(1500)).unwrap(), 2);
+        assert_eq!(cpus(None).unwrap(), 1);
+        assert!(cpus(Some(33_000)).is_err());
+    }
+}

@@ -1,0 +1,33 @@
+//! What a keeper writes down of a container.
+
+use super::Kept;
+use crate::{clock, engine, report, state::container::Status};
+
+impl Kept {
+    /// It runs from here on, as far as others have to know.
+    pub(super) fn begin(&mut self) {
+        let state = &mut self.state;
+        state.status = Status::Running;
+        state.pid = 0;
+        state.started = clock::wall();
+        state.error.clear();
+    }
+
+    /// Writes the state down. The loop goes on without it where the disk is full.
+    pub(super) fn save(&self) {
+        if let Err(error) = self.record.save(&self.state) {
+            report::warn(&format!("{error:#}"));
+        }
+    }
+
+    /// Notes what went wrong that the container could only see as an I/O error; its end was noted before.
+    pub(super) fn explain(&mut self, damaged: bool) {
+        if damaged {
+            self.warnings
+                .push(engine::damage(&self.record.config.image));
+        }
+        if self.state.error.is_empty() {
+            self.state.error = self.warnings.join("; ");
+        }
+    }
+}

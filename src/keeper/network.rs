@@ -1,0 +1,104 @@
+//! Addresses for the containers on the bridge of a host.
+
+use std::collections::BTreeSet;
+
+use anyhow::{Result, bail};
+
+use super::Keeper;
+use crate::state::network::{self, Mode, address};
+
+/// Numbers of the first and the last address in a network of 16 bits: 0 is the network itself, 1 the
+/// bridge, and the one after the last is everyone.
+const FIRST: u16 = 2;
+const LAST: u16 = u16::MAX - 1;
+
+/// The addresses that are given out.
+#[derive(Debug, Default)]
+pub(super) struct Addresses {
+    taken: BTreeSet<u16>,
+}
+
+impl Addresses {
+    /// The lowest that is free.
+    ///
+    /// # Errors
+    /// When all 65,533 are given out.
+    pub(super) fn take(&mut self) -> Result<[u8; 4]> {
+        let mut free = FIRST;
+        for taken in &self.taken {
+            if *taken != free {
+                break;
+            }
+            if free == LAST {
+                bail!("the host has no address left for another container; stop some");
+            }
+            free += 1;
+        }
+        self.taken.insert(free);
+        Ok(address(free))
+    }
+
+    /// Takes one back.
+    pub(super) fn release(&mut self, address: [u8; 4]) {
+        let [_, _, c, d] = address;
+        self.taken.remove(&u16::from_be_bytes([c, d]));
+    }
+}
+
+impl Keeper {
+    /// Gives a container that is about to start its network: an address of its own, where that is on
+    /// the bridge.
+    pub(super) fn take_network(&mut self, number: u32) -> Result<coracle_protocol::Network> {
+        let Some(kept) = self.kept.get_mut(&number) else {
+            return Ok(coracle_protocol::Network::None);
+        };
+        let config = &kept.record.config;
+        if config.network == Mode::Bridge && kept.state.address.is_none() {
+            kept.state.address = Some(self.addresses.take()?);
+        }
+        Ok(network::spec(config, kept.state.address))
+    }
+
+    /// A container has ended, and its address may be another's.
+    pub(super) fn release_network(&mut self, number: u32) {
+        let kept = self.kept.get_mut(&number);
+        if let Some(address) = kept.and_then(|kept| kept.state.address.take()) {
+            self.addresses.release(address);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lowest_free_address_is_given_out() {
+        let mut addresses = Addresses::default();
+        let all: Vec<_> = (0..4).map(|_| addresses.take().unwrap()).collect();
+        assert_eq!(all.first(), Some(&[172, 17, 0, 2]));
+        assert_eq!(all.last(), Some(&[172, 17, 0, 5]));
+        addresses.release([172, 17, 0, 3]);
+        assert_eq!(addresses.take().unwrap(), [172, 17, 0, 3]);
+        assert_eq!(addresses.take().unwrap(), [172, 17, 0, 6]);
+    }
+
+    #[test]
+    fn all_addresses_but_three_are_given_out_and_then_it_is_said() {
+        let mut addresses = Addresses {
+            taken: (FIRST..LAST).collect(),
+        };
+        assert_eq!(addresses.take().unwrap(), [172, 17, 255, 254]);
+        assert_eq!(addresses.taken.len(), 65_533);
+        assert!(addresses.take().is_err());
+        addresses.release([172, 17, 0, 2]);
+        assert_eq!(addresses.take().unwrap(), [172, 17, 0, 2]);
+    }
+
+    #[test]
+    fn address_that_was_not_given_out_can_be_released() {
+        let mut addresses = Addresses::default();
+        addresses.release([172, 17, 9, 9]);
+        assert_eq!(addresses.take().unwrap(), [172, 17, 0, 2]);
+    }
+}

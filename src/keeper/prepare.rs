@@ -1,0 +1,106 @@
+//! What a container needs before its machine can start.
+
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use anyhow::{Context, Result};
+use vmm::plan::Plan;
+
+use crate::{
+    host::{self, Design, Place, Shape},
+    kernel,
+    state::{
+        self, Directories, MachineMode,
+        container::{Config, Isolation},
+    },
+};
+
+/// How long a guest may take to start a container once it is up, in each place.
+const START_TIMEOUT: Duration = Duration::from_secs(30);
+const START_TIMEOUT_IN_MACHINE: Duration = Duration::from_secs(120);
+
+/// A machine that is about to be started.
+pub(crate) struct Prepared {
+    /// What it is made of.
+    pub(crate) design: Design,
+    /// How long the guest may take from its first connection to a container's start.
+    pub(crate) start_timeout: Duration,
+}
+
+/// Finds out where a container can run, and what its machine is.
+///
+/// # Errors
+/// When it can run nowhere, its kernel or a layer is missing, or it wants more than a guest has.
+pub(crate) fn prepare(config: &Config, directories: &Directories) -> Result<Prepared> {
+    if config.isolation == Isolation::Namespace {
+        return Ok(Prepared {
+            design: Design::Namespace(host::namespace::design(&config.id, &config.layers)?),
+            start_timeout: START_TIMEOUT,
+        });
+    }
+    let shape = Shape {
+        memory: config.memory,
+        cpu: config.cpu,
+        kernel: kernel_of(config.kernel.as_deref(), directories)?,
+        verify: config.spec.root.is_checked(),
+        disk: config
+            .disk
+            .map(|size| (state::disk::path(&directories.data, &config.id), size)),
+    };
+    let disk = images::disk::join(&config.layers).context("cannot join the image's layers")?;
+    prepared(config.machine, directories, |place| {
+        host::plan(&shape, disk, place, &directories.cache)
+    })
+}
+
+/// Finds out where a named host can run, and what its machine is.
+///
+/// # Errors
+/// When it can run nowhere, its kernel is missing, or it wants more than a guest has.
+pub(crate) fn prepare_host(
+    config: &state::host::Config,
+    directories: &Directories,
+) -> Result<Prepared> {
+    let shape = Shape {
+        memory: Some(config.memory),
+        cpu: Some(u64::from(config.cpus) * 1000),
+        kernel: kernel_of(config.kernel.as_deref(), directories)?,
+        // Any container of it may ask for that.
+        verify: true,
+        disk: config.disk.map(|size| {
+            let path = state::disk::path_of_host(&directories.data, &config.name);
+            (path, size)
+        }),
+    };
+    let empty = vec![images::disk::Extent::Zeros(super::shelf::SIZE)];
+    prepared(config.machine, directories, |place| {
+        host::plan(&shape, empty, place, &directories.cache)
+    })
+}
+
+fn kernel_of(own: Option<&Path>, directories: &Directories) -> Result<PathBuf> {
+    match own {
+        None => Ok(kernel::ensure(&directories.cache)?),
+        Some(path) => {
+            kernel::check_bootable(path)?;
+            Ok(path.to_owned())
+        }
+    }
+}
+
+fn prepared(
+    machine: MachineMode,
+    directories: &Directories,
+    plan: impl FnOnce(Place) -> Result<Plan>,
+) -> Result<Prepared> {
+    let place = host::choose(machine, directories)?;
+    Ok(Prepared {
+        design: Design::Machine(Box::new(plan(place)?), place),
+        start_timeout: match place {
+            Place::Here => START_TIMEOUT,
+            Place::Machine => START_TIMEOUT_IN_MACHINE,
+        },
+    })
+}

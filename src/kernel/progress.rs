@@ -1,0 +1,108 @@
+//! How a build that takes minutes shows that it lives.
+
+use std::{
+    io::{self, IsTerminal, Write},
+    time::{Duration, Instant},
+};
+
+/// Between two lines where nobody watches: enough to see in a log that it goes on.
+const LOG_INTERVAL: Duration = Duration::from_secs(20);
+
+/// A line for a person.
+pub(super) fn say(text: &str) {
+    eprintln!("coracle: {text}");
+}
+
+/// The state of a build, on standard error: one line that changes on a terminal, else a line now
+/// and then.
+pub(super) struct Display {
+    terminal: bool,
+    begun: Instant,
+    last_line: Instant,
+    step: String,
+    files: Option<(u32, u32)>,
+}
+
+impl Display {
+    pub(super) fn new() -> Self {
+        let now = Instant::now();
+        Self {
+            terminal: io::stderr().is_terminal(),
+            begun: now,
+            last_line: now,
+            step: String::new(),
+            files: None,
+        }
+    }
+
+    /// A step begins.
+    pub(super) fn step(&mut self, text: &str) {
+        self.step = text.to_owned();
+        self.files = None;
+        self.show(true);
+    }
+
+    /// So many files of about so many are compiled.
+    pub(super) fn files(&mut self, done: u32, total: u32) {
+        self.files = Some((done, total));
+        self.show(false);
+    }
+
+    /// A line that stays.
+    pub(super) fn notice(&mut self, text: &str) {
+        self.clear();
+        say(text);
+    }
+
+    /// Time passed.
+    pub(super) fn tick(&mut self) {
+        self.show(false);
+    }
+
+    /// Leaves the cursor on an empty line.
+    pub(super) fn clear(&mut self) {
+        if self.terminal {
+            // A terminal that is gone is no reason to stop.
+            let _ = write!(io::stderr(), "\r\x1b[K");
+        }
+    }
+
+    fn show(&mut self, new_step: bool) {
+        if self.terminal {
+            let _ = write!(io::stderr(), "\r\x1b[Kcoracle: {}", self.line());
+        } else if new_step || self.last_line.elapsed() >= LOG_INTERVAL {
+            self.last_line = Instant::now();
+            say(&self.line());
+        }
+    }
+
+    fn line(&self) -> String {
+        line(&self.step, self.files, self.begun.elapsed())
+    }
+}
+
+fn line(step: &str, files: Option<(u32, u32)>, elapsed: Duration) -> String {
+    let seconds = elapsed.as_secs();
+    let (minutes, seconds) = (seconds / 60, seconds % 60);
+    let files = files.map(|(done, total)| format!(", file {done} of about {total}"));
+    format!(
+        "building the guest kernel, which happens once: {step}{} ({minutes}:{seconds:02})",
+        files.unwrap_or_default()
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn line_tells_step_files_and_time() {
+        let text = line("compiling", Some((12, 900)), Duration::from_secs(75));
+        assert!(
+            text.ends_with(": compiling, file 12 of about 900 (1:15)"),
+            "{text}"
+        );
+        let text = line("configuring", None, Duration::from_secs(5));
+        assert!(text.ends_with(": configuring (0:05)"), "{text}");
+    }
+}

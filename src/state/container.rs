@@ -1,0 +1,646 @@
+//! Containers on disk.
+//!
+//! ```text
+//! containers/<id>/config.json    what was asked for; changed by its commands only
+//! containers/<id>/state.json     what became of it; replaced as a whole by its keeper
+//! containers/<id>/lock           held by its keeper for as long as that lives
+//! containers/<id>/edit           held by a command that starts, renames or removes it
+//! containers/<id>/log, log.1     what it wrote
+//! containers/.new-*, .removed-*  what is being made and removed
+//! containers/names/<name>        a link to the container's directory
+//! containers/lock                held while a name is taken or given back
+//! ```
+//!
+//! Any process may die between any two steps: a directory that is not whole has a name that begins
+//! with a dot, a name whose container is missing is free, and a container that says that it runs
+//! while nobody holds its lock has ended.
+
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+    fs::{self, File},
+    io,
+    os::unix::fs::symlink,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result, anyhow, bail};
+use coracle_protocol::ContainerSpec;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Directories, MachineMode, create_directory,
+    disk::{self, Owner},
+    files::{self, Lock, Reader, lock, read, write},
+    host, network, words,
+};
+use crate::clock;
+
+/// Version of both files; a later release that changes them reads this one too.
+pub(crate) const VERSION: u32 = 1;
+
+/// Digits of an identifier in lists, as docker's.
+pub(crate) const SHORT_ID: usize = 12;
+
+/// Exit code of a container whose end nobody saw, as docker's.
+const UNKNOWN_EXIT: i32 = 255;
+
+/// What was asked for.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Config {
+    /// [`VERSION`].
+    pub(crate) version: u32,
+    /// 64 hexadecimal digits.
+    pub(crate) id: String,
+    pub(crate) name: String,
+    /// Nanoseconds since 1970.
+    pub(crate) created: u64,
+    /// The image as it was named.
+    pub(crate) image: String,
+    /// The image's identifier.
+    pub(crate) image_id: String,
+    /// Files and sizes of its layers.
+    pub(crate) layers: Vec<(PathBuf, u64)>,
+    pub(crate) labels: BTreeMap<String, String>,
+    /// Standard input is kept open.
+    pub(crate) interactive: bool,
+    /// Standard input ends with the first client that is attached to it.
+    pub(crate) input_once: bool,
+    /// It is removed when it ends.
+    pub(crate) remove: bool,
+    /// Its output is logged.
+    pub(crate) log: LogPolicy,
+    pub(crate) restart: Restart,
+    /// Signal that asks it to stop.
+    pub(crate) stop_signal: u8,
+    /// Seconds that it may then take.
+    pub(crate) stop_timeout: u64,
+    /// Seconds that it may run.
+    pub(crate) timeout: Option<u64>,
+    /// Memory in bytes, processors in thousandths.
+    pub(crate) memory: Option<u64>,
+    pub(crate) cpu: Option<u64>,
+    /// Size of the disk that what it writes goes to, in bytes; without one, that is in its guest's memory.
+    #[serde(default)]
+    pub(crate) disk: Option<u64>,
+    /// A kernel of the user's.
+    pub(crate) kernel: Option<PathBuf>,
+    /// When a software host is used.
+    pub(crate) machine: MachineMode,
+    /// Identifier of the named host that it belongs to; without one it has a host of its own.
+    #[serde(default)]
+    pub(crate) host: Option<String>,
+    /// What holds it.
+    #[serde(default)]
+    pub(crate) isolation: Isolation,
+    /// How it reaches others, and the names that they know it by beside its own.
+    #[serde(default)]
+    pub(crate) network: network::Mode,
+    #[serde(default)]
+    pub(crate) aliases: Vec<String>,
+    /// Command that tells whether it is well.
+    pub(crate) health: Option<Health>,
+    /// What the guest is told; its streams are filled in at the start.
+    pub(crate) spec: ContainerSpec,
+}
+
+impl Config {
+    /// Keeps the layers in the image store for as long as the files are open.
+    ///
+    /// # Errors
+    /// When one is not there.
+    pub(crate) fn hold_layers(&self) -> Result<Vec<File>> {
+        let hold = |(path, _): &(PathBuf, u64)| {
+            let file = File::open(path)?;
+            file.lock_shared()?;
+            Ok(file)
+        };
+        let held = self.layers.iter().map(|layer| {
+            hold(layer).map_err(|error: io::Error| {
+                anyhow!(
+                    "layer {} of image {} is gone ({error}); load or pull the image again",
+                    layer.0.display(),
+                    self.image
+                )
+            })
+        });
+        held.collect()
+    }
+}
+
+/// What keeps a container apart from this machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Isolation {
+    /// A microVM
+    #[default]
+    Vm,
+    /// Namespaces and control groups on this machine's kernel, as root; never unless asked for
+    Namespace,
+}
+
+/// What happens to output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum LogPolicy {
+    /// Nothing is kept.
+    None,
+    /// Two files of up to this many bytes.
+    Local(u64),
+}
+
+/// When a container that ended is started again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Restart {
+    /// Never.
+    No,
+    /// After an exit code other than 0, at most so often; 0 is any number.
+    OnFailure(u32),
+    /// Always, and when the system starts.
+    Always,
+    /// Always, and when the system starts unless it was stopped by a person.
+    UnlessStopped,
+}
+
+/// A command that is run in the container now and then.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Health {
+    pub(crate) command: Vec<String>,
+    /// Nanoseconds between two runs, that one may take, and in which failures do not count.
+    pub(crate) interval: u64,
+    pub(crate) timeout: u64,
+    pub(crate) start_period: u64,
+    /// Failures in a row that make it unhealthy.
+    pub(crate) retries: u32,
+}
+
+/// Where a container is in its life, in docker's words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Status {
+    Created,
+    Running,
+    Paused,
+    Restarting,
+    Exited,
+}
+
+impl Status {
+    /// A keeper looks after it.
+    pub(crate) fn is_live(self) -> bool {
+        matches!(self, Self::Running | Self::Paused | Self::Restarting)
+    }
+
+    /// Docker's word.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Created => "created",
+            Self::Running => "running",
+            Self::Paused => "paused",
+            Self::Restarting => "restarting",
+            Self::Exited => "exited",
+        }
+    }
+}
+
+/// Whether it is well, in docker's words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Wellness {
+    Starting,
+    Healthy,
+    Unhealthy,
+}
+
+impl Wellness {
+    /// Docker's word.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Healthy => "healthy",
+            Self::Unhealthy => "unhealthy",
+        }
+    }
+}
+
+/// What became of a container.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct State {
+    /// [`VERSION`].
+    pub(crate) version: u32,
+    pub(crate) status: Status,
+    /// The process that looks after it, and the socket by which it is reached.
+    pub(crate) keeper: u32,
+    pub(crate) socket: PathBuf,
+    /// Number of its first process in the guest.
+    pub(crate) pid: u32,
+    /// Its address on the bridge of its host, while it is up.
+    #[serde(default)]
+    pub(crate) address: Option<[u8; 4]>,
+    /// Nanoseconds since 1970; 0 for never.
+    pub(crate) started: u64,
+    pub(crate) finished: u64,
+    pub(crate) exit_code: i32,
+    pub(crate) oom: bool,
+    /// Why it could not be started, or why its end is not known.
+    pub(crate) error: String,
+    /// How often it was started again by its policy.
+    pub(crate) restarts: u32,
+    /// A person stopped it.
+    pub(crate) stopped: bool,
+    pub(crate) health: Option<Wellness>,
+    /// Failures of its health command in a row.
+    pub(crate) failing: u32,
+    pub(crate) shown: Shown,
+}
+
+/// What lists show of a container's [`Config`], so that they read one small file of each. It never
+/// changes, as what it is taken from.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Shown {
+    pub(crate) id: String,
+    pub(crate) created: u64,
+    pub(crate) image: String,
+    pub(crate) image_id: String,
+    pub(crate) labels: BTreeMap<String, String>,
+    pub(crate) host: Option<String>,
+    pub(crate) command: Vec<String>,
+    pub(crate) network: String,
+}
+
+impl From<&Config> for Shown {
+    fn from(config: &Config) -> Self {
+        Self {
+            id: config.id.clone(),
+            created: config.created,
+            image: config.image.clone(),
+            image_id: config.image_id.clone(),
+            labels: config.labels.clone(),
+            host: config.host.clone(),
+            command: config.spec.process.args.clone(),
+            network: config.network.network().unwrap_or_default().into(),
+        }
+    }
+}
+
+/// A container as lists show it.
+#[derive(Debug)]
+pub(crate) struct Summary {
+    pub(crate) name: String,
+    pub(crate) state: State,
+}
+
+impl State {
+    /// That of a container that was never started.
+    pub(crate) fn new(shown: Shown) -> Self {
+        Self {
+            version: VERSION,
+            status: Status::Created,
+            keeper: 0,
+            socket: PathBuf::new(),
+            pid: 0,
+            address: None,
+            started: 0,
+            finished: 0,
+            exit_code: 0,
+            oom: false,
+            error: String::new(),
+            restarts: 0,
+            stopped: false,
+            health: None,
+            failing: 0,
+            shown,
+        }
+    }
+}
+
+/// All containers of a user.
+#[derive(Debug, Clone)]
+pub(crate) struct Containers {
+    root: PathBuf,
+}
+
+/// One container.
+#[derive(Debug, Clone)]
+pub(crate) struct Container {
+    directory: PathBuf,
+    /// What was asked for.
+    pub(crate) config: Config,
+}
+
+impl Containers {
+    /// Those in the user's directories.
+    pub(crate) fn new(directories: &Directories) -> Self {
+        Self {
+            root: directories.data.join("containers"),
+        }
+    }
+
+    /// Makes a container. An empty name gets one that is free; it is whole when this returns.
+    ///
+    /// # Errors
+    /// When the name is not one, or in use.
+    pub(crate) fn create(&self, mut config: Config) -> Result<Container> {
+        if !config.name.is_empty() {
+            words::check(&config.name)?;
+        }
+        create_directory(&self.root.join("names"))?;
+        let _lock = self.lock()?;
+        files::sweep(&self.root);
+        if config.name.is_empty() {
+            config.name = self.free_name(&config.id)?;
+        } else if let Some(holder) = self.holder(&config.name) {
+            bail!(in_use(&config.name, &holder));
+        }
+        let state = State::new(Shown::from(&config));
+        let new = files::prepare(&self.root, &config.id, &config, &state)?;
+        if let Some(size) = config.disk {
+            self.sweep_disks();
+            disk::create(self.data(), &config.id, size)?;
+        }
+        self.link(&config.name, &config.id)?;
+        let directory = self.root.join(&config.id);
+        files::publish(&new, &directory)?;
+        Ok(Container { directory, config })
+    }
+
+    /// Finds one by name, identifier, or the identifier's first digits.
+    ///
+    /// # Errors
+    /// When there is none, or more than one.
+    pub(crate) fn find(&self, text: &str) -> Result<Container> {
+        let plain = !text.is_empty() && !text.starts_with('.') && !text.contains('/');
+        let exact = plain.then(|| self.holder(text)).flatten().or_else(|| {
+            (plain && is_id(text) && self.root.join(text).is_dir()).then(|| text.into())
+        });
+        if let Some(id) = exact {
+            return self.open(&id);
+        }
+        let hexadecimal = plain && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let mut found = self.ids()?.into_iter();
+        let mut matching = found
+            .by_ref()
+            .filter(|id| hexadecimal && id.starts_with(text));
+        match (matching.next(), matching.next()) {
+            (Some(id), None) => self.open(&id),
+            (Some(_), Some(_)) => {
+                bail!("{text:?} is the beginning of several identifiers; give more digits")
+            }
+            (None, _) => bail!("no such container: {text}; 'coracle ps --all' lists them"),
+        }
+    }
+
+    /// All of them, newest first. What is not whole is passed over.
+    ///
+    /// # Errors
+    /// When the directory cannot be read.
+    pub(crate) fn list(&self) -> Result<Vec<Container>> {
+        let ids = self.ids()?;
+        let mut all: Vec<_> = ids.iter().filter_map(|id| self.open(id).ok()).collect();
+        all.sort_by_key(|container| std::cmp::Reverse(container.config.created));
+        Ok(all)
+    }
+
+    /// What lists show of all of them, newest first. What is not whole is passed over.
+    ///
+    /// # Errors
+    /// When the directory cannot be read.
+    pub(crate) fn summaries(&self) -> Result<Vec<Summary>> {
+        let names = self.root.join("names");
+        let links = files::names(&names)?;
+        if links.is_empty() {
+            return Ok(Vec::new());
+        }
+        let reader = Reader::new(&names);
+        let mut reader = reader.with_context(|| format!("cannot open {}", names.display()))?;
+        let mut keepers = BTreeSet::new();
+        let all = links.into_iter();
+        let all = all.filter_map(|name| self.summary(name, &mut reader, &mut keepers));
+        let mut all: Vec<_> = all.collect();
+        all.sort_by_key(|summary| std::cmp::Reverse(summary.state.shown.created));
+        // One that is being renamed has two names.
+        all.dedup_by(|one, other| one.state.shown.id == other.state.shown.id);
+        Ok(all)
+    }
+
+    /// What lists show of one; `keepers` are those that are known to live.
+    fn summary(
+        &self,
+        name: String,
+        reader: &mut Reader,
+        keepers: &mut BTreeSet<(u32, PathBuf)>,
+    ) -> Option<Summary> {
+        // By the link, which leads to the container's directory.
+        let mut state: State = reader.read(&format!("{name}/state.json"))?;
+        // Who keeps one of its containers keeps them all: it writes down what has ended.
+        let keeper = (state.keeper, state.socket.clone());
+        if state.status.is_live() && !keepers.contains(&keeper) {
+            if reader.is_locked(&format!("{name}/lock"))? {
+                keepers.insert(keeper);
+            } else {
+                state = current(&self.root.join(&state.shown.id)).ok()?;
+            }
+        }
+        (state.version == VERSION).then_some(Summary { name, state })
+    }
+
+    fn ids(&self) -> Result<Vec<String>> {
+        let names = files::names(&self.root)?.into_iter();
+        Ok(names.filter(|name| is_id(name)).collect())
+    }
+
+    /// The container of this identifier.
+    ///
+    /// # Errors
+    /// When it is missing, or was written by a later release.
+    pub(crate) fn open(&self, id: &str) -> Result<Container> {
+        let directory = self.root.join(id);
+        let config: Config = read(&directory.join("config.json"))?;
+        files::check_version(&directory, config.version, VERSION)?;
+        Ok(Container { directory, config })
+    }
+
+    /// Gives a container another name.
+    ///
+    /// # Errors
+    /// When the name is not one, or in use.
+    pub(crate) fn rename(&self, container: &mut Container, name: &str) -> Result<()> {
+        words::check(name)?;
+        let _edit = container.edit()?;
+        let _lock = self.lock()?;
+        if let Some(holder) = self.holder(name) {
+            bail!(in_use(name, &holder));
+        }
+        self.link(name, &container.config.id)?;
+        let before = std::mem::replace(&mut container.config.name, name.into());
+        write(&container.directory.join("config.json"), &container.config)?;
+        self.unlink(&before);
+        Ok(())
+    }
+
+    /// What was asked for, with the name that the container has now: a command may have changed it since
+    /// the record was read.
+    pub(crate) fn as_named_now<'a>(&self, container: &'a Container) -> Cow<'a, Config> {
+        let config = &container.config;
+        if self.named(&config.name).as_deref() == Some(&config.id) {
+            return Cow::Borrowed(config);
+        }
+        match read::<Config>(&container.directory.join("config.json")) {
+            Ok(config) => Cow::Owned(config),
+            Err(_) => Cow::Borrowed(config),
+        }
+    }
+
+    /// Removes a container; the caller holds its lock, so that it has no keeper.
+    ///
+    /// # Errors
+    /// As `rename(2)`; what cannot be deleted then is deleted by a later command.
+    pub(crate) fn remove(&self, container: &Container, _lock: &Lock) -> Result<()> {
+        let global = self.lock()?;
+        let id = &container.config.id;
+        let away = files::put_away(&self.root, id, &container.directory)?;
+        // Its name may have changed since it was read.
+        let name = read::<Config>(&away.join("config.json")).map(|config| config.name);
+        let name = name.as_deref().unwrap_or(&container.config.name);
+        if self.named(name).as_deref() == Some(id) {
+            self.unlink(name);
+        }
+        if container.config.disk.is_some() {
+            self.sweep_disks();
+        }
+        drop(global);
+        let _ = fs::remove_dir_all(&away);
+        Ok(())
+    }
+
+    /// The user's data, in which this directory lies.
+    fn data(&self) -> &Path {
+        self.root.parent().unwrap_or(&self.root)
+    }
+
+    /// Removes the disks of containers that are gone.
+    fn sweep_disks(&self) {
+        disk::sweep(self.data(), |owner| match owner {
+            Owner::Container(id) => is_id(id) && self.root.join(id).is_dir(),
+            Owner::Host(name) => host::exists(self.data(), name),
+        });
+    }
+
+    fn lock(&self) -> Result<Lock> {
+        files::lock_all(&self.root)
+    }
+
+    /// The identifier that a name's link gives.
+    fn named(&self, name: &str) -> Option<String> {
+        let target = fs::read_link(self.root.join("names").join(name)).ok()?;
+        let id = target.to_str()?.strip_prefix("../")?;
+        is_id(id).then(|| id.into())
+    }
+
+    /// The container that has a name.
+    fn holder(&self, name: &str) -> Option<String> {
+        self.named(name).filter(|id| self.root.join(id).is_dir())
+    }
+
+    fn link(&self, name: &str, id: &str) -> Result<()> {
+        let path = self.root.join("names").join(name);
+        // Of a container that is gone.
+        let _ = fs::remove_file(&path);
+        symlink(format!("../{id}"), &path)
+            .with_context(|| format!("cannot create {}", path.display()))
+    }
+
+    fn unlink(&self, name: &str) {
+        let _ = fs::remove_file(self.root.join("names").join(name));
+    }
+
+    fn free_name(&self, id: &str) -> Result<String> {
+        let mut names = words::names(id);
+        names
+            .find(|name| self.holder(name).is_none())
+            .context("cannot find a name that is free; give one by --name")
+    }
+}
+
+impl Container {
+    /// Where its files are.
+    pub(crate) fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// The identifier's first digits.
+    pub(crate) fn short_id(&self) -> &str {
+        short(&self.config.id)
+    }
+
+    /// What became of it. A container whose keeper died is put right first.
+    ///
+    /// # Errors
+    /// When its file cannot be read: it was removed meanwhile.
+    pub(crate) fn state(&self) -> Result<State> {
+        current(&self.directory)
+    }
+
+    /// Replaces its state as a whole.
+    ///
+    /// # Errors
+    /// As `write(2)` and `rename(2)`.
+    pub(crate) fn save(&self, state: &State) -> Result<()> {
+        write(&self.directory.join("state.json"), state)
+    }
+
+    /// The keeper's lock; `None` while someone holds it.
+    ///
+    /// # Errors
+    /// When its file is gone.
+    pub(crate) fn try_lock(&self) -> Result<Option<Lock>> {
+        files::try_lock(&self.directory.join("lock"))
+    }
+
+    /// The keeper's lock, which others only hold for a moment when there is no keeper.
+    ///
+    /// # Errors
+    /// When its file is gone.
+    pub(crate) fn keeper_lock(&self) -> Result<Lock> {
+        lock(&self.directory.join("lock"))
+    }
+
+    /// The lock of those who start, rename or remove it, waited for.
+    ///
+    /// # Errors
+    /// When its file is gone: the container was removed.
+    pub(crate) fn edit(&self) -> Result<Lock> {
+        files::edit(&self.directory, || format!("container {}", self.short_id()))
+    }
+}
+
+/// What became of the container in a directory. One whose keeper died is put right first.
+fn current(directory: &Path) -> Result<State> {
+    let is_live = |state: &State| state.status.is_live();
+    files::current(directory, is_live, |state| {
+        state.status = Status::Exited;
+        state.exit_code = UNKNOWN_EXIT;
+        state.finished = clock::wall();
+        state.error = "its keeper ended before it did, by a signal or with the system".into();
+        state.health = None;
+        let _ = fs::remove_file(&state.socket);
+    })
+}
+
+/// The first digits of an identifier.
+pub(crate) fn short(id: &str) -> &str {
+    id.get(..SHORT_ID).unwrap_or(id)
+}
+
+fn in_use(name: &str, holder: &str) -> String {
+    format!(
+        "the container name {name:?} is in use by container {}; remove or rename that one, or \
+         choose another name",
+        short(holder)
+    )
+}
+
+fn is_id(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+}

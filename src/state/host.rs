@@ -1,0 +1,328 @@
+//! Named hosts on disk.
+//!
+//! ```text
+//! hosts/<name>/config.json    what was asked for
+//! hosts/<name>/state.json     what became of it; replaced as a whole by its keeper
+//! hosts/<name>/lock           held by its keeper for as long as that lives
+//! hosts/<name>/edit           held by a command that starts or removes it
+//! hosts/.new-*, .removed-*    what is being made and removed
+//! hosts/lock                  held while a host is made or removed
+//! ```
+//!
+//! A container says in its own record which host it belongs to, by identifier: a host that is made
+//! later under the same name is another one.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Result, bail};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Directories, MachineMode, create_directory,
+    files::{self, Lock, lock, read, write},
+    words,
+};
+use crate::clock;
+
+/// Version of both files; a later release that changes them reads this one too.
+pub(crate) const VERSION: u32 = 1;
+
+/// What was asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Config {
+    /// [`VERSION`].
+    pub(crate) version: u32,
+    /// 64 hexadecimal digits.
+    pub(crate) id: String,
+    pub(crate) name: String,
+    /// Nanoseconds since 1970.
+    pub(crate) created: u64,
+    /// Memory in bytes for all of its containers, and its processors.
+    pub(crate) memory: u64,
+    pub(crate) cpus: u8,
+    /// A kernel of the user's.
+    pub(crate) kernel: Option<PathBuf>,
+    /// When a software host is used.
+    pub(crate) machine: MachineMode,
+    pub(crate) labels: BTreeMap<String, String>,
+    /// Bytes of its disk, for what its containers write; without one they write to its memory.
+    #[serde(default)]
+    pub(crate) disk: Option<u64>,
+}
+
+/// Where a host is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Status {
+    Created,
+    Running,
+    Exited,
+}
+
+impl Status {
+    /// Docker's word for a container of that status.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Created => "created",
+            Self::Running => "running",
+            Self::Exited => "exited",
+        }
+    }
+}
+
+/// What became of a host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct State {
+    /// [`VERSION`].
+    pub(crate) version: u32,
+    pub(crate) status: Status,
+    /// The process that looks after it, and the socket by which it is reached.
+    pub(crate) keeper: u32,
+    pub(crate) socket: PathBuf,
+    /// Nanoseconds since 1970; 0 for never.
+    pub(crate) started: u64,
+    pub(crate) finished: u64,
+    /// Why it is not up although nobody stopped it.
+    pub(crate) error: String,
+    /// The guest kernel's release, cleaned of what a terminal would obey.
+    pub(crate) release: String,
+    /// A person stopped it.
+    pub(crate) stopped: bool,
+}
+
+impl State {
+    /// That of a host that was never started.
+    pub(crate) fn new() -> Self {
+        Self {
+            version: VERSION,
+            status: Status::Created,
+            keeper: 0,
+            socket: PathBuf::new(),
+            started: 0,
+            finished: 0,
+            error: String::new(),
+            release: String::new(),
+            stopped: false,
+        }
+    }
+}
+
+/// Whether there is a host of this name.
+pub(super) fn exists(data: &Path, name: &str) -> bool {
+    words::check(name).is_ok() && data.join(ROOT).join(name).is_dir()
+}
+
+/// Name of the directory of all hosts in the user's data.
+const ROOT: &str = "hosts";
+
+/// All hosts of a user.
+#[derive(Debug, Clone)]
+pub(crate) struct Hosts {
+    root: PathBuf,
+}
+
+/// One host.
+#[derive(Debug, Clone)]
+pub(crate) struct Host {
+    directory: PathBuf,
+    /// What was asked for.
+    pub(crate) config: Config,
+}
+
+impl Hosts {
+    /// Those in the user's directories.
+    pub(crate) fn new(directories: &Directories) -> Self {
+        Self {
+            root: directories.data.join(ROOT),
+        }
+    }
+
+    /// Makes a host; it is whole when this returns.
+    ///
+    /// # Errors
+    /// When the name is not one, or in use.
+    pub(crate) fn create(&self, config: Config) -> Result<Host> {
+        words::check(&config.name)?;
+        create_directory(&self.root)?;
+        let _lock = files::lock_all(&self.root)?;
+        files::sweep(&self.root);
+        let directory = self.root.join(&config.name);
+        if directory.is_dir() {
+            bail!(
+                "there is a host {0} already; 'coracle host rm {0}' removes it",
+                config.name
+            );
+        }
+        let new = files::prepare(&self.root, &config.id, &config, &State::new())?;
+        files::publish(&new, &directory)?;
+        Ok(Host { directory, config })
+    }
+
+    /// Finds one by name, identifier, or the identifier's first digits.
+    ///
+    /// # Errors
+    /// When there is none, or more than one.
+    pub(crate) fn find(&self, text: &str) -> Result<Host> {
+        if words::check(text).is_ok() && self.root.join(text).is_dir() {
+            return self.open(text);
+        }
+        let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let all = if digits { self.list()? } else { Vec::new() };
+        let mut matching = all
+            .into_iter()
+            .filter(|host| host.config.id.starts_with(text));
+        match (matching.next(), matching.next()) {
+            (Some(host), None) => Ok(host),
+            (Some(_), Some(_)) => {
+                bail!("{text:?} is the beginning of several identifiers; give more digits")
+            }
+            (None, _) => {
+                bail!("no such host: {text}; 'coracle host ls' lists them, 'host create' makes one")
+            }
+        }
+    }
+
+    /// All of them, by name. What is not whole is passed over.
+    ///
+    /// # Errors
+    /// When the directory cannot be read.
+    pub(crate) fn list(&self) -> Result<Vec<Host>> {
+        let names = files::names(&self.root)?.into_iter();
+        let names = names.filter(|name| words::check(name).is_ok());
+        let mut all: Vec<Host> = names.filter_map(|name| self.open(&name).ok()).collect();
+        all.sort_by(|one, other| one.config.name.cmp(&other.config.name));
+        Ok(all)
+    }
+
+    fn open(&self, name: &str) -> Result<Host> {
+        let directory = self.root.join(name);
+        let config: Config = read(&directory.join("config.json"))?;
+        files::check_version(&directory, config.version, VERSION)?;
+        Ok(Host { directory, config })
+    }
+
+    /// Removes a host; the caller holds its lock, so that it has no keeper.
+    ///
+    /// # Errors
+    /// As `rename(2)`; what cannot be deleted then is deleted by a later command.
+    pub(crate) fn remove(&self, host: &Host, _lock: &Lock) -> Result<()> {
+        let global = files::lock_all(&self.root)?;
+        let away = files::put_away(&self.root, &host.config.id, &host.directory)?;
+        drop(global);
+        let _ = fs::remove_dir_all(&away);
+        Ok(())
+    }
+}
+
+impl Host {
+    /// Where its files are.
+    pub(crate) fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// What became of it. A host whose keeper died is put right first.
+    ///
+    /// # Errors
+    /// When its file cannot be read: it was removed meanwhile.
+    pub(crate) fn state(&self) -> Result<State> {
+        let is_live = |state: &State| state.status == Status::Running;
+        files::current(&self.directory, is_live, |state| {
+            state.status = Status::Exited;
+            state.finished = clock::wall();
+            state.error = "its keeper ended by a signal or with the system".into();
+            let _ = fs::remove_file(&state.socket);
+        })
+    }
+
+    /// Replaces its state as a whole.
+    ///
+    /// # Errors
+    /// As `write(2)` and `rename(2)`.
+    pub(crate) fn save(&self, state: &State) -> Result<()> {
+        write(&self.directory.join("state.json"), state)
+    }
+
+    /// The keeper's lock, which others only hold for a moment when there is no keeper.
+    ///
+    /// # Errors
+    /// When its file is gone.
+    pub(crate) fn keeper_lock(&self) -> Result<Lock> {
+        lock(&self.directory.join("lock"))
+    }
+
+    /// The lock of those who start or remove it, waited for.
+    ///
+    /// # Errors
+    /// When its file is gone: the host was removed.
+    pub(crate) fn edit(&self) -> Result<Lock> {
+        files::edit(&self.directory, || format!("host {}", self.config.name))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hosts(directory: &Path) -> Hosts {
+        Hosts {
+            root: directory.join("hosts"),
+        }
+    }
+
+    fn config(name: &str, digit: &str) -> Config {
+        Config {
+            version: VERSION,
+            id: digit.repeat(64),
+            name: name.into(),
+            created: 1,
+            memory: 1 << 30,
+            cpus: 1,
+            kernel: None,
+            machine: MachineMode::Auto,
+            labels: BTreeMap::new(),
+            disk: None,
+        }
+    }
+
+    #[test]
+    fn host_is_found_by_name_and_by_digits() {
+        let directory = tempfile::tempdir().unwrap();
+        let hosts = hosts(directory.path());
+        hosts.create(config("one", "1")).unwrap();
+        hosts.create(config("two", "2")).unwrap();
+        assert_eq!(hosts.find("two").unwrap().config.name, "two");
+        assert_eq!(hosts.find("111").unwrap().config.name, "one");
+        assert!(hosts.find("3").is_err());
+        assert!(hosts.find("../hosts/one").is_err());
+    }
+
+    #[test]
+    fn name_is_one_hosts_until_it_is_removed() {
+        let directory = tempfile::tempdir().unwrap();
+        let hosts = hosts(directory.path());
+        let one = hosts.create(config("one", "1")).unwrap();
+        assert!(hosts.create(config("one", "2")).is_err());
+        let lock = one.keeper_lock().unwrap();
+        hosts.remove(&one, &lock).unwrap();
+        assert!(one.edit().is_err());
+        hosts.create(config("one", "2")).unwrap();
+        assert_eq!(hosts.list().unwrap().len(), 1);
+    }
+
+    #[test]
+    fn host_that_says_it_is_up_without_a_keeper_has_ended() {
+        let directory = tempfile::tempdir().unwrap();
+        let host = hosts(directory.path()).create(config("one", "1")).unwrap();
+        let mut state = State::new();
+        state.status = Status::Running;
+        host.save(&state).unwrap();
+        let lock = host.keeper_lock().unwrap();
+        assert_eq!(host.state().unwrap().status, Status::Running);
+        drop(lock);
+        assert_eq!(host.state().unwrap().status, Status::Exited);
+    }
+}

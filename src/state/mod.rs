@@ -1,0 +1,96 @@
+//! What is on disk, and where: the XDG base directories of the user.
+
+pub(crate) mod container;
+pub(crate) mod disk;
+pub(crate) mod files;
+pub(crate) mod host;
+pub(crate) mod journal;
+pub(crate) mod log;
+mod mode;
+pub(crate) mod network;
+mod probe;
+mod words;
+
+use std::{
+    env, fs, io,
+    os::unix::fs::{DirBuilderExt, MetadataExt},
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result, bail};
+
+pub(crate) use mode::MachineMode;
+pub(crate) use probe::probe;
+
+/// Directories of one user.
+#[derive(Debug, Clone)]
+pub(crate) struct Directories {
+    /// Images: `$XDG_DATA_HOME/coracle`.
+    pub(crate) data: PathBuf,
+    /// What can be made again (kernels, initial RAM file systems): `$XDG_CACHE_HOME/coracle`.
+    pub(crate) cache: PathBuf,
+    /// Sockets and locks until the machine's next boot: `$XDG_RUNTIME_DIR/coracle`.
+    pub(crate) runtime: PathBuf,
+}
+
+impl Directories {
+    /// The user's directories, as the environment names them.
+    ///
+    /// # Errors
+    /// When neither the variable nor `HOME` says where, or the runtime directory belongs to
+    /// someone else.
+    pub(crate) fn new() -> Result<Self> {
+        Ok(Self {
+            data: directory("XDG_DATA_HOME", ".local/share")?,
+            cache: directory("XDG_CACHE_HOME", ".cache")?,
+            runtime: runtime()?,
+        })
+    }
+}
+
+/// An absolute path in a variable; XDG says to ignore relative ones.
+fn variable(name: &str) -> Option<PathBuf> {
+    env::var_os(name)
+        .map(PathBuf::from)
+        .filter(|path| path.is_absolute())
+}
+
+fn directory(name: &str, below_home: &str) -> Result<PathBuf> {
+    let base = variable(name)
+        .or_else(|| Some(variable("HOME")?.join(below_home)))
+        .with_context(|| format!("neither {name} nor HOME is set to an absolute path"))?;
+    Ok(base.join("coracle"))
+}
+
+fn runtime() -> Result<PathBuf> {
+    let user = rustix::process::geteuid().as_raw();
+    let path = match variable("XDG_RUNTIME_DIR") {
+        Some(base) if base.is_dir() => base.join("coracle"),
+        _ => env::temp_dir().join(format!("coracle-{user}")),
+    };
+    match fs::DirBuilder::new().mode(0o700).create(&path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+            return Err(error).with_context(|| format!("cannot create {}", path.display()));
+        }
+        _ => {}
+    }
+    // Anyone can make a directory of this name in a shared place first.
+    let metadata = fs::symlink_metadata(&path)
+        .with_context(|| format!("cannot look at {}", path.display()))?;
+    if !metadata.is_dir() || metadata.uid() != user || metadata.mode() & 0o022 != 0 {
+        bail!(
+            "{} is not a directory of user {user} that only they can write; remove it, or set \
+             XDG_RUNTIME_DIR",
+            path.display()
+        );
+    }
+    Ok(path)
+}
+
+/// Makes a directory with its parents.
+///
+/// # Errors
+/// As `mkdir(2)`, with the path.
+pub(crate) fn create_directory(path: &Path) -> Result<()> {
+    fs::create_dir_all(path).with_context(|| format!("cannot create {}", path.display()))
+}

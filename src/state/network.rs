@@ -1,0 +1,88 @@
+//! How a container reaches others, as it was asked for.
+
+use coracle_protocol::{Interface, Network, is_name};
+use serde::{Deserialize, Serialize};
+
+use super::container::{Config, short};
+
+/// First address of the bridge's network, and how many leading bits its addresses share: docker's.
+const NETWORK: [u8; 4] = [172, 17, 0, 0];
+pub(crate) const PREFIX: u8 = 16;
+
+/// Address of the bridge.
+pub(crate) const GATEWAY: [u8; 4] = [172, 17, 0, 1];
+
+/// The address of this number in the bridge's network.
+pub(crate) fn address(number: u16) -> [u8; 4] {
+    let [a, b, _, _] = NETWORK;
+    let [c, d] = number.to_be_bytes();
+    [a, b, c, d]
+}
+
+/// The network of a container, by docker's names.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Mode {
+    /// Nothing but a loopback.
+    #[default]
+    None,
+    /// An interface on the bridge of its host.
+    Bridge,
+    /// The guest's own network.
+    Host,
+    /// That of another container of its host, by identifier.
+    Container(String),
+}
+
+impl Mode {
+    /// Docker's word.
+    pub(crate) fn word(&self) -> String {
+        match self {
+            Self::None => "none".into(),
+            Self::Bridge => "bridge".into(),
+            Self::Host => "host".into(),
+            Self::Container(id) => format!("container:{id}"),
+        }
+    }
+
+    /// Name of the network that it is in; that of another container is not its own.
+    pub(crate) fn network(&self) -> Option<&'static str> {
+        match self {
+            Self::None => Some("none"),
+            Self::Bridge => Some("bridge"),
+            Self::Host => Some("host"),
+            Self::Container(_) => None,
+        }
+    }
+}
+
+/// What the guest is told, with the address of this start where one is needed.
+pub(crate) fn spec(config: &Config, address: Option<[u8; 4]>) -> Network {
+    match (&config.network, address) {
+        (Mode::Bridge, Some(address)) => Network::Bridge(Interface {
+            address,
+            prefix: PREFIX,
+            gateway: GATEWAY,
+            names: names(config),
+        }),
+        (Mode::None | Mode::Bridge, _) => Network::None,
+        (Mode::Host, _) => Network::Host,
+        (Mode::Container(id), _) => Network::Container(id.clone()),
+    }
+}
+
+/// The names that neighbours know a container by, its host name first: each once, and only what can
+/// be one.
+pub(crate) fn names(config: &Config) -> Vec<String> {
+    let own = [&*config.spec.hostname, &*config.name, short(&config.id)];
+    let all = own
+        .into_iter()
+        .chain(config.aliases.iter().map(|alias| &**alias));
+    let mut names: Vec<String> = Vec::new();
+    for name in all.filter(|name| is_name(name)) {
+        if !names.iter().any(|known| known == name) {
+            names.push(name.into());
+        }
+    }
+    names
+}

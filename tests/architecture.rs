@@ -1,0 +1,131 @@
+//! Which room may use which, and which licences may be linked: read from `cargo metadata`.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test ends where its scene cannot be set"
+)]
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    process::Command,
+};
+
+use serde_json::Value;
+
+/// The arrows between our own crates; nothing else may be drawn.
+const ARROWS: [(&str, &[&str]); 6] = [
+    (
+        "coracle",
+        &["coracle-images", "coracle-protocol", "coracle-vmm"],
+    ),
+    ("coracle-vmm", &[]),
+    ("coracle-init", &["coracle-protocol"]),
+    ("coracle-protocol", &[]),
+    ("coracle-images", &[]),
+    ("coracle-tests", &[]),
+];
+
+/// Libraries that only these rooms may name.
+const ONLY_IN: [(&str, &[&str]); 6] = [
+    ("kvm-ioctls", &["coracle-vmm"]),
+    ("kvm-bindings", &["coracle-vmm"]),
+    ("linux-loader", &["coracle-vmm"]),
+    ("virtio-queue", &["coracle-vmm"]),
+    ("clap", &["coracle"]),
+    ("tar", &["coracle-images"]),
+];
+
+/// Licences that go with Apache-2.0 in one program.
+const LICENCES: [&str; 9] = [
+    "Apache-2.0",
+    "Apache-2.0 WITH LLVM-exception",
+    "BSD-2-Clause",
+    "BSD-3-Clause",
+    "ISC",
+    "MIT",
+    "Unicode-3.0",
+    "Unlicense",
+    "Zlib",
+];
+
+/// Most packages that the programs may be built from: what a person can still audit.
+const MAX_PACKAGES: usize = 160;
+
+fn metadata() -> Value {
+    let output = Command::new(env!("CARGO"))
+        .args(["metadata", "--format-version", "1", "--locked", "--offline"])
+        .args(["--filter-platform", "x86_64-unknown-linux-gnu"])
+        .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+/// Names of the normal dependencies of each of our crates.
+fn dependencies(metadata: &Value) -> BTreeMap<String, BTreeSet<String>> {
+    let ours = |package: &&Value| package["source"].is_null();
+    let names = |package: &Value| {
+        let all = package["dependencies"].as_array().unwrap().iter();
+        let normal = all.filter(|dependency| dependency["kind"].is_null());
+        normal
+            .map(|dependency| dependency["name"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    let packages = metadata["packages"].as_array().unwrap().iter().filter(ours);
+    packages
+        .map(|package| (package["name"].as_str().unwrap().to_owned(), names(package)))
+        .collect()
+}
+
+#[test]
+fn rooms_use_only_what_the_design_draws() {
+    let dependencies = dependencies(&metadata());
+    let rooms: BTreeSet<&str> = dependencies.keys().map(String::as_str).collect();
+    assert_eq!(rooms, ARROWS.iter().map(|(room, _)| *room).collect());
+    for (room, allowed) in ARROWS {
+        let used: Vec<&String> = dependencies[room]
+            .iter()
+            .filter(|name| rooms.contains(name.as_str()))
+            .collect();
+        let drawn = |name: &&String| allowed.contains(&name.as_str());
+        assert!(
+            used.iter().all(drawn),
+            "{room} uses {used:?}, allowed are {allowed:?}"
+        );
+    }
+}
+
+#[test]
+fn libraries_of_one_room_stay_in_it() {
+    for (room, names) in dependencies(&metadata()) {
+        for (library, rooms) in ONLY_IN {
+            let allowed = !names.contains(library) || rooms.contains(&room.as_str());
+            assert!(allowed, "{room} names {library}, which is for {rooms:?}");
+        }
+    }
+}
+
+#[test]
+fn every_licence_is_allowed() {
+    let metadata = metadata();
+    for package in metadata["packages"].as_array().unwrap() {
+        let licence = package["license"].as_str().unwrap_or("none");
+        // "/" is an old way to write OR; one side of an OR is enough, each side of an AND is needed.
+        let text = licence.replace('/', " OR ").replace(['(', ')'], "");
+        let allowed = text.split(" AND ").all(|part| {
+            part.split(" OR ")
+                .any(|licence| LICENCES.contains(&licence.trim()))
+        });
+        assert!(allowed, "{}: {licence}", package["name"]);
+    }
+}
+
+#[test]
+fn tree_of_dependencies_stays_small_enough_to_audit() {
+    let count = metadata()["packages"].as_array().unwrap().len();
+    assert!(count <= MAX_PACKAGES, "{count} packages");
+}

@@ -1,0 +1,126 @@
+//! What a container cannot do: docker's defaults, in a kernel of its own.
+
+use coracle_tests::run;
+
+fn status<'a>(arguments: impl IntoIterator<Item = &'a str>) -> String {
+    let arguments = arguments
+        .into_iter()
+        .chain(["busybox", "cat", "/proc/self/status"]);
+    run(arguments).expect(0).stdout
+}
+
+#[test]
+fn capabilities_are_dockers_default() {
+    let text = status([]);
+    for set in ["CapPrm", "CapEff", "CapBnd"] {
+        assert!(
+            text.contains(&format!("{set}:\t00000000a80425fb")),
+            "{text}"
+        );
+    }
+    for set in ["CapInh", "CapAmb"] {
+        assert!(
+            text.contains(&format!("{set}:\t0000000000000000")),
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn capabilities_are_added_and_dropped() {
+    let text = status(["--cap-drop", "ALL", "--cap-add", "NET_BIND_SERVICE"]);
+    assert!(text.contains("CapEff:\t0000000000000400"), "{text}");
+    let text = status(["--cap-add", "SYS_TIME"]);
+    assert!(text.contains("CapEff:\t00000000aa0425fb"), "{text}");
+}
+
+#[test]
+fn system_call_filter_is_on_unless_unconfined() {
+    assert!(status([]).contains("Seccomp:\t2"));
+    assert!(status(["--security-opt", "seccomp=unconfined"]).contains("Seccomp:\t0"));
+}
+
+#[test]
+fn no_new_privileges_is_set_when_asked() {
+    assert!(status([]).contains("NoNewPrivs:\t0"));
+    assert!(status(["--security-opt", "no-new-privileges"]).contains("NoNewPrivs:\t1"));
+}
+
+#[test]
+fn forbidden_system_calls_fail_with_permission_denied() {
+    let done = run(["busybox", "unshare", "-m", "true"]);
+    assert_ne!(done.code, 0);
+    assert!(
+        done.stderr.contains("Operation not permitted"),
+        "{}",
+        done.stderr
+    );
+    let done = run(["busybox", "mount", "-t", "tmpfs", "none", "/mnt"]);
+    assert_ne!(done.code, 0, "{done:?}");
+}
+
+#[test]
+fn masked_paths_are_empty_and_read_only_paths_refuse() {
+    let script = "cat /proc/keys /proc/timer_list | wc -c; ls /sys/firmware | wc -l";
+    assert_eq!(
+        run(["busybox", "sh", "-c", script]).expect(0).stdout,
+        "0\n0\n"
+    );
+    let script = "echo 1 > /proc/sys/kernel/panic";
+    let done = run(["busybox", "sh", "-c", script]);
+    assert_ne!(done.code, 0);
+    assert!(
+        done.stderr.contains("Read-only file system"),
+        "{}",
+        done.stderr
+    );
+    let done = run(["busybox", "sh", "-c", "echo b > /proc/sysrq-trigger"]);
+    assert_ne!(done.code, 0, "{done:?}");
+}
+
+#[test]
+fn namespaces_are_not_those_of_init() {
+    let script = "ls -l /proc/1/ns | wc -l; cat /proc/1/comm; ls /proc | grep -c '^[0-9]'";
+    let text = run(["busybox", "sh", "-c", script]).expect(0).stdout;
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(lines.get(1), Some(&"sh"), "{text}");
+    let processes: u32 = lines.get(2).and_then(|count| count.parse().ok()).unwrap();
+    assert!(processes < 6, "{text}");
+}
+
+#[test]
+fn disks_of_the_guest_are_out_of_reach() {
+    let script = "mknod /d b 254 0 && cat /d";
+    let done = run(["busybox", "sh", "-c", script]);
+    assert_ne!(done.code, 0, "{done:?}");
+    assert_eq!(done.stdout, "");
+}
+
+#[test]
+fn virtual_sockets_are_out_of_reach() {
+    let script = "import socket; socket.socket(socket.AF_VSOCK, socket.SOCK_STREAM)";
+    let done = run(["python", "python3", "-c", script]).expect(1);
+    assert!(done.stderr.contains("Error"), "{}", done.stderr);
+}
+
+#[test]
+fn cgroup_is_the_root_of_its_own_tree_and_read_only() {
+    let text = run(["busybox", "cat", "/proc/self/cgroup"])
+        .expect(0)
+        .stdout;
+    assert_eq!(text, "0::/\n");
+    let done = run(["busybox", "mkdir", "/sys/fs/cgroup/mine"]);
+    assert_ne!(done.code, 0, "{done:?}");
+}
+
+#[test]
+fn settings_of_its_own_namespaces_can_be_made() {
+    let done = run([
+        "--sysctl",
+        "net.ipv4.ip_unprivileged_port_start=99",
+        "busybox",
+        "cat",
+        "/proc/sys/net/ipv4/ip_unprivileged_port_start",
+    ]);
+    assert_eq!(done.expect(0).stdout, "99\n");
+}

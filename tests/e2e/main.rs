@@ -1,0 +1,32 @@
+//! Everything as a user does it: real kernels, real images, real processes.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test ends where its scene cannot be set"
+)]
+
+mod attacks;
+mod bench;
+mod crashes;
+mod disks;
+mod exec;
+mod exit_codes;
+mod hostile_images;
+mod hosts;
+mod image_commands;
+mod isolation;
+mod kernels;
+mod layers;
+mod leftovers;
+mod lifecycle;
+mod limits;
+mod namespace;
+mod neighbours;
+mod network;
+mod ordinary_user;
+mod process;
+mod programs;
+mod registry;
+mod scenes;
+mod signals;
+mod streams;
+mod userlands;

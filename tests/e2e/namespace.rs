@@ -1,0 +1,285 @@
+//! `--isolation namespace`: the same container without a machine. What it sees and may do is what it would in a
+//! microVM; only what is the kernel's is another's.
+
+use std::{fs, path::Path};
+
+use coracle_tests::{Detached, Done, Installation, run, signal, until};
+use rustix::process::Signal;
+
+/// Commands whose results must not depend on what holds the container: flags, then image and command. What is
+/// masked of `/proc` and `/sys` is left out of the mounts: only what a kernel has can be. So are control groups of
+/// version 1, which a guest has not, and limits that the machine's administrator has set: of descriptors and a user's processes.
+const SAME: [&[&str]; 30] = [
+    &["busybox", "id"],
+    &["--user", "1000:1001", "busybox", "id"],
+    &["--group-add", "10", "busybox", "id", "-G"],
+    &["busybox", "grep", "^Cap", "/proc/self/status"],
+    &[
+        "--cap-drop",
+        "ALL",
+        "--cap-add",
+        "NET_RAW",
+        "busybox",
+        "grep",
+        "^Cap",
+        "/proc/self/status",
+    ],
+    &[
+        "busybox",
+        "grep",
+        "-E",
+        "^(Seccomp|NoNewPrivs):",
+        "/proc/self/status",
+    ],
+    &[
+        "--security-opt",
+        "no-new-privileges",
+        "busybox",
+        "grep",
+        "NoNewPrivs",
+        "/proc/self/status",
+    ],
+    &[
+        "--security-opt",
+        "seccomp=unconfined",
+        "busybox",
+        "grep",
+        "^Seccomp:",
+        "/proc/self/status",
+    ],
+    &["-e", "A=b", "--hostname", "box", "busybox", "env"],
+    &["--hostname", "box", "busybox", "hostname"],
+    &[
+        "--hostname",
+        "box",
+        "--add-host",
+        "far:10.0.0.9",
+        "busybox",
+        "cat",
+        "/etc/hosts",
+        "/etc/hostname",
+    ],
+    &[
+        "busybox",
+        "awk",
+        "$2 !~ \"^/(proc|sys)/.\" || /cgroup/ {print $2, $3}",
+        "/proc/mounts",
+    ],
+    &["--read-only", "busybox", "touch", "/file"],
+    &[
+        "--tmpfs",
+        "/scratch:size=1m",
+        "busybox",
+        "sh",
+        "-c",
+        "grep scratch /proc/mounts",
+    ],
+    &["--workdir", "/new/place", "busybox", "pwd"],
+    &[
+        "--ulimit",
+        "nofile=100:200",
+        "busybox",
+        "sh",
+        "-c",
+        "ulimit -n; ulimit -Hn",
+    ],
+    &["busybox", "sh", "-c", "ulimit -c; ulimit -s"],
+    &[
+        "busybox",
+        "sh",
+        "-c",
+        "cat /proc/keys /proc/timer_list 2>/dev/null | wc -c; ls /sys/firmware | wc -l",
+    ],
+    &["busybox", "sh", "-c", "echo 1 > /proc/sys/kernel/panic"],
+    &[
+        "busybox",
+        "sh",
+        "-c",
+        "ls /dev; ls -l /dev/null /dev/zero /dev/tty | cut -c1-10",
+    ],
+    &["busybox", "sh", "-c", "mknod /d b 254 0 && cat /d"],
+    &[
+        "busybox",
+        "sh",
+        "-c",
+        "ls /proc | grep -c '^[0-9]'; cat /proc/1/comm; grep ^0: /proc/self/cgroup",
+    ],
+    &[
+        "busybox",
+        "sh",
+        "-c",
+        "ls /sys/class/net; cat /proc/net/route | wc -l",
+    ],
+    &["busybox", "unshare", "-m", "true"],
+    &["busybox", "mount", "-t", "tmpfs", "none", "/mnt"],
+    &[
+        "--sysctl",
+        "net.ipv4.ip_unprivileged_port_start=99",
+        "busybox",
+        "cat",
+        "/proc/sys/net/ipv4/ip_unprivileged_port_start",
+    ],
+    &["busybox", "sh", "-c", "echo out; echo err >&2; exit 7"],
+    &["busybox", "sh", "-c", "kill -TERM $$"],
+    &["busybox", "no-such-program"],
+    &[
+        "--init",
+        "busybox",
+        "sh",
+        "-c",
+        "cat /proc/1/comm; echo $$ > /dev/null; df -P /dev/shm | tail -1 | cut -c1-20",
+    ],
+];
+
+fn in_namespace(arguments: &[&str]) -> Done {
+    run([&["--isolation", "namespace"], arguments].concat())
+}
+
+/// Whether it can be tested here at all: as root, where there is a hierarchy of control groups.
+fn possible() -> bool {
+    let root = rustix::process::geteuid().is_root();
+    root && fs::read_to_string("/proc/mounts")
+        .unwrap()
+        .contains(" cgroup2 ")
+}
+
+#[test]
+fn results_are_those_of_a_microvm() {
+    if !possible() {
+        return;
+    }
+    let mut different = Vec::new();
+    for arguments in SAME {
+        let (machine, namespace) = (run(arguments.iter().copied()), in_namespace(arguments));
+        let parts = |done: &Done| (done.code, done.stdout.clone(), done.stderr.clone());
+        if parts(&machine) != parts(&namespace) {
+            different.push(format!("{arguments:?}\n  {machine:?}\n  {namespace:?}"));
+        }
+    }
+    assert!(different.is_empty(), "{}", different.join("\n"));
+}
+
+#[test]
+fn kernel_and_clock_are_this_machines_and_a_microvms_are_not() {
+    if !possible() {
+        return;
+    }
+    let script = "cat /proc/sys/kernel/random/boot_id; uname -r";
+    let own = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
+    let shared = in_namespace(&["busybox", "sh", "-c", script])
+        .expect(0)
+        .stdout;
+    assert_eq!(shared.lines().next(), Some(own.trim()));
+    let machine = run(["busybox", "sh", "-c", script]).expect(0).stdout;
+    assert_ne!(machine.lines().next(), Some(own.trim()));
+}
+
+#[test]
+fn container_that_stays_is_looked_after_as_any_other() {
+    if !possible() {
+        return;
+    }
+    let script = "trap 'exit 3' TERM; echo ready; while :; do sleep 0.1; done";
+    let flags = ["--isolation", "namespace", "busybox", "sh", "-c", script];
+    let one = Detached::start("without-a-machine", &flags);
+    one.until_ready();
+    assert_eq!(one.exec(&["cat", "/proc/1/comm"]).expect(0).stdout, "sh\n");
+    let _ = one.exec(&["touch", "/made"]).expect(0);
+    assert!(one.does(&["diff"]).expect(0).stdout.contains("/made"));
+    assert!(one.does(&["top"]).expect(0).stdout.contains("sleep"));
+    assert!(one.does(&["logs"]).expect(0).stdout.contains("ready"));
+    let _ = one.does(&["pause"]).expect(0);
+    let _ = one.does(&["unpause"]).expect(0);
+    let _ = one.does(&["stop"]).expect(0);
+    assert_eq!(one.field(".State.ExitCode"), "3");
+    let _ = one.does(&["start"]).expect(0);
+    assert_eq!(one.field(".State.Status"), "running");
+}
+
+#[test]
+fn what_needs_a_machine_is_refused_in_words() {
+    if !possible() {
+        return;
+    }
+    for (flags, word) in [
+        (&["--machine", "always"][..], "no KVM"),
+        (&["--kernel", "/boot/vmlinux"], "this machine's kernel"),
+        (&["--host", "blue"], "named host"),
+        (&["--network", "host"], "given to no container"),
+    ] {
+        let refused = in_namespace(&[flags, &["busybox", "true"]].concat()).expect(125);
+        assert!(refused.stderr.contains(word), "{refused:?}");
+    }
+}
+
+#[test]
+fn ordinary_users_are_refused_and_not_given_something_else() {
+    let installation = Installation::new(Some(1000));
+    let refused = installation.run(&["run", "--rm", "--isolation", "namespace", "busybox", "true"]);
+    let words = refused.expect(125).stderr;
+    assert!(words.contains("needs root"), "{words}");
+}
+
+/// What is left of an installation, and of its containers of these identifiers.
+fn leftovers(installation: &Installation, containers: &[String]) -> Vec<String> {
+    let mounts = fs::read_to_string("/proc/mounts").unwrap();
+    let mut lines = mounts.lines().filter(|line| line.contains(" cgroup2 "));
+    let root = lines.next().unwrap().split(' ').nth(1).unwrap();
+    let groups = containers.iter().map(|id| format!("{root}/coracle-{id}"));
+    let left = groups.filter(|path| Path::new(path).exists());
+    left.chain(installation.processes().into_iter().map(|(_, words)| words))
+        .collect()
+}
+
+#[test]
+fn however_it_dies_nothing_of_it_stays() {
+    if !possible() {
+        return;
+    }
+    let installation = Installation::new(None);
+    let before = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    let start = || {
+        let flags = [
+            "run",
+            "-d",
+            "--rm",
+            "--name",
+            "one",
+            "--isolation",
+            "namespace",
+        ];
+        let idle = ["busybox", "sleep", "1000"];
+        let started = installation.run(&[&flags[..], &idle].concat()).expect(0);
+        started.stdout.trim().to_owned()
+    };
+    let mut containers = Vec::new();
+    for who in ["run -d", "coracle-init namespace", "nothing else"] {
+        containers.push(start());
+        let processes = installation.processes();
+        let named = processes.iter().filter(|(_, words)| words.contains(who));
+        for (pid, _) in named {
+            signal(*pid, Signal::KILL);
+        }
+        // It is gone already where it was removed with its end.
+        let _ = installation.run(&["rm", "--force", "one"]);
+        until(|| match leftovers(&installation, &containers) {
+            left if left.is_empty() => Ok(()),
+            left => Err(format!("after the end of {who}: {left:?}")),
+        });
+    }
+    let foreground = [
+        "run",
+        "--rm",
+        "--isolation",
+        "namespace",
+        "busybox",
+        "false",
+    ];
+    let _ = installation.run(&foreground).expect(1);
+    // Its keeper ends after it has told of the end.
+    until(|| match leftovers(&installation, &containers) {
+        left if left.is_empty() => Ok(()),
+        left => Err(format!("after a run in the foreground: {left:?}")),
+    });
+    assert_eq!(fs::read_to_string("/proc/self/mountinfo").unwrap(), before);
+}

@@ -1,0 +1,233 @@
+//! What a container's process finds: its environment, user, names and files.
+
+use coracle_tests::run;
+
+fn output<const N: usize>(arguments: [&str; N]) -> String {
+    run(arguments).expect(0).stdout
+}
+
+#[test]
+fn guest_has_a_kernel_of_its_own() {
+    let guest = output(["busybox", "uname", "-r"]);
+    let host = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
+    assert_ne!(guest, host);
+    assert!(guest.starts_with("6.12"), "{guest}");
+}
+
+#[test]
+fn environment_is_the_images_then_the_users() {
+    let text = output(["-e", "A=1", "-e", "A=2", "busybox", "env"]);
+    let lines: Vec<&str> = text.lines().collect();
+    assert!(lines.contains(&"A=2"), "{text}");
+    assert!(!lines.contains(&"A=1"), "{text}");
+    assert!(
+        lines.iter().any(|line| line.starts_with("PATH=/")),
+        "{text}"
+    );
+    assert!(lines.contains(&"HOME=/root"), "{text}");
+}
+
+#[test]
+fn environment_file_is_read() {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    std::io::Write::write_all(&mut file, b"# a comment\nX=from file\n\nY=2\n").unwrap();
+    let path = file.path().to_str().unwrap();
+    let text = output([
+        "--env-file",
+        path,
+        "-e",
+        "Y=3",
+        "busybox",
+        "sh",
+        "-c",
+        "echo $X,$Y",
+    ]);
+    assert_eq!(text, "from file,3\n");
+}
+
+#[test]
+fn working_directory_is_made_when_missing() {
+    assert_eq!(
+        output(["-w", "/a/new/place", "busybox", "pwd"]),
+        "/a/new/place\n"
+    );
+}
+
+#[test]
+fn host_name_is_given_or_made_from_the_identifier() {
+    assert_eq!(
+        output(["--hostname", "boat", "busybox", "hostname"]),
+        "boat\n"
+    );
+    let own = output(["busybox", "hostname"]);
+    assert_eq!(own.trim().len(), 12, "{own}");
+    let hosts = output(["--hostname", "boat", "busybox", "cat", "/etc/hosts"]);
+    assert!(
+        hosts.contains("127.0.0.1") && hosts.contains("boat"),
+        "{hosts}"
+    );
+    assert_eq!(
+        output(["-h", "boat", "busybox", "cat", "/etc/hostname"]),
+        "boat\n"
+    );
+}
+
+#[test]
+fn user_is_looked_up_in_the_image() {
+    let text = output(["-u", "nobody", "debian", "id"]);
+    assert!(
+        text.starts_with("uid=65534(nobody) gid=65534(nogroup)"),
+        "{text}"
+    );
+    let text = output(["-u", "1234:33", "debian", "id"]);
+    assert!(text.starts_with("uid=1234 gid=33(www-data)"), "{text}");
+    let done = run(["-u", "no-such-user", "debian", "id"]).expect(125);
+    assert!(done.stderr.contains("no-such-user"), "{}", done.stderr);
+}
+
+#[test]
+fn supplementary_groups_are_added() {
+    let text = output([
+        "--group-add",
+        "audio",
+        "--group-add",
+        "777",
+        "debian",
+        "id",
+        "-G",
+    ]);
+    let groups: Vec<&str> = text.split_whitespace().collect();
+    assert!(groups.contains(&"29") && groups.contains(&"777"), "{text}");
+}
+
+#[test]
+fn ordinary_user_has_no_capabilities() {
+    let text = output(["-u", "1000", "busybox", "grep", "Cap", "/proc/self/status"]);
+    assert!(text.contains("CapEff:\t0000000000000000"), "{text}");
+    assert!(text.contains("CapBnd:\t00000000a80425fb"), "{text}");
+}
+
+#[test]
+fn root_file_system_is_writable_unless_asked_otherwise() {
+    assert_eq!(
+        output(["busybox", "sh", "-c", "echo x > /new && cat /new"]),
+        "x\n"
+    );
+    let done = run(["--read-only", "busybox", "touch", "/new"]).expect(1);
+    assert!(done.stderr.contains("Read-only"), "{}", done.stderr);
+}
+
+#[test]
+fn temporary_file_system_is_writable_on_a_read_only_root() {
+    let text = output([
+        "--read-only",
+        "--tmpfs",
+        "/scratch:size=1m,mode=700",
+        "busybox",
+        "sh",
+        "-c",
+        "echo y > /scratch/f && cat /scratch/f && grep /scratch /proc/mounts",
+    ]);
+    assert!(text.starts_with("y\n"), "{text}");
+    assert!(
+        text.contains("noexec") && text.contains("size=1024k"),
+        "{text}"
+    );
+}
+
+#[test]
+fn standard_mounts_and_devices_are_those_of_the_runtime_spec() {
+    let text = output(["busybox", "cat", "/proc/mounts"]);
+    for path in [
+        "/proc",
+        "/dev",
+        "/dev/pts",
+        "/dev/shm",
+        "/dev/mqueue",
+        "/sys",
+        "/sys/fs/cgroup",
+    ] {
+        let mounted = text
+            .lines()
+            .any(|line| line.split(' ').nth(1) == Some(path));
+        assert!(mounted, "{path} is not mounted:\n{text}");
+    }
+    let script = "for d in null zero full random urandom tty ptmx fd stdin stdout stderr; do \
+                  [ -e /dev/$d ] || [ -L /dev/$d ] || echo missing $d; done; \
+                  head -c 3 /dev/zero | wc -c; echo gone > /dev/null";
+    assert_eq!(output(["busybox", "sh", "-c", script]), "3\n");
+}
+
+#[test]
+fn shared_memory_has_the_size_asked_for() {
+    let text = output([
+        "--shm-size",
+        "8m",
+        "busybox",
+        "grep",
+        "/dev/shm",
+        "/proc/mounts",
+    ]);
+    assert!(text.contains("size=8192k"), "{text}");
+}
+
+#[test]
+fn command_is_pid_1_and_has_an_init_only_when_asked() {
+    assert_eq!(output(["busybox", "sh", "-c", "echo $$"]), "1\n");
+    assert_ne!(output(["--init", "busybox", "sh", "-c", "echo $$"]), "1\n");
+}
+
+#[test]
+fn init_reaps_orphans() {
+    // The orphan's end is seen when its number is gone, however long that takes.
+    let script = "sh -c 'sleep 0.1 & echo $! > /orphan'; read -r orphan < /orphan; \
+                  while [ -d /proc/$orphan ]; do sleep 0.05; done; echo reaped; exit 7";
+    let done = run(["--init", "busybox", "sh", "-c", script]).expect(7);
+    assert_eq!(done.stdout, "reaped\n");
+}
+
+#[test]
+fn limits_and_entry_point_are_taken() {
+    assert_eq!(
+        output([
+            "--ulimit",
+            "nofile=99:100",
+            "busybox",
+            "sh",
+            "-c",
+            "ulimit -n"
+        ]),
+        "99\n"
+    );
+    assert_eq!(
+        output(["--entrypoint", "echo", "busybox", "a", "b"]),
+        "a b\n"
+    );
+}
+
+#[test]
+fn loopback_is_the_only_interface_and_works() {
+    let text = output([
+        "busybox",
+        "sh",
+        "-c",
+        "ls /sys/class/net; ping -c 1 -w 5 127.0.0.1",
+    ]);
+    assert!(text.starts_with("lo\n"), "{text}");
+    assert!(text.contains("1 packets received"), "{text}");
+}
+
+#[test]
+fn several_processors_are_seen() {
+    assert_eq!(output(["--cpus", "2", "busybox", "nproc"]), "2\n");
+}
+
+#[test]
+fn user_namespace_of_its_own_is_mapped() {
+    let script = "id -u; readlink /proc/self/ns/user; touch /mine && stat -c %u /mine";
+    let text = output(["--userns", "private", "busybox", "sh", "-c", script]);
+    // The first one has this number on every Linux (PROC_USER_INIT_INO).
+    assert!(text.contains("user:["), "{text}");
+    assert!(!text.contains("user:[4026531837]"), "{text}");
+    assert!(text.starts_with("0\n") && text.ends_with("\n0\n"), "{text}");
+}

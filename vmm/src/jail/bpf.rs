@@ -1,0 +1,206 @@
+//! Programs of classic BPF that decide on system calls (`linux/filter.h`, `linux/seccomp.h`).
+//!
+//! The kernel runs a new filter once for every call number when a thread installs it, and after that
+//! for the calls whose arguments matter. The usual builders emit one comparison for each call that is
+//! allowed, which cost each thread more than a millisecond; here ranges of numbers with the same
+//! outcome are found by halving.
+
+use std::collections::BTreeMap;
+
+use libc::sock_filter;
+
+/// What happens to a system call. Arguments are told by index, and their lower halves are looked at:
+/// those in question are `int` or flags that end there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// The process ends.
+    Kill,
+    /// The call is made.
+    Allow,
+    /// It is made when this argument has this value.
+    Equal(u32, u32),
+    /// It is made when this argument has none of these bits.
+    Without(u32, u32),
+}
+
+// Offsets in `struct seccomp_data`.
+const NUMBER: u32 = 0;
+const ARCHITECTURE: u32 = 4;
+const FIRST_ARGUMENT: u32 = 16;
+const ARGUMENT_SIZE: u32 = 8;
+
+/// `AUDIT_ARCH_X86_64` of linux/audit.h.
+#[cfg(target_arch = "x86_64")]
+const OUR_ARCHITECTURE: u32 = 0xc000_003e;
+
+const ALLOW: u32 = 0x7fff_0000;
+const KILL_PROCESS: u32 = 0x8000_0000;
+
+const LOAD: u16 = 0x20;
+const IF_EQUAL: u16 = 0x15;
+const IF_AT_LEAST: u16 = 0x35;
+const IF_SET: u16 = 0x45;
+const RETURN: u16 = 0x06;
+
+const fn step(code: u16, value: u32) -> sock_filter {
+    branch(code, value, 0, 0)
+}
+
+const fn branch(code: u16, value: u32, taken: u8, other: u8) -> sock_filter {
+    sock_filter {
+        code,
+        jt: taken,
+        jf: other,
+        k: value,
+    }
+}
+
+/// The program for these calls; every other call, and every call of another interface, ends the
+/// process.
+pub(super) fn program(rules: &BTreeMap<i64, Outcome>) -> Vec<sock_filter> {
+    let mut program = vec![
+        step(LOAD, ARCHITECTURE),
+        branch(IF_EQUAL, OUR_ARCHITECTURE, 1, 0),
+        step(RETURN, KILL_PROCESS),
+        step(LOAD, NUMBER),
+    ];
+    program.extend(search(&ranges(rules)));
+    program
+}
+
+/// Ranges of call numbers with the same outcome, as (first number, outcome), in order from 0 to the
+/// end of all numbers.
+fn ranges(rules: &BTreeMap<i64, Outcome>) -> Vec<(u32, Outcome)> {
+    let mut ranges = vec![(0, Outcome::Kill)];
+    let mut push = |first, outcome| match ranges.last_mut() {
+        Some((_, last)) if *last == outcome => {}
+        Some(last) if last.0 == first => *last = (first, outcome),
+        _ => ranges.push((first, outcome)),
+    };
+    for (call, outcome) in rules {
+        let call = u32::try_from(*call).expect("numbers of system calls are small");
+        push(call, *outcome);
+        // The next call takes this back when it follows at once.
+        push(call + 1, Outcome::Kill);
+    }
+    ranges
+}
+
+fn search(ranges: &[(u32, Outcome)]) -> Vec<sock_filter> {
+    let (below, above) = ranges.split_at(ranges.len() / 2);
+    match (below, above) {
+        ([_, ..], [(first, _), ..]) => {
+            let below = search(below);
+            let distance = u8::try_from(below.len()).expect("filters have few instructions");
+            let mut program = vec![branch(IF_AT_LEAST, *first, distance, 0)];
+            program.extend(below);
+            program.extend(search(above));
+            program
+        }
+        (_, [(_, outcome)]) => leaf(*outcome),
+        _ => leaf(Outcome::Kill),
+    }
+}
+
+fn leaf(outcome: Outcome) -> Vec<sock_filter> {
+    let kill = step(RETURN, KILL_PROCESS);
+    let allow = step(RETURN, ALLOW);
+    let argument = |index: u32| step(LOAD, FIRST_ARGUMENT + index * ARGUMENT_SIZE);
+    match outcome {
+        Outcome::Kill => vec![kill],
+        Outcome::Allow => vec![allow],
+        Outcome::Equal(index, value) => {
+            vec![argument(index), branch(IF_EQUAL, value, 1, 0), kill, allow]
+        }
+        Outcome::Without(index, bits) => {
+            vec![argument(index), branch(IF_SET, bits, 0, 1), kill, allow]
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the program returns for a call, and after how many instructions.
+    fn run(
+        program: &[sock_filter],
+        architecture: u32,
+        number: u32,
+        arguments: [u32; 3],
+    ) -> (u32, usize) {
+        let (mut accumulator, mut at) = (0, 0);
+        for count in 1.. {
+            let sock_filter { code, jt, jf, k } = program[at];
+            at += 1;
+            let condition = match code {
+                LOAD => {
+                    accumulator = match k {
+                        NUMBER => number,
+                        ARCHITECTURE => architecture,
+                        other => arguments[((other - FIRST_ARGUMENT) / ARGUMENT_SIZE) as usize],
+                    };
+                    continue;
+                }
+                RETURN => return (k, count),
+                IF_EQUAL => accumulator == k,
+                IF_AT_LEAST => accumulator >= k,
+                IF_SET => accumulator & k != 0,
+                other => panic!("instruction {other:#x}"),
+            };
+            at += usize::from(if condition { jt } else { jf });
+        }
+        unreachable!()
+    }
+
+    fn example() -> BTreeMap<i64, Outcome> {
+        [
+            (0, Outcome::Allow),
+            (1, Outcome::Allow),
+            (3, Outcome::Equal(1, 7)),
+            (4, Outcome::Without(2, 4)),
+            (200, Outcome::Allow),
+        ]
+        .into()
+    }
+
+    #[test]
+    fn listed_calls_are_made_and_all_others_end_the_process() {
+        let program = program(&example());
+        for number in (0..600).chain([0x4000_0000, 0x4000_0001, 0xffff_ffff]) {
+            let expected = match number {
+                0 | 1 | 200 => ALLOW,
+                _ => KILL_PROCESS,
+            };
+            let (result, _) = run(&program, OUR_ARCHITECTURE, number, [0, 0, 4]);
+            assert_eq!(result, expected, "{number:#x}");
+        }
+    }
+
+    #[test]
+    fn arguments_decide_where_they_have_to() {
+        let program = program(&example());
+        let result = |number, arguments| run(&program, OUR_ARCHITECTURE, number, arguments).0;
+        assert_eq!(result(3, [0, 7, 0]), ALLOW);
+        assert_eq!(result(3, [7, 6, 7]), KILL_PROCESS);
+        assert_eq!(result(4, [4, 4, 3]), ALLOW);
+        assert_eq!(result(4, [0, 0, 5]), KILL_PROCESS);
+    }
+
+    #[test]
+    fn other_interfaces_end_the_process() {
+        // `AUDIT_ARCH_I386`.
+        assert_eq!(
+            run(&program(&example()), 0x4000_0003, 1, [0; 3]).0,
+            KILL_PROCESS
+        );
+    }
+
+    #[test]
+    fn forty_calls_are_told_apart_in_a_dozen_steps() {
+        let rules = (0..40).map(|number| (number * 3, Outcome::Allow)).collect();
+        let program = program(&rules);
+        let most = (0..150).map(|number| run(&program, OUR_ARCHITECTURE, number, [0; 3]).1);
+        assert!(most.max().unwrap() <= 12);
+    }
+}

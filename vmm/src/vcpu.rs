@@ -1,0 +1,182 @@
+//! Virtual processors: what the guest's exits mean.
+
+use std::sync::{
+    Arc, Mutex, PoisonError,
+    atomic::{AtomicU32, Ordering},
+};
+
+use kvm_bindings::{KVM_SYSTEM_EVENT_RESET, KVM_SYSTEM_EVENT_SHUTDOWN};
+use kvm_ioctls::{VcpuExit, VcpuFd};
+use vm_superio::{Serial, Trigger, serial::NoEvents};
+use vmm_sys_util::eventfd::EventFd;
+
+use crate::{
+    arch::this::layout::{MMIO_SIZE, MMIO_START},
+    console::Console,
+    control::StopReason,
+    event_loop::Shared,
+    virtio::mmio::{INTERRUPT_ACKNOWLEDGE, INTERRUPT_STATUS},
+};
+
+/// Ports of the first serial port.
+const SERIAL: std::ops::Range<u16> = 0x3f8..0x400;
+/// The keyboard controller's command port, and the command that pulls the processor's reset line.
+const KEYBOARD: u16 = 0x64;
+const PULSE_RESET: u8 = 0xfe;
+/// The real-time clock's data port: no guest here keeps time by it, and zero says "not busy".
+const CLOCK: u16 = 0x71;
+
+/// An interrupt line as vm-superio pulls it.
+pub struct Line(pub EventFd);
+
+impl Trigger for Line {
+    type E = std::io::Error;
+
+    fn trigger(&self) -> std::io::Result<()> {
+        self.0.write(1)
+    }
+}
+
+/// A transport's registers on the bus.
+///
+/// What a handler of interrupts reads and writes does not wait for the device, which may be in the
+/// middle of a disk's work: a processor would stand still as long.
+pub struct Window {
+    transport: Shared,
+    interrupt_status: Arc<AtomicU32>,
+}
+
+impl Window {
+    /// The registers of a transport.
+    #[must_use]
+    pub fn new(transport: Shared) -> Self {
+        let status = transport.lock().unwrap_or_else(PoisonError::into_inner);
+        let interrupt_status = Arc::clone(status.interrupt_status());
+        drop(status);
+        Self {
+            transport,
+            interrupt_status,
+        }
+    }
+
+    fn read(&self, offset: u64, data: &mut [u8]) {
+        if let (INTERRUPT_STATUS, Ok(register)) = (offset, <&mut [u8; 4]>::try_from(&mut *data)) {
+            *register = self.interrupt_status.load(Ordering::SeqCst).to_le_bytes();
+            return;
+        }
+        let transport = self.transport.lock();
+        let mut transport = transport.unwrap_or_else(PoisonError::into_inner);
+        transport.read(offset, data);
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) {
+        if let (INTERRUPT_ACKNOWLEDGE, Ok(register)) = (offset, <[u8; 4]>::try_from(data)) {
+            let seen = u32::from_le_bytes(register);
+            self.interrupt_status.fetch_and(!seen, Ordering::SeqCst);
+            return;
+        }
+        let transport = self.transport.lock();
+        let mut transport = transport.unwrap_or_else(PoisonError::into_inner);
+        transport.write(offset, data);
+    }
+}
+
+/// What stands on the guest's buses.
+pub struct Bus {
+    /// Transports, from [`MMIO_START`] in steps of [`MMIO_SIZE`].
+    pub transports: Vec<Window>,
+    /// The serial port.
+    pub serial: Mutex<Serial<Line, NoEvents, Console>>,
+}
+
+impl Bus {
+    fn transport(&self, address: u64) -> Option<(&Window, u64)> {
+        let offset = address.checked_sub(MMIO_START)?;
+        let index = usize::try_from(offset / MMIO_SIZE).ok()?;
+        Some((self.transports.get(index)?, offset % MMIO_SIZE))
+    }
+}
+
+/// Runs a processor until the machine has to stop.
+pub fn run(vcpu: &mut VcpuFd, bus: &Arc<Bus>) -> StopReason {
+    loop {
+        match vcpu.run() {
+            Ok(exit) => {
+                if let Some(reason) = handle(exit, bus) {
+                    return reason;
+                }
+            }
+            Err(error) if [libc::EINTR, libc::EAGAIN].contains(&error.errno()) => {}
+            Err(error) => {
+                return StopReason::Failed(format!("KVM stopped a processor: {error}"));
+            }
+        }
+    }
+}
+
+/// What an exit means: `None` to go on.
+pub fn handle(exit: VcpuExit<'_>, bus: &Bus) -> Option<StopReason> {
+    match exit {
+        VcpuExit::MmioRead(address, data) => {
+            data.fill(0xff);
+            if let Some((transport, offset)) = bus.transport(address) {
+                transport.read(offset, data);
+            }
+            None
+        }
+        VcpuExit::MmioWrite(address, data) => {
+            if let Some((transport, offset)) = bus.transport(address) {
+                transport.write(offset, data);
+            }
+            None
+        }
+        VcpuExit::IoIn(port, data) => {
+            data.fill(if port == CLOCK || port == KEYBOARD {
+                0
+            } else {
+                0xff
+            });
+            if let (Some(register), [byte]) = (serial_register(port), data) {
+                *byte = bus
+                    .serial
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .read(register);
+            }
+            None
+        }
+        VcpuExit::IoOut(KEYBOARD, [PULSE_RESET]) => Some(StopReason::GuestReset),
+        VcpuExit::IoOut(port, data) => {
+            if let (Some(register), [byte]) = (serial_register(port), data) {
+                let mut serial = bus.serial.lock().unwrap_or_else(PoisonError::into_inner);
+                // A console that cannot be printed is no reason to stop the guest.
+                let _ = serial.write(register, *byte);
+            }
+            None
+        }
+        VcpuExit::Shutdown => Some(StopReason::TripleFault),
+        VcpuExit::SystemEvent(KVM_SYSTEM_EVENT_SHUTDOWN | KVM_SYSTEM_EVENT_RESET, _) => {
+            Some(StopReason::GuestReset)
+        }
+        VcpuExit::FailEntry(reason, cpu) => Some(StopReason::Failed(format!(
+            "the processor refused to enter the guest on CPU {cpu} (reason {reason:#x})"
+        ))),
+        VcpuExit::InternalError => Some(StopReason::Failed(
+            "KVM met an instruction that it cannot emulate; its virtualisation is not complete \
+             enough for a guest kernel"
+                .into(),
+        )),
+        VcpuExit::Hlt | VcpuExit::Intr | VcpuExit::IrqWindowOpen | VcpuExit::IoapicEoi(_) => None,
+        other => Some(StopReason::Failed(format!(
+            "unexpected exit of a processor: {other:?}"
+        ))),
+    }
+}
+
+fn serial_register(port: u16) -> Option<u8> {
+    let offset = SERIAL.contains(&port).then(|| port - SERIAL.start)?;
+    u8::try_from(offset).ok()
+}
+
+#[cfg(test)]
+mod tests;

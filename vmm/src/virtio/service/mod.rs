@@ -1,0 +1,70 @@
+//! How a device serves a queue without losing a notification, and without serving it for ever.
+
+use virtio_queue::{DescriptorChain, Queue, QueueT, desc::split::Descriptor};
+
+use super::{Interrupt, Memory, Turn};
+
+/// Rounds that one turn gets: a driver that makes new requests as fast as they are served must not
+/// keep the loop from its other devices, and from its owner.
+const MAX_ROUNDS: usize = 8;
+
+/// Descriptors of one chain at most: as many as the largest of our queues has. A driver must not
+/// make longer ones (virtio 1.2, section 2.7.5.3.1); without the limit, an indirect table would be
+/// 65,535 pieces of work, and a ring of them minutes.
+const MAX_DESCRIPTORS: usize = 256;
+
+/// A chain's descriptors; `None` for a chain that loops, is too long, or leads out of its table or
+/// of the guest's memory.
+pub(crate) fn descriptors(chain: DescriptorChain<&Memory>) -> Option<Vec<Descriptor>> {
+    let descriptors: Vec<Descriptor> = chain.take(MAX_DESCRIPTORS).collect();
+    // The last one that could be read says that another follows, where a chain is cut.
+    let whole = descriptors.last().is_some_and(|last| !last.has_next());
+    whole.then_some(descriptors)
+}
+
+/// Serves the chains of a queue with `serve`, which gives the bytes it wrote into one, and
+/// interrupts the driver as it asked to be.
+pub(crate) fn serve_all(
+    queue: &mut Queue,
+    memory: &Memory,
+    interrupt: &Interrupt,
+    mut serve: impl FnMut(DescriptorChain<&Memory>) -> u32,
+) -> Turn {
+    if !queue.ready() {
+        return Turn::Done;
+    }
+    let mut idle = false;
+    for _ in 0..MAX_ROUNDS {
+        let mut served = false;
+        // Errors here are those of rings that the driver broke: it has itself to blame.
+        let _ = queue.disable_notification(memory);
+        // At most a ring's worth, so that the driver hears of them.
+        for _ in 0..queue.size() {
+            let Some(chain) = queue.pop_descriptor_chain(memory) else {
+                break;
+            };
+            let head = chain.head_index();
+            let written = serve(chain);
+            if queue.add_used(memory, head, written).is_err() {
+                return Turn::Done;
+            }
+            served = true;
+        }
+        if served && queue.needs_notification(memory).unwrap_or(false) {
+            interrupt.used();
+        }
+        // Whether more came before notifications were on again.
+        if !queue.enable_notification(memory).unwrap_or(false) {
+            return Turn::Done;
+        }
+        // An index that no driver writes promises chains and gives none.
+        if idle && !served {
+            return Turn::Done;
+        }
+        idle = !served;
+    }
+    Turn::More
+}
+
+#[cfg(test)]
+mod tests;
