@@ -14,7 +14,7 @@ use crate::{
         Directories,
         container::{Config, Container, Containers, LogPolicy, Restart, State, Status},
         host::Hosts,
-        network::{GATEWAY, Mode, PREFIX, names},
+        network::{GATEWAY, Mode, PREFIX},
     },
 };
 
@@ -208,7 +208,7 @@ fn network(config: &Config, state: &State) -> Value {
     if let Value::Object(fields) = &mut endpoint {
         fields.insert("Aliases".into(), json!(config.aliases));
         let names = match config.network {
-            Mode::Bridge => names(config),
+            Mode::Bridge => config.names(),
             _ => Vec::new(),
         };
         fields.insert("DNSNames".into(), json!(names));

@@ -9,7 +9,10 @@ use images::{
     store::{Held, Image, Store, StoreError},
 };
 
-use super::pull::{self, Options, Output};
+use super::{
+    progress::Output,
+    pull::{self, Options},
+};
 use crate::{report, state::Directories};
 
 /// When an image is pulled.

@@ -12,7 +12,7 @@ use images::{
     store::{Event, Progress, short_id},
 };
 
-use super::{pull::Output, table::size};
+use super::table::size;
 
 /// Least time between two drawings.
 const REDRAW: Duration = Duration::from_millis(100);
@@ -20,6 +20,15 @@ const REDRAW: Duration = Duration::from_millis(100);
 const BAR: usize = 50;
 /// More layers than a terminal has lines would scroll: then there is no drawing.
 const MOST_LINES: u16 = 24;
+
+/// Where what is done is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Output {
+    /// For `pull`, whose result it is.
+    Standard,
+    /// For `run`, whose standard output is the container's.
+    Error,
+}
 
 /// The lines.
 pub(super) struct Lines {

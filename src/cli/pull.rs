@@ -8,7 +8,7 @@ use images::{
     store::{Loaded, Silent, Store},
 };
 
-use super::progress::Lines;
+use super::progress::{Lines, Output};
 use crate::state::Directories;
 
 /// Pull an image from a registry
@@ -96,15 +96,6 @@ fn all_tags(arguments: &Arguments) -> Result<Vec<Reference>> {
         .iter()
         .map(|tag| name.with_tag(tag))
         .collect::<Result<_, _>>()?)
-}
-
-/// Where what is done is told.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Output {
-    /// For `pull`, whose result it is.
-    Standard,
-    /// For `run`, whose standard output is the container's.
-    Error,
 }
 
 /// Pulls with a line for each layer, and says at the end what came of it.

@@ -15,7 +15,7 @@ use vmm::control::Socket;
 
 use super::{
     Deadline, Keeper, Kept,
-    life::Phase,
+    phase::Phase,
     wire::{Event, Exit, Request},
 };
 use crate::state::container::Status;

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use coracle_protocol::{HostMessage, Stdio, Task};
 
-use super::{Keeper, execs, life::Phase};
+use super::{Keeper, execs, phase::Phase};
 use crate::{
     clock,
     state::container::{Health, Status, Wellness},

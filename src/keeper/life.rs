@@ -6,13 +6,16 @@ use std::{
 };
 
 use anyhow::{Context, Result, anyhow, bail};
-use coracle_protocol::{
-    CONTROL_PORT, ContainerSpec, ExitStatus, GuestMessage, HostMessage, Stdio, VERSION,
-};
+use coracle_protocol::{CONTROL_PORT, ExitStatus, GuestMessage, HostMessage, Stdio, VERSION};
 
 use super::{
-    Deadline, Keeper, Kept, Machine, Prepared, execs::code_of, health::Probe, named::Named,
-    restart, streams::Streams, wire::Event,
+    Deadline, Keeper, Kept, Machine, Named, Prepared,
+    execs::code_of,
+    health::Probe,
+    phase::{End, KILL_TIMEOUT, Phase, SIGKILL},
+    restart,
+    streams::Streams,
+    wire::Event,
 };
 use crate::{
     clock,
@@ -26,39 +29,8 @@ use crate::{
     },
 };
 
-/// Where a container is.
-pub(super) enum Phase {
-    /// There is no channel to the guest yet: the spec waits.
-    Booting(Box<ContainerSpec>),
-    /// The spec was sent.
-    Starting,
-    Running,
-    /// It has ended; its output is still being read.
-    Draining(End),
-    /// It waits to be started again.
-    Waiting,
-}
-
-/// How a container ended.
-#[derive(Debug, Clone, Default)]
-pub(super) struct End {
-    pub(super) code: u8,
-    pub(super) oom: bool,
-    /// It read what has changed of its image.
-    pub(super) damaged: bool,
-    /// Why it was not started, or why its end is not known.
-    pub(super) error: String,
-}
-
-/// How long a guest may take to end what it was told to kill: a hundred times what it takes, in a
-/// software host.
-pub(super) const KILL_TIMEOUT: Duration = Duration::from_secs(10);
-
 /// How long output of a container that has ended may be on its way, where no client is slow.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// The signal that ends a process without asking it.
-pub(super) const SIGKILL: u8 = 9;
 
 /// Name of a step of the time line.
 pub(crate) const CHANNEL_UP: &str = "control channel up";

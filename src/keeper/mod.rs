@@ -12,6 +12,7 @@ mod kept;
 mod life;
 mod named;
 mod network;
+mod phase;
 mod prepare;
 mod restart;
 mod shelf;
@@ -51,9 +52,9 @@ use crate::{
 use clients::{Client, Role};
 use execs::Exec;
 use health::Probe;
-use life::Phase;
 use named::Named;
 use network::Addresses;
+use phase::Phase;
 use streams::{PIECE, Source, Streams};
 
 /// A container that is looked after.

@@ -12,7 +12,7 @@ use vmm::control::{Place, Socket};
 
 use super::{
     Deadline, Keeper, Prepared, Role,
-    life::{End, KILL_TIMEOUT, Phase, SIGKILL},
+    phase::{End, KILL_TIMEOUT, Phase, SIGKILL},
     restart,
     shelf::{Forgotten, Shelf},
     start::{divide, new_keeper},

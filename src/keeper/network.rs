@@ -1,11 +1,15 @@
-//! Addresses for the containers on the bridge of a host.
+//! Networks of the containers of a host: addresses and names for those on its bridge.
 
 use std::collections::BTreeSet;
 
 use anyhow::{Result, bail};
+use coracle_protocol::{Interface, Network};
 
 use super::Keeper;
-use crate::state::network::{self, Mode, address};
+use crate::state::{
+    container::Config,
+    network::{GATEWAY, Mode, PREFIX, address},
+};
 
 /// Numbers of the first and the last address in a network of 16 bits: 0 is the network itself, 1 the
 /// bridge, and the one after the last is everyone.
@@ -48,15 +52,15 @@ impl Addresses {
 impl Keeper {
     /// Gives a container that is about to start its network: an address of its own, where that is on
     /// the bridge.
-    pub(super) fn take_network(&mut self, number: u32) -> Result<coracle_protocol::Network> {
+    pub(super) fn take_network(&mut self, number: u32) -> Result<Network> {
         let Some(kept) = self.kept.get_mut(&number) else {
-            return Ok(coracle_protocol::Network::None);
+            return Ok(Network::None);
         };
         let config = &kept.record.config;
         if config.network == Mode::Bridge && kept.state.address.is_none() {
             kept.state.address = Some(self.addresses.take()?);
         }
-        Ok(network::spec(config, kept.state.address))
+        Ok(spec(config, kept.state.address))
     }
 
     /// A container has ended, and its address may be another's.
@@ -65,6 +69,21 @@ impl Keeper {
         if let Some(address) = kept.and_then(|kept| kept.state.address.take()) {
             self.addresses.release(address);
         }
+    }
+}
+
+/// What the guest is told, with the address of this start where one is needed.
+fn spec(config: &Config, address: Option<[u8; 4]>) -> Network {
+    match (&config.network, address) {
+        (Mode::Bridge, Some(address)) => Network::Bridge(Interface {
+            address,
+            prefix: PREFIX,
+            gateway: GATEWAY,
+            names: config.names(),
+        }),
+        (Mode::None | Mode::Bridge, _) => Network::None,
+        (Mode::Host, _) => Network::Host,
+        (Mode::Container(id), _) => Network::Container(id.clone()),
     }
 }
 

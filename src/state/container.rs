@@ -25,7 +25,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, anyhow, bail};
-use coracle_protocol::ContainerSpec;
+use coracle_protocol::{ContainerSpec, is_name};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -125,6 +125,22 @@ impl Config {
             })
         });
         held.collect()
+    }
+
+    /// The names that neighbours know the container by, its host name first: each once, and only what
+    /// can be one.
+    pub(crate) fn names(&self) -> Vec<String> {
+        let own = [&*self.spec.hostname, &*self.name, short(&self.id)];
+        let all = own
+            .into_iter()
+            .chain(self.aliases.iter().map(|alias| &**alias));
+        let mut names: Vec<String> = Vec::new();
+        for name in all.filter(|name| is_name(name)) {
+            if !names.iter().any(|known| known == name) {
+                names.push(name.into());
+            }
+        }
+        names
     }
 }
 

@@ -1,9 +1,6 @@
 //! How a container reaches others, as it was asked for.
 
-use coracle_protocol::{Interface, Network, is_name};
 use serde::{Deserialize, Serialize};
-
-use super::container::{Config, short};
 
 /// First address of the bridge's network, and how many leading bits its addresses share: docker's.
 const NETWORK: [u8; 4] = [172, 17, 0, 0];
@@ -54,35 +51,4 @@ impl Mode {
             Self::Container(_) => None,
         }
     }
-}
-
-/// What the guest is told, with the address of this start where one is needed.
-pub(crate) fn spec(config: &Config, address: Option<[u8; 4]>) -> Network {
-    match (&config.network, address) {
-        (Mode::Bridge, Some(address)) => Network::Bridge(Interface {
-            address,
-            prefix: PREFIX,
-            gateway: GATEWAY,
-            names: names(config),
-        }),
-        (Mode::None | Mode::Bridge, _) => Network::None,
-        (Mode::Host, _) => Network::Host,
-        (Mode::Container(id), _) => Network::Container(id.clone()),
-    }
-}
-
-/// The names that neighbours know a container by, its host name first: each once, and only what can
-/// be one.
-pub(crate) fn names(config: &Config) -> Vec<String> {
-    let own = [&*config.spec.hostname, &*config.name, short(&config.id)];
-    let all = own
-        .into_iter()
-        .chain(config.aliases.iter().map(|alias| &**alias));
-    let mut names: Vec<String> = Vec::new();
-    for name in all.filter(|name| is_name(name)) {
-        if !names.iter().any(|known| known == name) {
-            names.push(name.into());
-        }
-    }
-    names
 }

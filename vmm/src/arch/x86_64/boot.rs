@@ -23,6 +23,7 @@ use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryRegion, Read
 
 use super::{
     Entry,
+    error::BootError,
     kernel::{self, Kernel},
     layout::{
         BASE_MEMORY_END, COMMAND_LINE, COMMAND_LINE_MAX, GAP_START, HIGH_MEMORY, PVH_INFO,
@@ -30,34 +31,6 @@ use super::{
     },
 };
 use crate::virtio::Memory;
-
-/// Why a kernel could not be loaded.
-#[derive(Debug, thiserror::Error)]
-pub enum BootError {
-    /// The file is none that can be booted.
-    #[error("the kernel is neither an ELF vmlinux nor a bzImage for x86-64: {0}")]
-    NotAKernel(String),
-    /// The kernel or the initial RAM file system does not fit.
-    #[error("the {what} does not fit into the guest's memory; give the guest more")]
-    TooLarge {
-        /// What did not fit.
-        what: &'static str,
-    },
-    /// The command line is too long.
-    #[error("the kernel's command line has {0} bytes; at most {max} fit", max = COMMAND_LINE_MAX - 1)]
-    CommandLine(usize),
-    /// A file cannot be read.
-    #[error("cannot read the {what}: {source}")]
-    Read {
-        /// Which file.
-        what: &'static str,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// What the kernel is told could not be written.
-    #[error("cannot write the boot parameters: {0}")]
-    Parameters(String),
-}
 
 /// A kernel in memory.
 #[derive(Debug, Clone, Copy)]

@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{
-    boot::BootError,
+    error::BootError,
     layout::{GAP_START, HIGH_MEMORY},
 };
 

@@ -2,6 +2,7 @@
 
 mod boot;
 mod cpuid;
+mod error;
 mod kernel;
 pub mod layout;
 mod mptable;
@@ -10,8 +11,9 @@ mod registers;
 use kvm_ioctls::{Kvm, VcpuFd, VmFd};
 use vm_memory::GuestAddress;
 
-pub use boot::{BootError, Loaded, load};
+pub use boot::{Loaded, load};
 pub use cpuid::shape as shape_cpuid;
+pub use error::BootError;
 pub use registers::RegistersError;
 
 use crate::virtio::Memory;
