@@ -2,6 +2,7 @@
 
 use std::os::unix::fs::symlink;
 
+use images::digest::Digest;
 use serde_json::json;
 
 mod support;
@@ -37,6 +38,49 @@ fn layer_with_a_flipped_bit_is_refused() {
         blob[middle] ^= 0x10;
     });
     assert_refused(&image, "is damaged: its digest is");
+}
+
+/// The same with layers that are not compressed, whose digests and diff IDs are the same.
+fn with_plain_second_layer(change: impl FnOnce(&mut Vec<u8>)) -> Image {
+    let mut image = image();
+    let layers = image.layers.clone();
+    let descriptors = layers.iter().map(|layer| descriptor(TAR, layer));
+    image.manifest["layers"] = descriptors.collect();
+    image.blobs.clear();
+    for layer in &layers {
+        image.add_blob(layer);
+    }
+    let second = Digest::of(&layers[1]).to_string();
+    change(image.blobs.get_mut(&second).expect("a second layer"));
+    image
+}
+
+#[test]
+fn plain_layer_is_taken_only_as_it_was_announced() {
+    let whole = with_plain_second_layer(|_| ()).oci_tar();
+    assert_eq!(Place::new().load_bytes(&whole).unwrap().len(), 1);
+    // In a header, in a file's content, and in what follows the last file.
+    for place in [10, 512, 1024 + 700] {
+        let image = with_plain_second_layer(|blob| blob[place] ^= 1);
+        assert_refused(&image, "is damaged: its digest is");
+    }
+    let image = with_plain_second_layer(|blob| blob.truncate(blob.len() - 512));
+    assert_refused(&image, "are announced");
+}
+
+#[test]
+fn plain_layer_with_another_diff_id_is_refused() {
+    // The blob is what its diff ID says, and the manifest announces another one.
+    let mut image = with_plain_second_layer(|_| ());
+    let other = Digest::of(b"another").to_string();
+    let layer = image.layers[1].clone();
+    image.manifest["layers"][1]["digest"] = json!(other);
+    image.blobs.insert(other, layer);
+    assert_refused(&image, "is damaged: its digest is");
+    // The manifest is right about it, and the configuration is not.
+    let mut image = with_plain_second_layer(|_| ());
+    image.config["rootfs"]["diff_ids"][1] = json!(format!("sha256:{}", "0".repeat(64)));
+    assert_refused(&image, "cannot be used");
 }
 
 #[test]

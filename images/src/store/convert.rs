@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use super::progress::{Event, Progress};
 use super::record::Noted;
+use super::write_back::WriteBack;
 use super::{StoreError, beside, io_error};
 use crate::digest::Digest;
 use crate::image::LayerKind;
@@ -169,25 +170,32 @@ impl Conversion<'_> {
                 });
             }
         };
-        let mut input = Verifying::new(stopping, layer.digest.is_some(), layer.size, report);
+        // One that is not compressed has one digest, which the conversion finds.
+        let digest = layer.digest.as_ref().filter(|_| !self.is_plain());
+        let mut input = Verifying::new(stopping, digest.is_some(), layer.size, report);
         let mut scanner = Scanner::default();
-        let converted = self.convert(&mut input, &output, &mut scanner);
-        if self.stop.load(Ordering::Relaxed) && converted.is_err() {
-            return Err(StoreError::GivenUp);
-        }
-        // A damaged blob mostly fails in its decompression. That it is damaged is the better
-        // message, so the rest is read and the digest compared where there is one.
-        let out_of_space = converted.as_ref().is_err_and(StoreError::is_out_of_space);
-        if converted.is_ok() || layer.digest.is_some() && !out_of_space {
-            let finished = input.finish(self.source.origin(), &layer.name, layer.digest.as_ref());
-            // Another layer's failure ends this reading too, and is the one to report.
-            if finished.is_err() && self.stop.load(Ordering::Relaxed) {
+        let diff_id = std::thread::scope(|scope| {
+            let mut disk = WriteBack::new(scope, &output);
+            let mut made = |bytes| disk.advance(bytes);
+            let converted = self.convert(&mut input, &output, &mut scanner, &mut made);
+            if self.stop.load(Ordering::Relaxed) && converted.is_err() {
                 return Err(StoreError::GivenUp);
             }
-            finished?;
-        }
-        let diff_id = converted?;
-        self.complete(&output, &path, scanner)?;
+            // A damaged blob mostly fails in its decompression. That it is damaged is the better
+            // message, so the rest is read and the digest compared where there is one.
+            let out_of_space = converted.as_ref().is_err_and(StoreError::is_out_of_space);
+            if converted.is_ok() || layer.digest.is_some() && !out_of_space {
+                let finished = self.finish(input, digest, converted.as_ref().ok());
+                // Another layer's failure ends this reading too, and is the one to report.
+                if finished.is_err() && self.stop.load(Ordering::Relaxed) {
+                    return Err(StoreError::GivenUp);
+                }
+                finished?;
+            }
+            let diff_id = converted?;
+            self.complete(&output, &path, scanner, disk)?;
+            Ok(diff_id)
+        })?;
         let size = output.metadata().map_err(io_error("read", &path))?.len();
         self.progress.event(Event::LayerDone {
             layer: number,
@@ -197,11 +205,36 @@ impl Conversion<'_> {
         Ok(Made { diff_id, path })
     }
 
+    /// Whether the manifest says that the layer is not compressed.
+    fn is_plain(&self) -> bool {
+        self.layer.kind == Some(LayerKind::Tar) && self.layer.diff_id.is_some()
+    }
+
+    /// Compares size and digest of what was read, to its end, with what was announced: `digest`, or
+    /// where that is not looked at while reading, the diff ID.
+    fn finish<R: Read, F: FnMut(u64)>(
+        &self,
+        input: Verifying<R, F>,
+        digest: Option<&Digest>,
+        diff_id: Option<&Digest>,
+    ) -> Result<(), StoreError> {
+        let layer = self.layer;
+        let origin = self.source.origin();
+        input.finish(origin, &layer.name, digest)?;
+        if digest.is_some() || layer.digest.is_none() || layer.digest.as_ref() == diff_id {
+            return Ok(());
+        }
+        let again = Verifying::new((self.again)()?, true, layer.size, |_| {});
+        again.finish(origin, &layer.name, layer.digest.as_ref())?;
+        Ok(())
+    }
+
     fn convert(
         &self,
         input: impl Read + Send,
-        output: &std::fs::File,
+        output: &File,
         scanner: &mut Scanner,
+        progress: &mut dyn FnMut(u64),
     ) -> Result<Digest, StoreError> {
         let layer = self.layer;
         let read = |source| {
@@ -229,7 +262,7 @@ impl Conversion<'_> {
             expected,
             output,
             &limits,
-            &mut |_| {},
+            progress,
         )
         .map(|converted| converted.diff_id)
         .map_err(|mut source| {
@@ -249,14 +282,20 @@ impl Conversion<'_> {
     }
 
     /// Writes what lies beside a layer, and makes all of it last.
-    fn complete(&self, output: &File, path: &Path, scanner: Scanner) -> Result<(), StoreError> {
+    fn complete(
+        &self,
+        output: &File,
+        path: &Path,
+        scanner: Scanner,
+        disk: WriteBack<'_>,
+    ) -> Result<(), StoreError> {
         let data = output.metadata().map_err(io_error("read", path))?.len();
-        let (synced, tree, recipe) = std::thread::scope(|scope| {
-            let synced = scope.spawn(|| output.sync_all());
-            let recipe = scope.spawn(|| Recipe::new(scanner, output));
-            let tree = verity::tree(output, data);
-            let join = "the thread does not panic";
-            (synced.join().expect(join), tree, recipe.join().expect(join))
+        let (synced, (tree, recipe)) = disk.finish(|| {
+            std::thread::scope(|scope| {
+                let recipe = scope.spawn(|| Recipe::new(scanner, output));
+                let tree = verity::tree(output, data);
+                (tree, recipe.join().expect("the thread does not panic"))
+            })
         });
         synced.map_err(io_error("write", path))?;
         let tree = tree.map_err(io_error("read", path))?;

@@ -34,6 +34,7 @@ mod remove;
 mod save;
 mod scratch;
 mod verify;
+mod write_back;
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
