@@ -66,9 +66,10 @@ const COMMAND_LINE: &str = "console=ttyS0 quiet loglevel=1 reboot=k panic=-1 \
 /// - the serial port's driver, which tests the port by hundreds of exits; messages need it not;
 /// - statistics of the allocator in `/sys/kernel/slab`;
 /// - performance counters, which guests have none of;
-/// - the device of a clock that is not there.
+/// - the device of a clock that is not there;
+/// - a directory for each interrupt in `/sys/kernel/irq`.
 const NOT_STARTED: &str = "initcall_blacklist=serial8250_init,slab_late_init,\
-    init_hw_perf_events,add_rtc_cmos";
+    init_hw_perf_events,add_rtc_cmos,irq_sysfs_init";
 
 /// More of them, directly after those, unless layers are checked: the device mapper, dm-verity, and
 /// its cache of hashes.

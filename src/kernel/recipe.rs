@@ -24,6 +24,12 @@ const FILES: &[Entry] = embed![
     "fragments/70-network.config",
     "fragments/80-hardening.config",
     "patches/10-patch-sites.patch",
+    "patches/20-slab-order.patch",
+    "patches/30-memory.patch",
+    "patches/40-parameters.patch",
+    "patches/50-unheard-events.patch",
+    "patches/60-exits.patch",
+    "patches/70-packet-numbers.patch",
 ];
 
 /// Hexadecimal digits of a hash that a cache entry's name has: 64 bits tell the recipes that one

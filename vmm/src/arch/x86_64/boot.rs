@@ -30,7 +30,7 @@ use super::{
         ZERO_PAGE,
     },
 };
-use crate::virtio::Memory;
+use crate::{memory::in_small_pages, virtio::Memory};
 
 /// A kernel in memory.
 #[derive(Debug, Clone, Copy)]
@@ -54,6 +54,9 @@ pub fn load(
 ) -> Result<Loaded, BootError> {
     let top = low_end(memory);
     let found = kernel::inspect(file, top)?;
+    for hollow in found.hollows() {
+        in_small_pages(memory, hollow);
+    }
     let high = Some(GuestAddress(HIGH_MEMORY));
     let result = match found {
         Kernel::Elf(_) => Elf::load(memory, None, file, high),

@@ -38,7 +38,34 @@ impl Kernel {
             Self::BzImage(range) => range.contains(&address),
         }
     }
+
+    /// Blocks of the size of a large page between its first and its last one of which it takes a little.
+    pub(super) fn hollows(&self) -> Vec<Range<u64>> {
+        let Self::Elf(segments) = self else {
+            return Vec::new();
+        };
+        let first = segments.iter().map(|each| each.start).min().unwrap_or(0) / LARGE_PAGE;
+        let last = self.end().saturating_sub(1) / LARGE_PAGE;
+        let blocks = (first..last).map(|number| number * LARGE_PAGE..(number + 1) * LARGE_PAGE);
+        let taken = |block: &Range<u64>| -> u64 {
+            let taken = segments.iter().map(|each| {
+                let end = each.end.min(block.end);
+                end.saturating_sub(each.start.max(block.start))
+            });
+            taken.sum()
+        };
+        let little = 1..LITTLE;
+        blocks
+            .filter(|block| little.contains(&taken(block)))
+            .collect()
+    }
 }
+
+/// Bytes of a large page, of which one is cleared as a whole when the first byte is touched.
+const LARGE_PAGE: u64 = 2 << 20;
+
+/// Bytes of which a large page is not worth it: so many small pages come as fast.
+const LITTLE: u64 = 128 << 10;
 
 /// Most segments of an ELF kernel: Linux has five. Each costs a read.
 const MAX_SEGMENTS: u16 = 64;

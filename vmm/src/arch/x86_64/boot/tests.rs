@@ -483,3 +483,57 @@ fn header_structures_are_as_large_as_they_are_written() {
     // The list of modules and the map do not reach the next table.
     const { assert!(PVH_INFO + 0x80 + 24 * 8 < ZERO_PAGE) };
 }
+
+#[test]
+fn blocks_that_a_kernel_hardly_touches_are_hollow() {
+    let kernel = |ranges: &[(u64, u64)]| {
+        let segments = ranges.iter().map(|(start, end)| *start..*end);
+        Kernel::Elf(segments.collect()).hollows()
+    };
+    let entry = (22 * MIB, 22 * MIB + 0x3000);
+    // Text of 5.4 MiB, the entries' page on a large page's boundary, constants, and data to the end.
+    let linux = [
+        (16 * MIB, 21 * MIB + 0x6_0000),
+        entry,
+        (24 * MIB, 28 * MIB + 0x1000),
+    ];
+    assert_eq!(kernel(&linux), [22 * MIB..24 * MIB]);
+    // What follows the last byte is the kernel's to use, and what precedes the first is not its own.
+    assert_eq!(kernel(&linux[..2]), []);
+    assert_eq!(
+        kernel(&[(16 * MIB, 16 * MIB + 0x1000), (18 * MIB, 19 * MIB)]),
+        [16 * MIB..18 * MIB]
+    );
+    assert_eq!(kernel(&[]), []);
+    assert_eq!(Kernel::BzImage(16 * MIB..30 * MIB).hollows(), []);
+}
+
+#[test]
+fn hollows_are_made_of_small_pages() {
+    let memory = memory(64);
+    let mut segments = [Segment::load(), Segment::load(), Segment::note()];
+    segments[1].address = 20 * MIB;
+    load_into(&memory, &elf(ENTRY, &segments), None).unwrap();
+    let flags = |address: u64| {
+        let at = memory.get_host_address(GuestAddress(address)).unwrap() as usize;
+        let maps = std::fs::read_to_string("/proc/self/smaps").unwrap();
+        let mut inside = false;
+        for line in maps.lines() {
+            let range = line
+                .split_once(' ')
+                .and_then(|(range, _)| range.split_once('-'));
+            let number = |text| usize::from_str_radix(text, 16).ok();
+            if let Some((start, end)) = range.and_then(|(a, b)| Some((number(a)?, number(b)?))) {
+                inside = (start..end).contains(&at);
+            }
+            if inside && line.starts_with("VmFlags:") {
+                return line.to_owned();
+            }
+        }
+        panic!("{address:#x} is mapped");
+    };
+    // `nh`: not in huge pages (Linux, Documentation/filesystems/proc.rst).
+    assert!(flags(16 * MIB).contains(" nh"), "{}", flags(16 * MIB));
+    assert!(!flags(18 * MIB).contains(" nh"), "{}", flags(18 * MIB));
+    assert!(!flags(20 * MIB).contains(" nh"), "{}", flags(20 * MIB));
+}
