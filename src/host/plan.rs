@@ -175,8 +175,8 @@ mod tests {
 
     #[test]
     fn device_mapper_is_started_only_where_layers_are_checked() {
-        assert!(command_line(Place::Here, false).contains("add_rtc_cmos,dm_init,"));
-        assert!(command_line(Place::Here, true).ends_with("add_rtc_cmos"));
+        assert!(command_line(Place::Here, false).contains("irq_sysfs_init,dm_init,"));
+        assert!(command_line(Place::Here, true).ends_with("irq_sysfs_init"));
     }
 
     #[test]
