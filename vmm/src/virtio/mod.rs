@@ -8,6 +8,7 @@
 //! A device works on one thread: the event loop that it was put on. The transport's registers are
 //! reached from vCPU threads, under the same lock.
 
+pub(crate) mod advice;
 pub mod balloon;
 pub mod block;
 mod guest_io;

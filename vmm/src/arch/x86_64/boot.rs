@@ -30,7 +30,7 @@ use super::{
         ZERO_PAGE,
     },
 };
-use crate::{memory::in_small_pages, virtio::Memory};
+use crate::virtio::{Memory, advice::advise};
 
 /// A kernel in memory.
 #[derive(Debug, Clone, Copy)]
@@ -55,7 +55,13 @@ pub fn load(
     let top = low_end(memory);
     let found = kernel::inspect(file, top)?;
     for hollow in found.hollows() {
-        in_small_pages(memory, hollow);
+        let length = hollow.end - hollow.start;
+        advise(
+            memory,
+            GuestAddress(hollow.start),
+            length,
+            libc::MADV_NOHUGEPAGE,
+        );
     }
     let high = Some(GuestAddress(HIGH_MEMORY));
     let result = match found {
