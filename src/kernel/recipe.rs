@@ -30,6 +30,9 @@ const FILES: &[Entry] = embed![
     "patches/50-unheard-events.patch",
     "patches/60-exits.patch",
     "patches/70-packet-numbers.patch",
+    "patches/80-replayed-interrupts.patch",
+    "patches/90-memory-when-needed.patch",
+    "patches/95-program-pack.patch",
 ];
 
 /// Hexadecimal digits of a hash that a cache entry's name has: 64 bits tell the recipes that one

@@ -31,6 +31,36 @@ fn memory_within_the_limit_is_there() {
     assert_eq!(done.stdout, "209715200\n");
 }
 
+/// The kernel describes a guest's memory to itself when it is needed: what there is and what is left must be as if
+/// it did so at once, on both sides of the gap below 4 GiB.
+#[test]
+fn memory_of_a_large_guest_is_there_and_counted() {
+    let script = "def left():
+  lines = [line.split() for line in open('/proc/meminfo')]
+  return {line[0]: int(line[1]) >> 10 for line in lines}
+before = left()
+taken = [b'x' * (100 << 20) for _ in range(7)]
+during = left()
+small = [bytes(3000 + number % 2000) for number in range(50000)]
+del taken, small
+after = left()
+print(before['MemTotal:'], before['MemAvailable:'], during['MemAvailable:'], after['MemAvailable:'])";
+    let flags = ["--memory", "5g", "python", "python3", "-c", script];
+    let done = run(flags).expect(0);
+    let numbers: Vec<i64> = done
+        .stdout
+        .split_whitespace()
+        .map(|number| number.parse().unwrap())
+        .collect();
+    let [total, before, during, after] = numbers[..] else {
+        panic!("{done:?}")
+    };
+    assert!((4900..=5200).contains(&total), "{numbers:?}");
+    assert!(before > total - 150, "{numbers:?}");
+    assert!((690..=760).contains(&(before - during)), "{numbers:?}");
+    assert!((before - after).abs() < 60, "{numbers:?}");
+}
+
 #[test]
 fn processor_share_is_a_quota() {
     let text = run(["--cpus", "0.5", "busybox", "cat", "/sys/fs/cgroup/cpu.max"])

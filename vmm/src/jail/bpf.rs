@@ -19,6 +19,8 @@ pub(super) enum Outcome {
     Allow,
     /// It is made when this argument has this value.
     Equal(u32, u32),
+    /// It is made when this argument has one of these two values.
+    Either(u32, [u32; 2]),
     /// It is made when this argument has none of these bits.
     Without(u32, u32),
 }
@@ -112,6 +114,10 @@ fn leaf(outcome: Outcome) -> Vec<sock_filter> {
         Outcome::Equal(index, value) => {
             vec![argument(index), branch(IF_EQUAL, value, 1, 0), kill, allow]
         }
+        Outcome::Either(index, [one, other]) => {
+            let (one, other) = (branch(IF_EQUAL, one, 2, 0), branch(IF_EQUAL, other, 1, 0));
+            vec![argument(index), one, other, kill, allow]
+        }
         Outcome::Without(index, bits) => {
             vec![argument(index), branch(IF_SET, bits, 0, 1), kill, allow]
         }
@@ -159,6 +165,7 @@ mod tests {
             (1, Outcome::Allow),
             (3, Outcome::Equal(1, 7)),
             (4, Outcome::Without(2, 4)),
+            (5, Outcome::Either(0, [8, 9])),
             (200, Outcome::Allow),
         ]
         .into()
@@ -182,6 +189,8 @@ mod tests {
         let program = program(&example());
         let result = |number, arguments| run(&program, OUR_ARCHITECTURE, number, arguments).0;
         assert_eq!(result(3, [0, 7, 0]), ALLOW);
+        let either = [7, 8, 9, 10].map(|value| result(5, [value, 0, 0]) == ALLOW);
+        assert_eq!(either, [false, true, true, false]);
         assert_eq!(result(3, [7, 6, 7]), KILL_PROCESS);
         assert_eq!(result(4, [4, 4, 3]), ALLOW);
         assert_eq!(result(4, [0, 0, 5]), KILL_PROCESS);

@@ -109,8 +109,8 @@ pub fn filter(kind: Kind) -> Filter {
     rules.insert(libc::SYS_mmap, plain);
     rules.insert(libc::SYS_mprotect, plain);
     // Memory given back: the allocator's own, and the guest's.
-    let given = Outcome::Equal(2, libc::MADV_DONTNEED.unsigned_abs());
-    rules.insert(libc::SYS_madvise, given);
+    let given = libc::MADV_DONTNEED.unsigned_abs();
+    rules.insert(libc::SYS_madvise, Outcome::Equal(2, given));
     // The standard library, built to find mistakes, asks whether a descriptor is open before it
     // closes it.
     if cfg!(debug_assertions) {
@@ -127,6 +127,9 @@ pub fn filter(kind: Kind) -> Filter {
             rules.insert(libc::SYS_ioctl, Outcome::Equal(1, FIONBIO));
             let unix = Outcome::Equal(0, libc::AF_UNIX.unsigned_abs());
             rules.insert(libc::SYS_socketpair, unix);
+            // What stays of the guest's is to stay small.
+            let small = libc::MADV_NOHUGEPAGE.unsigned_abs();
+            rules.insert(libc::SYS_madvise, Outcome::Either(2, [given, small]));
         }
         Kind::Disk => {}
     }

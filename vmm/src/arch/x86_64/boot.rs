@@ -26,7 +26,7 @@ use super::{
     error::BootError,
     kernel::{self, Kernel},
     layout::{
-        BASE_MEMORY_END, COMMAND_LINE, COMMAND_LINE_MAX, GAP_START, HIGH_MEMORY, PVH_INFO,
+        BASE_MEMORY_END, COMMAND_LINE, COMMAND_LINE_MAX, GAP_START, HIGH_MEMORY, PAGE, PVH_INFO,
         ZERO_PAGE,
     },
 };
@@ -121,7 +121,8 @@ fn write_command_line(memory: &Memory, text: &str) -> Result<(), BootError> {
         })
 }
 
-/// Address and size of the initial RAM file system: at the top of what is free, page-aligned.
+/// Address and size of the initial RAM file system: behind the kernel, on a page's boundary. What a guest
+/// needs at its start then stays together, in few large pages, and the rest of its memory is untouched.
 fn load_initramfs(
     memory: &Memory,
     file: &mut File,
@@ -134,10 +135,10 @@ fn load_initramfs(
     if size == 0 {
         return Err(read(io::Error::other("it is empty, or no file")));
     }
-    let address = free.end.checked_sub(size).map(|address| address & !0xfff);
-    let address = address
-        .filter(|address| *address >= free.start)
-        .ok_or(BootError::TooLarge { what })?;
+    let address = free.start.next_multiple_of(PAGE);
+    if address.checked_add(size).is_none_or(|end| end > free.end) {
+        return Err(BootError::TooLarge { what });
+    }
     let length = usize::try_from(size).map_err(|_| BootError::TooLarge { what })?;
     let slice = memory
         .get_slice(GuestAddress(address), length)

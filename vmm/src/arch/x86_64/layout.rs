@@ -1,5 +1,7 @@
 //! Guest physical addresses and interrupt lines.
 
+/// Bytes of a page.
+pub const PAGE: u64 = 4096;
 /// Where a table of segments for the first processor stands.
 pub const GDT: u64 = 0x500;
 /// PVH: `hvm_start_info`, then its module list and memory map.

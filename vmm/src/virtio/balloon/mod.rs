@@ -3,11 +3,13 @@
 mod release;
 
 use virtio_queue::{DescriptorChain, Queue};
-use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend};
+use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryRegion};
 
 use self::release::release;
 use super::{
-    Active, Device, Interrupt, Memory, Turn, read_space,
+    Active, Device, Interrupt, Memory, Turn,
+    advice::advise,
+    read_space,
     service::{descriptors, serve_all},
 };
 
@@ -26,10 +28,18 @@ const PAGE: u64 = 4096;
 /// Most page numbers taken from one request: as many as Linux puts into one.
 const MAX_PAGES: usize = 256;
 
+/// Bytes from the start of the guest's memory that hold what an idle guest has: its kernel is there, and gives
+/// out memory above only when there is no more below. They are in large pages while it boots, which makes that
+/// fast. Once it gives back what it does not use, Linux is not to fill the gaps and make them large again
+/// (`khugepaged`); memory above, which a busy guest uses, stays as the machine has it.
+const FIRST: u64 = 64 << 20;
+
 /// A balloon.
 #[derive(Default)]
 pub struct Balloon {
     active: Option<(Memory, Vec<Queue>, Interrupt)>,
+    /// Whether the first memory stays small.
+    small: bool,
 }
 
 impl Balloon {
@@ -82,7 +92,12 @@ impl Device for Balloon {
         serve_all(queue, memory, interrupt, |chain| {
             match number {
                 INFLATE => inflate(memory, chain),
-                REPORTED => report(memory, chain),
+                REPORTED => {
+                    if !std::mem::replace(&mut self.small, true) {
+                        keep_small(memory);
+                    }
+                    report(memory, chain);
+                }
                 // Pages that the guest takes back need nothing: they are there when touched.
                 _ => {}
             }
@@ -110,6 +125,13 @@ fn inflate(memory: &Memory, chain: DescriptorChain<&Memory>) {
             release(memory, GuestAddress(u64::from(number) * PAGE), PAGE);
         }
     }
+}
+
+/// Has the first memory in small pages from now on.
+fn keep_small(memory: &Memory) {
+    let begin = GuestAddress(0);
+    let length = memory.find_region(begin).map_or(0, GuestMemoryRegion::len);
+    advise(memory, begin, length.min(FIRST), libc::MADV_NOHUGEPAGE);
 }
 
 /// Releases the ranges that a chain's descriptors are.

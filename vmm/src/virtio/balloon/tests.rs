@@ -42,6 +42,36 @@ fn reported_ranges_are_released() {
     assert_eq!(driver.get(PLACE, 4096), [0; 4096]);
 }
 
+/// What Linux says of the mapping that holds the guest's first memory, as `proc_pid_smaps(5)` tells.
+fn flags(driver: &Driver) -> String {
+    let slice = driver.memory().get_slice(GuestAddress(0), 1).unwrap();
+    let address = slice.ptr_guard().as_ptr() as usize;
+    let maps = std::fs::read_to_string("/proc/self/smaps").unwrap();
+    let holds = |line: &&str| {
+        let range = line
+            .split(' ')
+            .next()
+            .and_then(|range| range.split_once('-'));
+        range.is_some_and(|(start, end)| {
+            let number = |text| usize::from_str_radix(text, 16);
+            matches!((number(start), number(end)), (Ok(start), Ok(end)) if (start..end).contains(&address))
+        })
+    };
+    let mut lines = maps.lines().skip_while(|line| !holds(line));
+    lines
+        .find(|line| line.starts_with("VmFlags:"))
+        .unwrap()
+        .to_owned()
+}
+
+#[test]
+fn first_memory_is_kept_in_small_pages_once_the_guest_reports() {
+    let mut driver = started();
+    assert!(!flags(&driver).contains(" nh"), "{}", flags(&driver));
+    send(&mut driver, REPORTED, &[Buffer::writable(PLACE, 4096)]);
+    assert!(flags(&driver).contains(" nh"), "{}", flags(&driver));
+}
+
 #[test]
 fn ranges_in_an_indirect_table_are_released() {
     let mut driver = started();

@@ -130,7 +130,7 @@ fn elf_with_a_pvh_note_is_entered_there() {
     let info: hvm_start_info = memory.read_obj(GuestAddress(PVH_INFO)).unwrap();
     assert_eq!((info.magic, info.nr_modules), (0x336e_c578, 1));
     let module: hvm_modlist_entry = memory.read_obj(GuestAddress(info.modlist_paddr)).unwrap();
-    assert_eq!((module.paddr, module.size), (64 * MIB - 8192, 5000));
+    assert_eq!((module.paddr, module.size), (16 * MIB + 0x3000, 5000));
     let last: u8 = memory
         .read_obj(GuestAddress(module.paddr + module.size - 1))
         .unwrap();
@@ -159,7 +159,7 @@ fn bz_image_is_entered_behind_its_setup() {
     assert_eq!(loaded.entry, Entry::Linux64(GuestAddress(0x10_0200)));
     let params: boot_params = memory.read_obj(GuestAddress(ZERO_PAGE)).unwrap();
     let (image, size) = (params.hdr.ramdisk_image, params.hdr.ramdisk_size);
-    assert_eq!((u64::from(image), size), (64 * MIB - 4096, 10));
+    assert_eq!((u64::from(image), size), (32 * MIB, 10));
     let command_line = params.hdr.cmd_line_ptr;
     assert_eq!(u64::from(command_line), COMMAND_LINE);
 }
@@ -192,13 +192,13 @@ fn memory_of_each_size_is_told_without_its_holes() {
 }
 
 #[test]
-fn initial_file_system_stays_below_the_gap_of_a_large_guest() {
+fn initial_file_system_follows_the_kernel() {
     let memory = memory(8192);
     let kernel = elf(ENTRY, &[Segment::load(), Segment::note()]);
     load_into(&memory, &kernel, Some(&[1; 4096])).unwrap();
     let info: hvm_start_info = memory.read_obj(GuestAddress(PVH_INFO)).unwrap();
     let module: hvm_modlist_entry = memory.read_obj(GuestAddress(info.modlist_paddr)).unwrap();
-    assert_eq!(module.paddr, GAP_START - 4096);
+    assert_eq!(module.paddr, 16 * MIB + 0x3000);
 }
 
 #[test]
