@@ -61,7 +61,9 @@ pub(crate) fn ask(system: &mut dyn System, scene: &Scene) -> Result<Answers> {
             (_, true) => "the machine's",
             (_, false) => "its own",
         };
-        visible.insert(words.to_owned(), format!("{whose} ({})", shortened(seen)));
+        let unit = if name == "uptime" { " s" } else { "" };
+        let answer = format!("{whose} ({}{unit})", shortened(seen));
+        visible.insert(words.to_owned(), answer);
     }
     let own_processes = inside.get("processes").cloned().unwrap_or_default();
     visible.insert("processes in view".into(), own_processes);
