@@ -73,8 +73,9 @@ pub(crate) fn main(arguments: &Arguments) -> Result<u8> {
 fn measure(arguments: &Arguments) -> Result<Density> {
     measure::load_archive(arguments.load.as_deref())?;
     let (mut present, _) = systems::choose(std::slice::from_ref(&arguments.system))?;
-    processes::adopt()?;
     let scene = Scene::new(&arguments.image)?;
+    scene.ready(&present);
+    processes::adopt()?;
     let one = present.first_mut().context("no system was named")?;
     let prepared = one.system.prepare(&scene);
     let measured = prepared.and_then(|()| pile(one, &scene, arguments));
@@ -123,7 +124,7 @@ fn add_all(
         }
         containers.push(Container {
             ms: milliseconds(started.ended - started.begun),
-            memory: visible
+            memory: (visible && !one.system.has_daemon())
                 .then(|| memory::of_descendants(&besides))
                 .transpose()?,
             available: visible
@@ -184,13 +185,17 @@ fn text(density: &Density) -> String {
         "{}: the last starts take {:.2} times as long as the first ({:.1} and {:.1} ms)\n",
         density.system, density.growth, density.last.p50, density.first.p50
     ));
-    text.push_str(&match density.memory {
-        Some(_) => format!(
+    text.push_str(&match (density.memory, density.available) {
+        (Some(_), _) => format!(
             "one more container: {} by its processes, {} by what the machine has less\n",
             size(density.memory),
             size(density.available)
         ),
-        None => "memory is out of sight: monitors run in a software host\n".into(),
+        (None, Some(less)) => format!(
+            "one more container: {} by what the machine has less; its processes are a daemon's, out of sight\n",
+            show::size(less)
+        ),
+        (None, None) => "memory is out of sight: monitors run in a software host\n".into(),
     });
     text
 }

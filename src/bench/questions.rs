@@ -86,7 +86,7 @@ fn look(system: &mut dyn System, scene: &Scene) -> Result<BTreeMap<String, Strin
     anyhow::ensure!(
         start.code == 0,
         "the image must have a shell (or give --only-times): {}",
-        start.words.trim()
+        start.reason()
     );
     let text = String::from_utf8_lossy(&start.output).into_owned();
     let pair = |line: &str| {
@@ -176,7 +176,8 @@ fn weigh(system: &mut dyn System, scene: &Scene) -> Result<(Option<u64>, Option<
     if !systems::is_visible(system, scene) {
         return Ok((None, None));
     }
-    Ok((Some(part(first.0, last.0)), Some(part(last.1, first.1))))
+    let memory = (!system.has_daemon()).then(|| part(first.0, last.0));
+    Ok((memory, Some(part(last.1, first.1))))
 }
 
 #[cfg(test)]

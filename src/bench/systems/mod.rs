@@ -110,6 +110,12 @@ pub(crate) trait System {
         false
     }
 
+    /// Its containers are a daemon's processes, which are not seen from here: neither what they weigh nor when
+    /// the last of them has ended.
+    fn has_daemon(&self) -> bool {
+        false
+    }
+
     /// Undoes [`Self::prepare`].
     fn clean(&mut self, _scene: &Scene) {}
 }
@@ -159,6 +165,18 @@ impl Scene {
             unique: format!("bench-{}", std::process::id()),
             sees_monitors: native,
         })
+    }
+
+    /// Brings up the software host if one of these systems runs its guests there: it stays up for a while, and
+    /// is no part of the start that happens to be the first.
+    pub(crate) fn ready(&self, systems: &[Present]) {
+        let needed = systems
+            .iter()
+            .any(|one| !is_visible(one.system.as_ref(), self));
+        if needed {
+            // Why it cannot be brought up is told by the first start that needs it.
+            let _ = command::output(&mut self.coracle(&["machine", "start"]));
+        }
     }
 
     /// `coracle` with these arguments.
