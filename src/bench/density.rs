@@ -1,6 +1,6 @@
 //! Containers that idle, one after the other: what the next start takes, and what the next one weighs.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -86,7 +86,10 @@ fn measure(arguments: &Arguments) -> Result<Density> {
 fn pile(one: &mut Present, scene: &Scene, arguments: &Arguments) -> Result<Density> {
     // What the first start alone has to do is no matter of density.
     let program = ["true".to_owned()];
-    start::that_succeeds(one.system.start(scene, &program)?)?;
+    let first = start::that_succeeds(one.system.start(scene, &program)?)?;
+    if let Some(why) = one.system.failure(&first.output) {
+        bail!("{why}");
+    }
     let (mut up, mut containers) = (Vec::new(), Vec::new());
     let (number, idle) = (arguments.number, arguments.idle);
     let result = add_all(one, scene, (number, idle), &mut up, &mut containers);

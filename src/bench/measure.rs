@@ -151,6 +151,9 @@ fn start_of(one: &mut Present, scene: &Scene, program: &[String]) -> Result<Vec<
             start.reason()
         );
     }
+    if let Some(why) = one.system.failure(&start.output) {
+        bail!("{why}");
+    }
     let mut events = ladder::events(&start, &one.system.told(&start.words));
     if one.system.has_daemon() {
         events.retain(|event| event.step != ladder::FREED);

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fs};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use crate::{
     memory, processes,
@@ -88,6 +88,9 @@ fn look(system: &mut dyn System, scene: &Scene) -> Result<BTreeMap<String, Strin
         "the image must have a shell (or give --only-times): {}",
         start.reason()
     );
+    if let Some(why) = system.failure(&start.output) {
+        bail!("the image must have a shell (or give --only-times): {why}");
+    }
     let text = String::from_utf8_lossy(&start.output).into_owned();
     let pair = |line: &str| {
         let (name, value) = line.split_once('=')?;

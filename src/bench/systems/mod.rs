@@ -6,9 +6,11 @@ mod coracle_host;
 mod coracle_namespace;
 mod crun;
 mod docker;
+mod firecracker;
 mod like_docker;
 mod oci;
 mod podman;
+mod process;
 mod runc;
 
 use std::{
@@ -27,13 +29,16 @@ use crate::command;
 type Make = fn() -> Box<dyn System>;
 
 /// All systems, by name, in the order in which they are shown.
-const SYSTEMS: [(&str, Make); 7] = [
+const SYSTEMS: [(&str, Make); 8] = [
     ("coracle", || Box::new(coracle::Coracle)),
     ("coracle-host", || {
         Box::new(coracle_host::CoracleHost::default())
     }),
     ("coracle-namespace", || {
         Box::new(coracle_namespace::CoracleNamespace)
+    }),
+    ("firecracker", || {
+        Box::new(firecracker::Firecracker::default())
     }),
     ("runc", || Box::new(oci::Oci::new(runc::RUNC))),
     ("crun", || Box::new(oci::Oci::new(crun::CRUN))),
@@ -91,6 +96,12 @@ pub(crate) trait System {
     /// The steps that it tells of a start, from what it wrote on standard error.
     fn told(&self, _words: &str) -> Vec<(String, u64)> {
         Vec::new()
+    }
+
+    /// Why a start has failed whose command ended with 0, from what it wrote on standard output: for systems
+    /// that have no other way to tell.
+    fn failure(&self, _output: &[u8]) -> Option<String> {
+        None
     }
 
     /// What it keeps on the disk for this image, in bytes.
@@ -197,6 +208,14 @@ impl Scene {
     pub(crate) fn program_of_image(&self) -> Vec<String> {
         let words = |name: &str| texts(self.config(name));
         [words("Entrypoint"), words("Cmd")].concat()
+    }
+
+    /// The files of the image's layers, each an EROFS file system, the lowest first.
+    pub(crate) fn layers(&self) -> Vec<PathBuf> {
+        let layers = self.inspected.pointer("/GraphDriver/Data/Layers");
+        let all = layers.and_then(Value::as_array).into_iter().flatten();
+        all.filter_map(|layer| layer.get("Path")?.as_str().map(PathBuf::from))
+            .collect()
     }
 
     /// Bytes of the image on Coracle's disk.
