@@ -56,7 +56,7 @@ pub(super) struct Firecracker {
 
 impl System for Firecracker {
     fn about(&self) -> &'static str {
-        "a microVM alone, with Coracle's kernel and an init of some system calls; no container in it"
+        "a microVM alone, no container in it: Coracle's kernel, an init of some system calls, output by a serial port"
     }
 
     fn release(&self) -> Result<String> {
