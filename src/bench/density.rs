@@ -1,6 +1,6 @@
 //! Containers that idle, one after the other: what the next start takes, and what the next one weighs.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -73,8 +73,9 @@ pub(crate) fn main(arguments: &Arguments) -> Result<u8> {
 fn measure(arguments: &Arguments) -> Result<Density> {
     measure::load_archive(arguments.load.as_deref())?;
     let (mut present, _) = systems::choose(std::slice::from_ref(&arguments.system))?;
-    processes::adopt()?;
     let scene = Scene::new(&arguments.image)?;
+    scene.ready(&present);
+    processes::adopt()?;
     let one = present.first_mut().context("no system was named")?;
     let prepared = one.system.prepare(&scene);
     let measured = prepared.and_then(|()| pile(one, &scene, arguments));
@@ -85,7 +86,10 @@ fn measure(arguments: &Arguments) -> Result<Density> {
 fn pile(one: &mut Present, scene: &Scene, arguments: &Arguments) -> Result<Density> {
     // What the first start alone has to do is no matter of density.
     let program = ["true".to_owned()];
-    start::that_succeeds(one.system.start(scene, &program)?)?;
+    let first = start::that_succeeds(one.system.start(scene, &program)?)?;
+    if let Some(why) = one.system.failure(&first.output) {
+        bail!("{why}");
+    }
     let (mut up, mut containers) = (Vec::new(), Vec::new());
     let (number, idle) = (arguments.number, arguments.idle);
     let result = add_all(one, scene, (number, idle), &mut up, &mut containers);
@@ -123,7 +127,7 @@ fn add_all(
         }
         containers.push(Container {
             ms: milliseconds(started.ended - started.begun),
-            memory: visible
+            memory: (visible && !one.system.has_daemon())
                 .then(|| memory::of_descendants(&besides))
                 .transpose()?,
             available: visible
@@ -184,13 +188,17 @@ fn text(density: &Density) -> String {
         "{}: the last starts take {:.2} times as long as the first ({:.1} and {:.1} ms)\n",
         density.system, density.growth, density.last.p50, density.first.p50
     ));
-    text.push_str(&match density.memory {
-        Some(_) => format!(
+    text.push_str(&match (density.memory, density.available) {
+        (Some(_), _) => format!(
             "one more container: {} by its processes, {} by what the machine has less\n",
             size(density.memory),
             size(density.available)
         ),
-        None => "memory is out of sight: monitors run in a software host\n".into(),
+        (None, Some(less)) => format!(
+            "one more container: {} by what the machine has less; its processes are a daemon's, out of sight\n",
+            show::size(less)
+        ),
+        (None, None) => "memory is out of sight: monitors run in a software host\n".into(),
     });
     text
 }

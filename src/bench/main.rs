@@ -5,6 +5,12 @@ mod arguments;
 mod clock;
 mod command;
 mod compare;
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "an initial file system here is one file")
+)]
+#[path = "../cpio.rs"]
+mod cpio;
 mod density;
 mod environment;
 mod ladder;

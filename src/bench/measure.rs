@@ -25,10 +25,11 @@ pub(crate) fn all(arguments: &Ladder) -> Result<Report> {
     load(&arguments.subject)?;
     let (image, program) = arguments.subject.image_and_command();
     let (mut present, mut absent) = systems::choose(&arguments.subject.systems)?;
-    processes::adopt()?;
     let scene = Scene::new(&image)?;
+    scene.ready(&present);
+    processes::adopt()?;
     let wanted = !arguments.subject.systems.is_empty();
-    prepare(&mut present, &mut absent, &scene, wanted)?;
+    prepare(&mut present, &mut absent, &scene, &program, wanted)?;
     let measured = measure(&mut present, &scene, &program, arguments);
     for one in &mut present {
         one.system.clean(&scene);
@@ -65,17 +66,20 @@ pub(crate) fn load_archive(archive: Option<&std::path::Path>) -> Result<()> {
     Ok(())
 }
 
-/// Prepares each; those that cannot be are absent, unless they were asked for.
+/// Prepares each, and tries it: what is installed may still be unable to start anything here. Those that
+/// cannot be measured are absent, unless they were asked for.
 fn prepare(
     present: &mut Vec<Present>,
     absent: &mut BTreeMap<String, String>,
     scene: &Scene,
+    program: &[String],
     wanted: bool,
 ) -> Result<()> {
     let mut ready = Vec::new();
     for mut one in present.drain(..) {
-        match one.system.prepare(scene) {
-            Ok(()) => ready.push(one),
+        let prepared = one.system.prepare(scene);
+        match prepared.and_then(|()| start_of(&mut one, scene, program)) {
+            Ok(_) => ready.push(one),
             Err(error) => {
                 one.system.clean(scene);
                 if wanted {
@@ -144,10 +148,17 @@ fn start_of(one: &mut Present, scene: &Scene, program: &[String]) -> Result<Vec<
         bail!(
             "the container ended with {}: {}",
             start.code,
-            start.words.trim()
+            start.reason()
         );
     }
-    Ok(ladder::events(&start, &one.system.told(&start.words)))
+    if let Some(why) = one.system.failure(&start.output) {
+        bail!("{why}");
+    }
+    let mut events = ladder::events(&start, &one.system.told(&start.words));
+    if one.system.has_daemon() {
+        events.retain(|event| event.step != ladder::FREED);
+    }
+    Ok(events)
 }
 
 /// What each step took that was in all starts.

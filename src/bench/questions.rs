@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fs};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use crate::{
     memory, processes,
@@ -61,7 +61,9 @@ pub(crate) fn ask(system: &mut dyn System, scene: &Scene) -> Result<Answers> {
             (_, true) => "the machine's",
             (_, false) => "its own",
         };
-        visible.insert(words.to_owned(), format!("{whose} ({})", shortened(seen)));
+        let unit = if name == "uptime" { " s" } else { "" };
+        let answer = format!("{whose} ({}{unit})", shortened(seen));
+        visible.insert(words.to_owned(), answer);
     }
     let own_processes = inside.get("processes").cloned().unwrap_or_default();
     visible.insert("processes in view".into(), own_processes);
@@ -84,8 +86,11 @@ fn look(system: &mut dyn System, scene: &Scene) -> Result<BTreeMap<String, Strin
     anyhow::ensure!(
         start.code == 0,
         "the image must have a shell (or give --only-times): {}",
-        start.words.trim()
+        start.reason()
     );
+    if let Some(why) = system.failure(&start.output) {
+        bail!("the image must have a shell (or give --only-times): {why}");
+    }
     let text = String::from_utf8_lossy(&start.output).into_owned();
     let pair = |line: &str| {
         let (name, value) = line.split_once('=')?;
@@ -174,7 +179,8 @@ fn weigh(system: &mut dyn System, scene: &Scene) -> Result<(Option<u64>, Option<
     if !systems::is_visible(system, scene) {
         return Ok((None, None));
     }
-    Ok((Some(part(first.0, last.0)), Some(part(last.1, first.1))))
+    let memory = (!system.has_daemon()).then(|| part(first.0, last.0));
+    Ok((memory, Some(part(last.1, first.1))))
 }
 
 #[cfg(test)]

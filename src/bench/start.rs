@@ -38,6 +38,17 @@ pub(crate) struct Start {
     pub(crate) words: String,
 }
 
+impl Start {
+    /// Why it failed, in the command's words: of a Coracle that tells its steps, only the reason.
+    pub(crate) fn reason(&self) -> String {
+        let told = self.words.lines().rev().find_map(|line| {
+            let told: serde_json::Value = serde_json::from_str(line).ok()?;
+            Some(told.get("error")?.as_str()?.to_owned())
+        });
+        told.unwrap_or_else(|| self.words.trim().to_owned())
+    }
+}
+
 /// Runs a command, and waits until nothing of it is left.
 ///
 /// # Errors
@@ -118,7 +129,7 @@ pub(crate) fn that_succeeds(command: Command) -> Result<Start> {
     let name = command.get_program().to_string_lossy().into_owned();
     let start = until_it_ends(command)?;
     if start.code != 0 {
-        bail!("{name} failed ({}): {}", start.code, start.words.trim());
+        bail!("{name} failed ({}): {}", start.code, start.reason());
     }
     Ok(start)
 }
@@ -146,6 +157,17 @@ mod tests {
     fn command_that_writes_nothing_has_no_first_byte() {
         let start = until_it_ends(shell("kill -9 $$")).unwrap();
         assert_eq!((start.code, start.first_byte), (137, None));
+    }
+
+    #[test]
+    fn reason_is_what_a_coracle_tells_or_all_words() {
+        let words = |words: &str| Start {
+            words: words.into(),
+            ..Start::default()
+        };
+        let told = words("warning\n{\"error\":\"no kernel\",\"timeline\":[]}\n");
+        assert_eq!(told.reason(), "no kernel");
+        assert_eq!(words(" no\nway \n").reason(), "no\nway");
     }
 
     #[test]

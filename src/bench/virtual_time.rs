@@ -21,7 +21,7 @@ use crate::{
 const PROGRAMS: [&str; 4] = ["coracle", "coracle-vmm", "coracle-init", "coracle-bench"];
 
 /// Programs that are measured beside them, where they are installed and are enough by themselves.
-const PEERS: [&str; 2] = ["runc", "crun"];
+const PEERS: [&str; 3] = ["runc", "crun", "firecracker"];
 
 /// Names of files in the machine.
 const ARCHIVE: &str = "bench/image.tar";

@@ -13,6 +13,9 @@ const PT_NOTE: u32 = 4;
 
 const PAGE: usize = 4096;
 
+/// What notes are aligned to: loaders walk through them by this (System V ABI, "Note Section").
+const NOTE_ALIGNMENT: u64 = 4;
+
 /// A run of padding is left out from this many bytes on: what is gained has to be worth one more
 /// program header.
 const LEAST_RUN: usize = 16 * PAGE;
@@ -187,7 +190,10 @@ fn bytes_of(part: &Part) -> Vec<u8> {
         part.physical_address,
         part.in_file as u64,
         part.in_memory,
-        PAGE as u64,
+        match part.kind {
+            PT_NOTE => NOTE_ALIGNMENT,
+            _ => PAGE as u64,
+        },
     ] {
         bytes.extend_from_slice(&value.to_le_bytes());
     }
@@ -293,6 +299,9 @@ mod tests {
             packed[note.offset..note.offset + note.in_file],
             vec![2; 60][..]
         );
+        // Its header is the last one, and the alignment its last field.
+        let at = FILE_HEADER + (parts.len() - 1) * PROGRAM_HEADER + 48;
+        assert_eq!(u64_at(&packed, at), Some(NOTE_ALIGNMENT));
     }
 
     #[test]

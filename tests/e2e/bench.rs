@@ -1,6 +1,6 @@
 //! `coracle bench`, and virtual time: measurements that people and programs can use.
 
-use std::{fs, path::Path};
+use std::{env, fs, os::unix::fs::PermissionsExt, path::Path};
 
 use coracle_tests::{Done, coracle, done};
 use serde_json::Value;
@@ -126,6 +126,54 @@ fn what_cannot_be_measured_is_refused_in_words() {
         .expect(125)
         .stderr;
     assert!(failing.contains("ended with 1"), "{failing}");
+}
+
+/// `coracle bench` of Firecracker in virtual time, where the path has something that stands in for it: the
+/// machine that it is told to boot is booted.
+fn bench_of_firecracker(arguments: &[&str]) -> Done {
+    let directory = TempDir::new().unwrap();
+    let program = directory.path().join("firecracker");
+    fs::write(&program, include_str!("firecracker.sh")).unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    let path = env::var_os("PATH").unwrap();
+    let path = [directory.path().to_owned()]
+        .into_iter()
+        .chain(env::split_paths(&path));
+    let mut command = coracle(["bench", "--virtual-time", "--systems", "firecracker"]);
+    command.env("PATH", env::join_paths(path).unwrap());
+    done(command.args(["-n", "1", "--warmup", "0"]).args(arguments))
+}
+
+#[test]
+fn machine_for_firecracker_runs_the_program_and_ends() {
+    // Fails unless the words arrive as they are, in a root of the image's that can be written.
+    let script = "[ \"$1\" = 'a  \"b\"' ] && touch /new && test -x /bin/busybox";
+    let subject = ["busybox", "sh", "-c", script, "sh", "a  \"b\""];
+    let measured = bench_of_firecracker(&[&["--json", "-"], &subject[..]].concat());
+    let report: Value = serde_json::from_str(&measured.expect(0).stdout).unwrap();
+    assert_eq!(names(&report), ["firecracker"]);
+    let system = &report["systems"][0];
+    let release = system["release"].as_str().unwrap();
+    assert!(release.starts_with("Firecracker v"), "{release}");
+    assert_eq!(system["answers"]["shares_kernel"], false, "{system}");
+    // Machines that idle hold memory, and are gone in the end: the measurement waits for that.
+    assert!(
+        system["answers"]["memory"].as_u64().unwrap() > 10 << 20,
+        "{system}"
+    );
+}
+
+#[test]
+fn program_that_fails_in_a_machine_of_firecracker_fails_the_measurement() {
+    for (program, words) in [
+        (&["sh", "-c", "exit 3"][..], "the program ended with 3"),
+        (&["sh", "-c", "kill -9 $$"], "the program ended with 137"),
+        (&["no-such-program"], "cannot execute the program"),
+    ] {
+        let arguments = [&["--only-times", "busybox"], program].concat();
+        let failed = bench_of_firecracker(&arguments).expect(125).stderr;
+        assert!(failed.contains(words), "{failed}");
+    }
 }
 
 #[test]

@@ -7,14 +7,14 @@ use std::{
     process::Command,
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use rustix::{
     io::Errno,
     mount::{MountFlags, UnmountFlags, mount, unmount},
 };
 use serde_json::{Value, json};
 
-use super::{Scene, texts};
+use super::{Scene, process::Process, texts};
 use crate::command;
 
 /// A bundle; what is mounted for it is unmounted when it is dropped.
@@ -38,18 +38,10 @@ impl Bundle {
             spec: serde_json::from_str(&text)?,
             mounted: Vec::new(),
         };
-        let layers = scene
-            .inspected
-            .pointer("/GraphDriver/Data/Layers")
-            .and_then(Value::as_array);
-        let paths = layers
-            .into_iter()
-            .flatten()
-            .filter_map(|layer| layer.get("Path")?.as_str());
         let mut lower = Vec::new();
-        for (number, path) in paths.enumerate() {
+        for (number, path) in scene.layers().iter().enumerate() {
             let place = own.make(&format!("layer-{number}"))?;
-            mount_layer(Path::new(path), &place)?;
+            mount_layer(path, &place)?;
             own.mounted.push(place.clone());
             lower.push(place.display().to_string());
         }
@@ -91,35 +83,20 @@ impl Bundle {
     /// # Errors
     /// When the image wants a user by name.
     pub(super) fn write(&self, scene: &Scene, program: &[String]) -> Result<()> {
-        let user = scene.config("User").as_str().unwrap_or_default();
-        let (uid, gid) = user.split_once(':').unwrap_or((user, "0"));
-        let number = |text: &str| match text {
-            "" => Ok(0),
-            text => text.parse::<u32>(),
-        };
-        let (Ok(uid), Ok(gid)) = (number(uid), number(gid)) else {
-            bail!("the image's user {user:?} is a name, which an OCI runtime does not look up");
-        };
-        let cwd = scene.config("WorkingDir").as_str().unwrap_or_default();
+        let mut given = Process::new(scene, program)?;
         let mut spec = self.spec.clone();
         let process = spec
             .get_mut("process")
             .context("config.json has no process")?;
-        let given = if program.is_empty() {
-            scene.program_of_image()
-        } else {
-            program.to_vec()
-        };
-        let mut env = texts(scene.config("Env"));
-        if env.is_empty() {
-            env = texts(process.get("env").unwrap_or(&Value::Null));
+        if given.environment.is_empty() {
+            given.environment = texts(process.get("env").unwrap_or(&Value::Null));
         }
         for (name, value) in [
             ("terminal", json!(false)),
-            ("args", json!(given)),
-            ("env", json!(env)),
-            ("cwd", json!(if cwd.is_empty() { "/" } else { cwd })),
-            ("user", json!({"uid": uid, "gid": gid})),
+            ("args", json!(given.arguments)),
+            ("env", json!(given.environment)),
+            ("cwd", json!(given.directory)),
+            ("user", json!({"uid": given.uid, "gid": given.gid})),
         ] {
             if let Some(process) = process.as_object_mut() {
                 process.insert(name.into(), value);

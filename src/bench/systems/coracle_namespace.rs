@@ -25,12 +25,6 @@ impl System for CoracleNamespace {
         coracle::release()
     }
 
-    fn prepare(&mut self, scene: &Scene) -> Result<()> {
-        // Whether this kernel can is seen by trying.
-        let program = ["true".to_owned()];
-        crate::start::that_succeeds(self.start(scene, &program)?).map(drop)
-    }
-
     fn start(&mut self, scene: &Scene, program: &[String]) -> Result<Command> {
         Ok(coracle::run(scene, &FLAGS, program))
     }

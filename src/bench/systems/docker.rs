@@ -4,4 +4,5 @@ pub(super) const DOCKER: super::like_docker::Program = super::like_docker::Progr
     name: "docker",
     about: "namespaces on this kernel, by docker's daemon",
     ready: &["version", "--format", "{{.Server.Version}}"],
+    daemon: true,
 };

@@ -1,6 +1,6 @@
 //! Systems with docker's command line.
 
-use std::{collections::BTreeMap, process::Command};
+use std::{collections::BTreeMap, fs, process::Command};
 
 use anyhow::{Context, Result};
 use serde_json::Value;
@@ -15,6 +15,8 @@ pub(super) struct Program {
     pub(super) about: &'static str,
     /// Arguments of a command that fails where it cannot start containers.
     pub(super) ready: &'static [&'static str],
+    /// Whether a daemon starts them.
+    pub(super) daemon: bool,
 }
 
 pub(super) struct LikeDocker {
@@ -50,9 +52,14 @@ impl System for LikeDocker {
 
     fn prepare(&mut self, scene: &Scene) -> Result<()> {
         let archive = scene.directory.path().join("image.tar");
+        // Under a name of its own: what it has under the image's name stays as it is.
+        command::output(&mut scene.coracle(&["tag", &scene.image, &scene.unique]))?;
         let mut save = scene.coracle(&["save", "--output"]);
-        command::output(save.arg(&archive).arg(&scene.image))?;
+        let saved = command::output(save.arg(&archive).arg(&scene.unique));
+        let untagged = command::output(&mut scene.coracle(&["rmi", &scene.unique]));
+        saved.and(untagged)?;
         let said = command::output(self.command(&["load", "--input"]).arg(&archive))?;
+        fs::remove_file(&archive).context("cannot remove an archive")?;
         let loaded = said.lines().rev().find_map(|line| {
             let (_, name) = line.split_once(": ")?;
             line.starts_with("Loaded image")
@@ -91,5 +98,18 @@ impl System for LikeDocker {
             .map(|size| ("image".to_owned(), size))
             .into_iter()
             .collect())
+    }
+    fn has_daemon(&self) -> bool {
+        self.program.daemon
+    }
+
+    fn clean(&mut self, _scene: &Scene) {
+        let image = std::mem::take(&mut self.image);
+        if image.is_empty() {
+            return;
+        }
+        if let Err(error) = command::output(&mut self.command(&["rmi", &image])) {
+            eprintln!("coracle bench: warning: {error:#}");
+        }
     }
 }

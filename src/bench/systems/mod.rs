@@ -6,9 +6,11 @@ mod coracle_host;
 mod coracle_namespace;
 mod crun;
 mod docker;
+mod firecracker;
 mod like_docker;
 mod oci;
 mod podman;
+mod process;
 mod runc;
 
 use std::{
@@ -27,13 +29,16 @@ use crate::command;
 type Make = fn() -> Box<dyn System>;
 
 /// All systems, by name, in the order in which they are shown.
-const SYSTEMS: [(&str, Make); 7] = [
+const SYSTEMS: [(&str, Make); 8] = [
     ("coracle", || Box::new(coracle::Coracle)),
     ("coracle-host", || {
         Box::new(coracle_host::CoracleHost::default())
     }),
     ("coracle-namespace", || {
         Box::new(coracle_namespace::CoracleNamespace)
+    }),
+    ("firecracker", || {
+        Box::new(firecracker::Firecracker::default())
     }),
     ("runc", || Box::new(oci::Oci::new(runc::RUNC))),
     ("crun", || Box::new(oci::Oci::new(crun::CRUN))),
@@ -93,6 +98,12 @@ pub(crate) trait System {
         Vec::new()
     }
 
+    /// Why a start has failed whose command ended with 0, from what it wrote on standard output: for systems
+    /// that have no other way to tell.
+    fn failure(&self, _output: &[u8]) -> Option<String> {
+        None
+    }
+
     /// What it keeps on the disk for this image, in bytes.
     ///
     /// # Errors
@@ -107,6 +118,12 @@ pub(crate) trait System {
 
     /// Its containers' memory is a guest's, which is out of sight where monitors run in a software host.
     fn has_guests(&self) -> bool {
+        false
+    }
+
+    /// Its containers are a daemon's processes, which are not seen from here: neither what they weigh nor when
+    /// the last of them has ended.
+    fn has_daemon(&self) -> bool {
         false
     }
 
@@ -161,6 +178,18 @@ impl Scene {
         })
     }
 
+    /// Brings up the software host if one of these systems runs its guests there: it stays up for a while, and
+    /// is no part of the start that happens to be the first.
+    pub(crate) fn ready(&self, systems: &[Present]) {
+        let needed = systems
+            .iter()
+            .any(|one| !is_visible(one.system.as_ref(), self));
+        if needed {
+            // Why it cannot be brought up is told by the first start that needs it.
+            let _ = command::output(&mut self.coracle(&["machine", "start"]));
+        }
+    }
+
     /// `coracle` with these arguments.
     pub(crate) fn coracle(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.coracle);
@@ -179,6 +208,14 @@ impl Scene {
     pub(crate) fn program_of_image(&self) -> Vec<String> {
         let words = |name: &str| texts(self.config(name));
         [words("Entrypoint"), words("Cmd")].concat()
+    }
+
+    /// The files of the image's layers, each an EROFS file system, the lowest first.
+    pub(crate) fn layers(&self) -> Vec<PathBuf> {
+        let layers = self.inspected.pointer("/GraphDriver/Data/Layers");
+        let all = layers.and_then(Value::as_array).into_iter().flatten();
+        all.filter_map(|layer| layer.get("Path")?.as_str().map(PathBuf::from))
+            .collect()
     }
 
     /// Bytes of the image on Coracle's disk.

@@ -4,4 +4,5 @@ pub(super) const PODMAN: super::like_docker::Program = super::like_docker::Progr
     name: "podman",
     about: "namespaces on this kernel, by podman",
     ready: &["info"],
+    daemon: false,
 };
