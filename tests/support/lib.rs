@@ -93,12 +93,18 @@ pub fn coracle<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Command {
 /// Runs a command to its end with nothing on its standard input.
 #[must_use]
 pub fn done(command: &mut Command) -> Done {
+    done_within(command, PATIENCE)
+}
+
+/// The same, for one that may take long.
+#[must_use]
+pub fn done_within(command: &mut Command, patience: Duration) -> Done {
     let mut stdout = tempfile::tempfile().expect("a temporary file can be made");
     let mut stderr = tempfile::tempfile().expect("a temporary file can be made");
     command.stdout(stdout.try_clone().expect("a descriptor is left"));
     command.stderr(stderr.try_clone().expect("a descriptor is left"));
     let child = command.spawn().expect("the program can be started");
-    let code = wait(child);
+    let code = wait_within(child, patience);
     Done {
         code,
         stdout: text(&mut stdout),
@@ -126,11 +132,15 @@ pub fn done_with_input(command: &mut Command, input: &[u8]) -> Done {
 /// # Panics
 /// When the child does not end.
 #[must_use]
-pub fn wait(mut child: Child) -> i32 {
+pub fn wait(child: Child) -> i32 {
+    wait_within(child, PATIENCE)
+}
+
+fn wait_within(mut child: Child, patience: Duration) -> i32 {
     let pid = child.id();
     let (sender, receiver) = mpsc::channel();
     thread::spawn(move || sender.send(child.wait()));
-    match receiver.recv_timeout(PATIENCE) {
+    match receiver.recv_timeout(patience) {
         Ok(status) => {
             let status = status.expect("a child can be waited for");
             status
