@@ -15,7 +15,7 @@ mod runc;
 
 use std::{
     collections::BTreeMap,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
@@ -136,6 +136,17 @@ pub(crate) fn is_visible(system: &dyn System, scene: &Scene) -> bool {
     scene.sees_monitors || !system.has_guests()
 }
 
+/// Whether this machine's own KVM runs guests, as this `coracle` finds.
+///
+/// # Errors
+/// When it cannot be run.
+fn runs_guests(coracle: &Path) -> Result<bool> {
+    let mut doctor = Command::new(coracle);
+    doctor.args(["doctor", "--quiet"]).stdin(Stdio::null());
+    let status = doctor.status().context("cannot run coracle")?;
+    Ok(status.success())
+}
+
 /// What all systems are measured with.
 pub(crate) struct Scene {
     /// The `coracle` beside this program.
@@ -165,16 +176,14 @@ impl Scene {
             format!("image {image} must be here before it is measured; 'coracle pull {image}'")
         })?;
         let mut inspected: Value = serde_json::from_str(&inspected)?;
-        let mut doctor = Command::new(&coracle);
-        doctor.args(["doctor", "--quiet"]).stdin(Stdio::null());
-        let native = doctor.status().context("cannot run coracle")?.success();
+        let sees_monitors = runs_guests(&coracle)?;
         Ok(Self {
             coracle,
             image: image.into(),
             inspected: inspected.get_mut(0).map(Value::take).unwrap_or_default(),
             directory: tempfile::tempdir().context("cannot make a temporary directory")?,
             unique: format!("bench-{}", std::process::id()),
-            sees_monitors: native,
+            sees_monitors,
         })
     }
 

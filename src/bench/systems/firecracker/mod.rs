@@ -12,7 +12,7 @@ use std::{
     collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::Command,
 };
 
 use anyhow::{Context, Result, bail};
@@ -61,10 +61,7 @@ impl System for Firecracker {
 
     fn release(&self) -> Result<String> {
         let release = super::release_of(PROGRAM)?;
-        let mut doctor = Command::new(command::coracle()?);
-        doctor.args(["doctor", "--quiet"]).stdin(Stdio::null());
-        let runs = doctor.status().context("cannot run coracle")?.success();
-        if !runs {
+        if !super::runs_guests(&command::coracle()?)? {
             bail!(
                 "it needs a KVM that runs guests, which this machine has not; 'coracle doctor' tells why"
             );

@@ -10,7 +10,7 @@ use std::{
 
 use super::{
     error::BootError,
-    layout::{GAP_START, HIGH_MEMORY},
+    layout::{GAP_START, HIGH_MEMORY, LARGE_PAGE},
 };
 
 /// A kernel that can be loaded.
@@ -60,9 +60,6 @@ impl Kernel {
             .collect()
     }
 }
-
-/// Bytes of a large page, of which one is cleared as a whole when the first byte is touched.
-const LARGE_PAGE: u64 = 2 << 20;
 
 /// Bytes of which a large page is not worth it: so many small pages come as fast.
 const LITTLE: u64 = 128 << 10;

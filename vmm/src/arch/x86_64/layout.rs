@@ -2,6 +2,8 @@
 
 /// Bytes of a page.
 pub const PAGE: u64 = 4096;
+/// Bytes of a large page, which is cleared as a whole when its first byte is touched.
+pub const LARGE_PAGE: u64 = 2 << 20;
 /// Where a table of segments for the first processor stands.
 pub const GDT: u64 = 0x500;
 /// PVH: `hvm_start_info`, then its module list and memory map.

@@ -6,7 +6,7 @@ use vm_memory::{Bytes, GuestAddress, GuestMemoryError};
 
 use super::{
     Entry,
-    layout::{GDT, PAGE, PAGE_TABLES, PVH_INFO, ZERO_PAGE},
+    layout::{GDT, LARGE_PAGE, PAGE, PAGE_TABLES, PVH_INFO, ZERO_PAGE},
 };
 use crate::virtio::Memory;
 
@@ -29,7 +29,6 @@ const EFER_LMA: u64 = 1 << 10;
 const TABLE_ENTRY: u64 = 3;
 const LARGE_PAGE_ENTRY: u64 = 0x83;
 const ENTRIES: u64 = 512;
-const LARGE_PAGE: u64 = 2 << 20;
 
 /// What went wrong.
 #[derive(Debug, thiserror::Error)]
