@@ -18,6 +18,7 @@ use std::{
 
 use rustix::{
     io::{FdFlags, fcntl_setfd},
+    mount::mount_bind,
     process::{ioctl_tiocsctty, setsid},
     thread::UnshareFlags,
 };
@@ -34,6 +35,29 @@ pub(super) fn inherit(command: &mut Command, descriptors: Vec<OwnedFd>) {
     // SAFETY: between fork and exec the closure only makes `fcntl` system calls on descriptors
     // that it owns; it allocates nothing and takes no lock.
     unsafe { command.pre_exec(pass) };
+}
+
+/// What stands at a place, and the path that it is to be found at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Substitute {
+    pub(super) place: CString,
+    pub(super) path: CString,
+}
+
+/// Puts the child into a mount namespace of its own, in which files are found at these places of others; where
+/// that cannot be, it finds the others.
+pub(super) fn substitute(command: &mut Command, substitutes: Vec<Substitute>) {
+    let bind = move || {
+        if unshare(UnshareFlags::NEWNS).is_ok() {
+            for Substitute { place, path } in &substitutes {
+                let _ = mount_bind(place.as_c_str(), path.as_c_str());
+            }
+        }
+        Ok(())
+    };
+    // SAFETY: between fork and exec the closure only makes `unshare` and `mount` system calls, with strings that it
+    // owns; it allocates nothing and takes no lock. The child has one thread.
+    unsafe { command.pre_exec(bind) };
 }
 
 /// Makes the child the leader of a session of its own, without a terminal.

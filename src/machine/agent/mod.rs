@@ -1,5 +1,6 @@
 //! The program inside the machine: its first process, and the one that starts monitors.
 
+mod copies;
 mod monitor;
 mod shell;
 
@@ -21,6 +22,8 @@ use rustix::{
     system::{RebootCommand, reboot, sethostname},
 };
 
+use copies::Copies;
+
 use super::{
     DISKS,
     kernel::{self, LATE_MODULES, MODULES},
@@ -35,12 +38,13 @@ pub(crate) const COMMAND: &str = "machine-agent";
 const SERVE: &str = "serve";
 
 /// What is mounted over the outside's root: type, place, options.
-const MOUNTS: [(&str, &str, &str); 5] = [
+const MOUNTS: [(&str, &str, &str); 6] = [
     ("devtmpfs", "/dev", ""),
     ("proc", "/proc", ""),
     ("sysfs", "/sys", ""),
     ("devpts", "/dev/pts", "mode=620,ptmxmode=666"),
     ("tmpfs", "/dev/shm", "mode=1777"),
+    ("tmpfs", copies::PLACE, "mode=700"),
 ];
 
 /// The machine's name, which a shell shows.
@@ -84,7 +88,7 @@ pub(crate) fn main(mut arguments: impl Iterator<Item = OsString>) -> ExitCode {
 fn first_process(files: &OsString, disks: Option<OsString>) -> Result<()> {
     for (kind, place, options) in MOUNTS {
         if place.starts_with("/dev/") {
-            // Both are directories of the devtmpfs mounted just before.
+            // They are directories of the devtmpfs mounted just before.
             fs::create_dir_all(place).with_context(|| format!("cannot create {place}"))?;
         }
         let options = std::ffi::CString::new(options)?;
@@ -145,11 +149,12 @@ fn serve() -> Result<()> {
     let (mux, mut reading) = Mux::new(channel.try_clone()?, channel, Side::Inside)?;
     reading.greet()?;
     let exchange = Exchange::new(mux);
-    let error = reading.run(|incoming| accept(&exchange, incoming));
+    let copies = Arc::new(Copies::new(copies::PLACE));
+    let error = reading.run(|incoming| accept(&exchange, &copies, incoming));
     Err(error.into())
 }
 
-fn accept(exchange: &Arc<Exchange>, incoming: Incoming) {
+fn accept(exchange: &Arc<Exchange>, copies: &Arc<Copies>, incoming: Incoming) {
     let Incoming { purpose, channel } = incoming;
     let purpose = match serde_json::from_slice(&purpose) {
         Ok(Purpose::Stream) => return exchange.keep(channel),
@@ -157,10 +162,10 @@ fn accept(exchange: &Arc<Exchange>, incoming: Incoming) {
         // Dropped, and so refused.
         Err(error) => return eprintln!("coracle: a channel without a purpose: {error}"),
     };
-    let exchange = exchange.clone();
+    let (exchange, copies) = (exchange.clone(), copies.clone());
     let work = move || match purpose {
         Purpose::Stream => {}
-        Purpose::Monitor { program } => monitor::run(&exchange, channel, &program),
+        Purpose::Monitor { program } => monitor::run(&exchange, &copies, channel, &program),
         Purpose::Shell { term, size } => shell::run(&exchange, channel, &term, size),
     };
     if let Err(error) = thread::Builder::new().spawn(work) {

@@ -10,20 +10,26 @@ use std::{
 
 use anyhow::{Context, Result};
 use rustix::fs::{MemfdFlags, memfd_create};
-use vmm::control::{FromMonitor, Report, StopReason, ToMonitor};
+use vmm::{
+    control::{FromMonitor, Report, StopReason, ToMonitor},
+    plan::Plan,
+};
 
-use super::super::{
-    mux::Channel,
-    packets::Packets,
-    relay::{self, Exchange, MAX_MESSAGE, Messages},
-    sys,
+use super::{
+    super::{
+        mux::Channel,
+        packets::Packets,
+        relay::{self, Exchange, MAX_MESSAGE, Messages},
+        sys,
+    },
+    copies::Copies,
 };
 
 /// Bytes of a dead monitor's words that its owner is told.
 const MAX_WORDS: u64 = 4 << 10;
 
 /// Runs a monitor whose plan is the channel's first message, until it has ended.
-pub(super) fn run(exchange: &Arc<Exchange>, channel: Channel, program: &str) {
+pub(super) fn run(exchange: &Arc<Exchange>, copies: &Copies, channel: Channel, program: &str) {
     let Channel {
         mut sender,
         receiver,
@@ -34,7 +40,7 @@ pub(super) fn run(exchange: &Arc<Exchange>, channel: Channel, program: &str) {
         // Its owner has gone away already, or makes no sense.
         _ => return,
     };
-    match start(program, &plan) {
+    match start(program, &plan, substitutes(copies, program, &plan)) {
         Ok((mut child, words, control)) => {
             let last_words = |last: &[u8]| last_words(last, &mut child, words);
             exchange.relay(&Arc::new(control), sender, messages, layer, last_words);
@@ -48,7 +54,23 @@ pub(super) fn run(exchange: &Arc<Exchange>, channel: Channel, program: &str) {
     }
 }
 
-fn start(program: &str, plan: &[u8]) -> Result<(Child, File, Packets)> {
+/// Copies of what the monitor reads whole. A plan that makes no sense names nothing, and the monitor will say so.
+fn substitutes(copies: &Copies, program: &str, plan: &[u8]) -> Vec<sys::Substitute> {
+    let plan = serde_json::from_slice::<Plan>(plan);
+    let named = plan.map(|plan| (plan.kernel, plan.initramfs));
+    let (kernel, initramfs) = named.map_or((None, None), |(kernel, other)| (Some(kernel), other));
+    [Some(program.into()), kernel, initramfs]
+        .into_iter()
+        .flatten()
+        .filter_map(|path| copies.of(&path))
+        .collect()
+}
+
+fn start(
+    program: &str,
+    plan: &[u8],
+    substitutes: Vec<sys::Substitute>,
+) -> Result<(Child, File, Packets)> {
     let (control, theirs) = Packets::pair().context("cannot make a socket")?;
     let theirs = OwnedFd::from(theirs);
     let plan = OwnedFd::from(memory_file("plan", plan).context("cannot keep the plan")?);
@@ -65,6 +87,7 @@ fn start(program: &str, plan: &[u8]) -> Result<(Child, File, Packets)> {
         .stdout(Stdio::null())
         .stderr(words.try_clone().context("cannot duplicate a file")?);
     sys::inherit(&mut command, vec![theirs, plan]);
+    sys::substitute(&mut command, substitutes);
     let child = command
         .spawn()
         .with_context(|| format!("cannot start {program} in the software host"))?;
@@ -127,7 +150,7 @@ mod tests {
     #[test]
     fn monitor_that_dies_without_a_report_gets_one_with_its_words() {
         let (mut child, words, control) =
-            start("/bin/sh", b"{}").expect("a shell refuses these options, with words");
+            start("/bin/sh", b"{}", Vec::new()).expect("a shell refuses these options, with words");
         assert!(control.receive().unwrap().is_none());
 
         let packet = last_words(b"", &mut child, words).unwrap();
@@ -145,7 +168,7 @@ mod tests {
 
     #[test]
     fn monitor_that_reports_has_the_last_word() {
-        let (mut child, words, control) = start("/bin/true", b"{}").unwrap();
+        let (mut child, words, control) = start("/bin/true", b"{}", Vec::new()).unwrap();
         assert!(control.receive().unwrap().is_none());
         let report = failure("it is over".into());
         assert_eq!(last_words(&report, &mut child, words), None);
