@@ -124,3 +124,20 @@ fn settings_of_its_own_namespaces_can_be_made() {
     ]);
     assert_eq!(done.expect(0).stdout, "99\n");
 }
+
+/// Of the processor's own holes, the kernel closes what it can without the help of microcode.
+#[test]
+fn kernel_guards_itself_and_its_programs_against_speculation() {
+    let files = ["spectre_v1", "spectre_v2", "meltdown", "retbleed", "l1tf"];
+    let paths = files.map(|name| format!("/sys/devices/system/cpu/vulnerabilities/{name}"));
+    let mut arguments = vec!["busybox", "cat"];
+    arguments.extend(paths.iter().map(String::as_str));
+    let text = run(arguments).expect(0).stdout;
+    assert_eq!(text.lines().count(), files.len(), "{text}");
+    for (name, state) in files.iter().zip(text.lines()) {
+        assert!(
+            state == "Not affected" || state.starts_with("Mitigation: "),
+            "{name}: {state}"
+        );
+    }
+}
