@@ -1,6 +1,12 @@
 //! The devices of a machine: one line for each.
 
-use std::{fs::OpenOptions, io, os::unix::fs::OpenOptionsExt, path::PathBuf};
+use std::{
+    fs::OpenOptions,
+    io,
+    os::unix::fs::OpenOptionsExt,
+    path::PathBuf,
+    sync::{Arc, atomic::AtomicBool},
+};
 
 use crate::{
     plan::{Disk, Extent, Plan},
@@ -123,6 +129,8 @@ pub struct Placed {
 pub struct Devices {
     /// In the order of their addresses.
     pub devices: Vec<Placed>,
+    /// Set once the guest idles.
+    pub idle: Arc<AtomicBool>,
     /// How to connect to the guest, when it has vsock.
     pub vsock: Option<vsock::Handle>,
     /// How to change the disks, in their order.
@@ -163,9 +171,12 @@ pub fn devices(
         _ => None,
     };
     place(Box::new(Rng::new()));
-    place(Box::new(Balloon::new()));
+    let balloon = Balloon::new();
+    let idle = balloon.idle();
+    place(Box::new(balloon));
     Ok(Devices {
         devices,
+        idle,
         vsock,
         disks: handles,
     })

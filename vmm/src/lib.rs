@@ -14,6 +14,7 @@ mod memory;
 pub mod owner;
 pub mod plan;
 pub mod probe;
+pub mod sharing;
 mod sys;
 pub mod timeline;
 pub mod vcpu;

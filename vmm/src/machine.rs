@@ -24,6 +24,7 @@ use crate::{
     jail,
     owner::{Owner, Ways},
     plan::{Extent, Plan},
+    sharing::Sharing,
     timeline::Timeline,
     vcpu::{self, Bus, Line, Window},
     virtio::{
@@ -148,6 +149,8 @@ pub struct Built {
     plan: Plan,
     vcpus: Vec<VcpuFd>,
     bus: Arc<Bus>,
+    /// Only with one processor.
+    sharing: Option<Sharing>,
     main_loop: EventLoop,
     disk_loop: EventLoop,
     console: Console,
@@ -218,6 +221,10 @@ impl Built {
         timeline.mark("devices made");
 
         let loaded = arch::load(&memory, &mut kernel, initramfs.as_mut(), &command_line)?;
+        let mut sharing = None;
+        if plan.cpus == 1 {
+            sharing = Some(Sharing::new(&memory, kernel, loaded.copies, &made.idle));
+        }
         timeline.mark("kernel loaded");
         let serial_line = event()?;
         vm.register_irqfd(&serial_line, 4)
@@ -240,6 +247,7 @@ impl Built {
                 transports: transports.into_iter().map(Window::new).collect(),
                 serial,
             }),
+            sharing,
             main_loop,
             disk_loop,
             console,
@@ -323,6 +331,7 @@ impl Built {
         for (number, mut vcpu) in self.vcpus.into_iter().enumerate() {
             let (bus, ready) = (Arc::clone(&self.bus), Arc::clone(&ready));
             let vcpu_filter = vcpu_filter.clone();
+            let sharing = self.sharing.take();
             let sender = sender.clone();
             let stopped = stopped.try_clone().map_err(system("duplicate an event"))?;
             start(
@@ -330,7 +339,7 @@ impl Built {
                 Box::new(move || {
                     vcpu_filter.apply();
                     ready.wait();
-                    let reason = vcpu::run(&mut vcpu, &bus);
+                    let reason = vcpu::run(&mut vcpu, &bus, sharing);
                     // The main loop is there as long as the process.
                     let _ = sender.send(reason);
                     let _ = stopped.write(1);

@@ -15,6 +15,7 @@ use crate::{
     console::Console,
     control::StopReason,
     event_loop::Shared,
+    sharing::Sharing,
     virtio::mmio::{INTERRUPT_ACKNOWLEDGE, INTERRUPT_STATUS},
 };
 
@@ -90,6 +91,15 @@ pub struct Bus {
 }
 
 impl Bus {
+    /// Does what no device may disturb.
+    fn while_devices_rest(&self, work: impl FnOnce()) {
+        let windows = self.transports.iter();
+        let locks = windows.map(|window| window.transport.lock());
+        let locks: Vec<_> = locks.collect();
+        work();
+        drop(locks);
+    }
+
     fn transport(&self, address: u64) -> Option<(&Window, u64)> {
         let offset = address.checked_sub(MMIO_START)?;
         let index = usize::try_from(offset / MMIO_SIZE).ok()?;
@@ -97,9 +107,13 @@ impl Bus {
     }
 }
 
-/// Runs a processor until the machine has to stop.
-pub fn run(vcpu: &mut VcpuFd, bus: &Arc<Bus>) -> StopReason {
+/// Runs a processor until the machine has to stop. What is to be shared once the guest idles is for its only
+/// processor, which stands still meanwhile.
+pub fn run(vcpu: &mut VcpuFd, bus: &Arc<Bus>, mut sharing: Option<Sharing>) -> StopReason {
     loop {
+        if let Some(due) = sharing.take_if(|sharing| sharing.due()) {
+            bus.while_devices_rest(|| due.share());
+        }
         match vcpu.run() {
             Ok(exit) => {
                 if let Some(reason) = handle(exit, bus) {

@@ -46,6 +46,9 @@ const COMMON: &[i64] = &[
     libc::SYS_write,
 ];
 
+// Which of the guest's memory is there, before what holds something is packed.
+const VCPU: &[i64] = &[libc::SYS_mincore];
+
 const DISK: &[i64] = &[
     libc::SYS_epoll_wait,
     libc::SYS_epoll_pwait,
@@ -98,7 +101,7 @@ impl Filter {
 #[must_use]
 pub fn filter(kind: Kind) -> Filter {
     let own: &[i64] = match kind {
-        Kind::Vcpu => &[],
+        Kind::Vcpu => VCPU,
         Kind::Disk => DISK,
         Kind::Main => MAIN,
     };
@@ -111,6 +114,9 @@ pub fn filter(kind: Kind) -> Filter {
     // Memory given back: the allocator's own, and the guest's.
     let given = libc::MADV_DONTNEED.unsigned_abs();
     rules.insert(libc::SYS_madvise, Outcome::Equal(2, given));
+    // What stays of the guest's once it idles is to stay small.
+    let small = libc::MADV_NOHUGEPAGE.unsigned_abs();
+    let given_or_small = Outcome::Either(2, [given, small]);
     // The standard library, built to find mistakes, asks whether a descriptor is open before it
     // closes it.
     if cfg!(debug_assertions) {
@@ -122,14 +128,13 @@ pub fn filter(kind: Kind) -> Filter {
     match kind {
         Kind::Vcpu => {
             rules.insert(libc::SYS_ioctl, Outcome::Equal(1, KVM_RUN));
+            rules.insert(libc::SYS_madvise, given_or_small);
         }
         Kind::Main => {
             rules.insert(libc::SYS_ioctl, Outcome::Equal(1, FIONBIO));
             let unix = Outcome::Equal(0, libc::AF_UNIX.unsigned_abs());
             rules.insert(libc::SYS_socketpair, unix);
-            // What stays of the guest's is to stay small.
-            let small = libc::MADV_NOHUGEPAGE.unsigned_abs();
-            rules.insert(libc::SYS_madvise, Outcome::Either(2, [given, small]));
+            rules.insert(libc::SYS_madvise, given_or_small);
         }
         Kind::Disk => {}
     }

@@ -11,12 +11,9 @@ use linux_loader::{
         BootConfigurator, BootParams, linux::LinuxBootConfigurator, pvh::PvhBootConfigurator,
     },
     loader::{
-        BzImage, Elf, KernelLoader, KernelLoaderResult,
-        bootparam::boot_params,
-        elf::{
-            PvhBootCapability,
-            start_info::{hvm_memmap_table_entry, hvm_modlist_entry, hvm_start_info},
-        },
+        BzImage, KernelLoader,
+        bootparam::{boot_params, setup_header},
+        elf::start_info::{hvm_memmap_table_entry, hvm_modlist_entry, hvm_start_info},
     },
 };
 use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryRegion, ReadVolatile};
@@ -30,13 +27,15 @@ use super::{
         ZERO_PAGE,
     },
 };
-use crate::virtio::{Memory, advice::advise};
+use crate::{arch::Copied, virtio::Memory};
 
 /// A kernel in memory.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Loaded {
     /// Where the first processor begins.
     pub entry: Entry,
+    /// What of the kernel in memory stays as its file has it.
+    pub copies: Vec<Copied>,
 }
 
 /// `e820` and PVH types of memory.
@@ -54,50 +53,33 @@ pub fn load(
 ) -> Result<Loaded, BootError> {
     let top = low_end(memory);
     let found = kernel::inspect(file, top)?;
-    for hollow in found.hollows() {
-        let length = hollow.end - hollow.start;
-        advise(
-            memory,
-            GuestAddress(hollow.start),
-            length,
-            libc::MADV_NOHUGEPAGE,
-        );
-    }
-    let high = Some(GuestAddress(HIGH_MEMORY));
-    let result = match found {
-        Kernel::Elf(_) => Elf::load(memory, None, file, high),
-        Kernel::BzImage(_) => BzImage::load(memory, None, file, high),
-    };
-    let result = result.map_err(|error| BootError::NotAKernel(error.to_string()))?;
     write_command_line(memory, command_line)?;
     let initramfs = match initramfs {
         Some(file) => Some(load_initramfs(memory, file, found.end()..top)?),
         None => None,
     };
-    match (&found, result.pvh_boot_cap) {
-        (Kernel::Elf(_), PvhBootCapability::PvhEntryPresent(entry)) => {
-            if !found.contains(entry.0) {
-                let words = format!("its entry {:#x} is not in what is loaded", entry.0);
-                return Err(BootError::NotAKernel(words));
+    let mut copies = Vec::new();
+    let entry = match &found {
+        Kernel::Elf(elf) => {
+            elf.load(memory, file)?;
+            copies = elf.copies();
+            if let Some(entry) = elf.pvh {
+                write_pvh(memory, initramfs)?;
+                Entry::Pvh(GuestAddress(entry))
+            } else {
+                write_linux(memory, None, initramfs)?;
+                Entry::Linux64(GuestAddress(elf.entry))
             }
-            write_pvh(memory, initramfs)?;
-            Ok(Loaded {
-                entry: Entry::Pvh(entry),
-            })
         }
-        _ => {
-            write_linux(memory, &result, initramfs)?;
-            // A bzImage's 64-bit entry is 0x200 into its protected mode part (boot protocol 2.12).
-            let offset = match found {
-                Kernel::Elf(_) => 0,
-                Kernel::BzImage(_) => 0x200,
-            };
-            let entry = GuestAddress(result.kernel_load.0 + offset);
-            Ok(Loaded {
-                entry: Entry::Linux64(entry),
-            })
+        Kernel::BzImage(_) => {
+            let loaded = BzImage::load(memory, None, file, Some(GuestAddress(HIGH_MEMORY)))
+                .map_err(|error| BootError::NotAKernel(error.to_string()))?;
+            write_linux(memory, loaded.setup_header, initramfs)?;
+            // The 64-bit entry is 0x200 into its protected mode part (boot protocol 2.12).
+            Entry::Linux64(GuestAddress(loaded.kernel_load.0 + 0x200))
         }
-    }
+    };
+    Ok(Loaded { entry, copies })
 }
 
 /// Where memory below the gap ends.
@@ -199,11 +181,11 @@ fn write_pvh(memory: &Memory, initramfs: Option<(u64, u64)>) -> Result<(), BootE
 
 fn write_linux(
     memory: &Memory,
-    kernel: &KernelLoaderResult,
+    header: Option<setup_header>,
     initramfs: Option<(u64, u64)>,
 ) -> Result<(), BootError> {
     let mut params = boot_params::default();
-    if let Some(header) = kernel.setup_header {
+    if let Some(header) = header {
         params.hdr = header;
     }
     // Values that the boot protocol asks a loader to fill in.

@@ -9,15 +9,16 @@ use std::{
 };
 
 use super::{
+    elf::Elf,
     error::BootError,
-    layout::{GAP_START, HIGH_MEMORY, LARGE_PAGE},
+    layout::{GAP_START, HIGH_MEMORY},
 };
 
 /// A kernel that can be loaded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Kernel {
-    /// ELF, with the memory that its segments take.
-    Elf(Vec<Range<u64>>),
+    /// ELF.
+    Elf(Elf),
     /// bzImage, with the memory that it takes until it has unpacked itself.
     BzImage(Range<u64>),
 }
@@ -26,58 +27,11 @@ impl Kernel {
     /// First address that it leaves free.
     pub(super) fn end(&self) -> u64 {
         match self {
-            Self::Elf(segments) => segments.iter().map(|each| each.end).max().unwrap_or(0),
+            Self::Elf(elf) => elf.end(),
             Self::BzImage(range) => range.end,
         }
     }
-
-    /// Whether an address is in it.
-    pub(super) fn contains(&self, address: u64) -> bool {
-        match self {
-            Self::Elf(segments) => segments.iter().any(|each| each.contains(&address)),
-            Self::BzImage(range) => range.contains(&address),
-        }
-    }
-
-    /// Blocks of the size of a large page between its first and its last one of which it takes a little.
-    pub(super) fn hollows(&self) -> Vec<Range<u64>> {
-        let Self::Elf(segments) = self else {
-            return Vec::new();
-        };
-        let first = segments.iter().map(|each| each.start).min().unwrap_or(0) / LARGE_PAGE;
-        let last = self.end().saturating_sub(1) / LARGE_PAGE;
-        let blocks = (first..last).map(|number| number * LARGE_PAGE..(number + 1) * LARGE_PAGE);
-        let taken = |block: &Range<u64>| -> u64 {
-            let taken = segments.iter().map(|each| {
-                let end = each.end.min(block.end);
-                end.saturating_sub(each.start.max(block.start))
-            });
-            taken.sum()
-        };
-        let little = 1..LITTLE;
-        blocks
-            .filter(|block| little.contains(&taken(block)))
-            .collect()
-    }
 }
-
-/// Bytes of which a large page is not worth it: so many small pages come as fast.
-const LITTLE: u64 = 128 << 10;
-
-/// Most segments of an ELF kernel: Linux has five. Each costs a read.
-const MAX_SEGMENTS: u16 = 64;
-
-/// Most bytes of an ELF kernel's notes: Linux has some hundred. The loader reads them one by one.
-const MAX_NOTES: u64 = 64 << 10;
-
-/// Bytes of an ELF file's header, and of a segment's (ELF-64 object file format, 1.5d).
-const HEADER: usize = 64;
-const SEGMENT: usize = 56;
-/// `EM_X86_64`.
-const X86_64: u16 = 62;
-/// Types of segments.
-const LOAD: u32 = 1;
-const NOTE: u32 = 4;
 
 /// Bytes of a bzImage that are looked at: its first sectors, up to the end of its header.
 const SETUP: usize = 0x270;
@@ -89,7 +43,7 @@ const LOADED_HIGH: u8 = 1;
 /// Bit of `xloadflags`: the 64-bit entry is there.
 const KERNEL_64: u16 = 1;
 
-fn wrong<T>(words: impl Into<String>) -> Result<T, BootError> {
+pub(super) fn wrong<T>(words: impl Into<String>) -> Result<T, BootError> {
     Err(BootError::NotAKernel(words.into()))
 }
 
@@ -110,7 +64,7 @@ pub(super) fn inspect(file: &File, top: u64) -> Result<Kernel, BootError> {
         .read_to_end(&mut start)
         .map_err(unreadable)?;
     let kernel = if start.starts_with(b"\x7fELF") {
-        elf(file, length, &start)?
+        Kernel::Elf(Elf::inspect(file, length, &start)?)
     } else {
         bz_image(length, &start)?
     };
@@ -146,68 +100,16 @@ fn bytes<const LENGTH: usize>(from: &[u8], at: usize) -> [u8; LENGTH] {
     there.copied().unwrap_or([0; LENGTH])
 }
 
-fn short(from: &[u8], at: usize) -> u16 {
+pub(super) fn short(from: &[u8], at: usize) -> u16 {
     u16::from_le_bytes(bytes(from, at))
 }
 
-fn word(from: &[u8], at: usize) -> u32 {
+pub(super) fn word(from: &[u8], at: usize) -> u32 {
     u32::from_le_bytes(bytes(from, at))
 }
 
-fn long(from: &[u8], at: usize) -> u64 {
+pub(super) fn long(from: &[u8], at: usize) -> u64 {
     u64::from_le_bytes(bytes(from, at))
-}
-
-fn elf(file: &File, length: u64, header: &[u8]) -> Result<Kernel, BootError> {
-    if header.len() < HEADER {
-        return wrong("the ELF file is cut short");
-    }
-    // Class 64-bit, little endian.
-    if header.get(4..6) != Some(&[2, 1]) || short(header, 18) != X86_64 {
-        return wrong("the ELF file is for another processor");
-    }
-    let count = short(header, 56);
-    if usize::from(short(header, 54)) != SEGMENT || count == 0 || count > MAX_SEGMENTS {
-        return wrong("the ELF file has no segments, or too many");
-    }
-    let mut table = vec![0; usize::from(count) * SEGMENT];
-    if file.read_exact_at(&mut table, long(header, 32)).is_err() {
-        return wrong("the ELF file is cut short");
-    }
-    let mut segments = Vec::new();
-    for segment in table.chunks_exact(SEGMENT) {
-        let (kind, in_file) = (word(segment, 0), long(segment, 32));
-        let end = long(segment, 8).checked_add(in_file);
-        if [LOAD, NOTE].contains(&kind) && end.is_none_or(|end| end > length) {
-            return wrong("the ELF file is cut short");
-        }
-        match kind {
-            NOTE if in_file > MAX_NOTES => {
-                return wrong(format!("its notes have {in_file} bytes"));
-            }
-            LOAD => segments.extend(placed(segment)?),
-            _ => {}
-        }
-    }
-    let kernel = Kernel::Elf(segments);
-    let entry = long(header, 24);
-    if !kernel.contains(entry) {
-        return wrong(format!("its entry {entry:#x} is not in what is loaded"));
-    }
-    Ok(kernel)
-}
-
-/// The memory that a segment takes, if it takes any.
-fn placed(segment: &[u8]) -> Result<Option<Range<u64>>, BootError> {
-    let (start, in_file, in_memory) = (long(segment, 24), long(segment, 32), long(segment, 40));
-    let end = start.checked_add(in_memory);
-    match end {
-        _ if in_memory == 0 && in_file == 0 => Ok(None),
-        Some(end) if in_file <= in_memory && start >= HIGH_MEMORY => Ok(Some(start..end)),
-        _ => wrong(format!(
-            "a segment of {in_memory} bytes at {start:#x} cannot be loaded"
-        )),
-    }
 }
 
 fn bz_image(length: u64, setup: &[u8]) -> Result<Kernel, BootError> {

@@ -2,6 +2,7 @@
 
 mod boot;
 mod cpuid;
+mod elf;
 mod error;
 mod kernel;
 pub mod layout;

@@ -2,13 +2,18 @@
 
 mod release;
 
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
 use virtio_queue::{DescriptorChain, Queue};
-use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryRegion};
+use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend};
 
 use self::release::release;
 use super::{
     Active, Device, Interrupt, Memory, Turn,
-    advice::advise,
+    advice::{advise, first},
     read_space,
     service::{descriptors, serve_all},
 };
@@ -28,18 +33,11 @@ const PAGE: u64 = 4096;
 /// Most page numbers taken from one request: as many as Linux puts into one.
 const MAX_PAGES: usize = 256;
 
-/// Bytes from the start of the guest's memory that hold what an idle guest has: its kernel is there, and gives
-/// out memory above only when there is no more below. They are in large pages while it boots, which makes that
-/// fast. Once it gives back what it does not use, Linux is not to fill the gaps and make them large again
-/// (`khugepaged`); memory above, which a busy guest uses, stays as the machine has it.
-const FIRST: u64 = 64 << 20;
-
 /// A balloon.
 #[derive(Default)]
 pub struct Balloon {
     active: Option<(Memory, Vec<Queue>, Interrupt)>,
-    /// Whether the first memory stays small.
-    small: bool,
+    idle: Arc<AtomicBool>,
 }
 
 impl Balloon {
@@ -47,6 +45,12 @@ impl Balloon {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Set once the guest has given memory back: it has time for that, some seconds after its start.
+    #[must_use]
+    pub fn idle(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.idle)
     }
 }
 
@@ -93,7 +97,7 @@ impl Device for Balloon {
             match number {
                 INFLATE => inflate(memory, chain),
                 REPORTED => {
-                    if !std::mem::replace(&mut self.small, true) {
+                    if !self.idle.swap(true, Ordering::Relaxed) {
                         keep_small(memory);
                     }
                     report(memory, chain);
@@ -127,11 +131,15 @@ fn inflate(memory: &Memory, chain: DescriptorChain<&Memory>) {
     }
 }
 
-/// Has the first memory in small pages from now on.
+/// Has the first memory in small pages from now on: Linux is not to fill the gaps and make them large again
+/// (`khugepaged`). Memory above, which a busy guest uses, stays as the machine has it.
 fn keep_small(memory: &Memory) {
-    let begin = GuestAddress(0);
-    let length = memory.find_region(begin).map_or(0, GuestMemoryRegion::len);
-    advise(memory, begin, length.min(FIRST), libc::MADV_NOHUGEPAGE);
+    advise(
+        memory,
+        GuestAddress(0),
+        first(memory),
+        libc::MADV_NOHUGEPAGE,
+    );
 }
 
 /// Releases the ranges that a chain's descriptors are.

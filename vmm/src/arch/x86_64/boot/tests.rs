@@ -6,7 +6,7 @@ use linux_loader::loader::elf::start_info::hvm_start_info;
 use vm_memory::ByteValued;
 
 use super::*;
-use crate::arch::x86_64::layout;
+use crate::arch::x86_64::{elf, layout};
 
 const MIB: u64 = 1 << 20;
 
@@ -29,6 +29,7 @@ fn file(bytes: &[u8]) -> File {
 #[derive(Clone)]
 struct Segment {
     kind: u32,
+    flags: u32,
     offset: u64,
     address: u64,
     in_file: u64,
@@ -40,6 +41,7 @@ impl Segment {
     fn load() -> Self {
         Self {
             kind: 1,
+            flags: 7,
             offset: 0x1000,
             address: 16 * MIB,
             in_file: 0x1000,
@@ -50,6 +52,7 @@ impl Segment {
     fn note() -> Self {
         Self {
             kind: 4,
+            flags: 4,
             offset: 0x800,
             address: 0,
             in_file: 20,
@@ -71,6 +74,7 @@ fn elf(entry: u64, segments: &[Segment]) -> Vec<u8> {
     put(56, &u16::try_from(segments.len()).unwrap().to_le_bytes());
     for (segment, at) in segments.iter().take(32).zip((64..).step_by(56)) {
         put(at, &segment.kind.to_le_bytes());
+        put(at + 4, &segment.flags.to_le_bytes());
         put(at + 8, &segment.offset.to_le_bytes());
         put(at + 24, &segment.address.to_le_bytes());
         put(at + 32, &segment.in_file.to_le_bytes());
@@ -140,6 +144,109 @@ fn elf_with_a_pvh_note_is_entered_there() {
         .read_slice(&mut text, GuestAddress(info.cmdline_paddr))
         .unwrap();
     assert_eq!(&text, b"quiet\0");
+}
+
+#[test]
+fn whole_pages_that_are_not_for_writing_are_told_as_copies_of_the_file() {
+    let read_only = Segment {
+        flags: 5,
+        in_file: 0xfff,
+        ..Segment::load()
+    };
+    let mut kernel = elf(
+        ENTRY,
+        &[
+            Segment {
+                in_file: 0x1800,
+                ..read_only.clone()
+            },
+            // For writing.
+            Segment {
+                address: 20 * MIB,
+                ..Segment::load()
+            },
+            // In the file otherwise than in memory.
+            Segment {
+                offset: 0x1010,
+                address: 24 * MIB,
+                in_file: 0x1000,
+                ..read_only.clone()
+            },
+            Segment {
+                address: 24 * MIB + 0x10,
+                in_file: 0x1000,
+                ..read_only.clone()
+            },
+            // Not one whole page.
+            Segment {
+                address: 28 * MIB,
+                ..read_only
+            },
+        ],
+    );
+    kernel.resize(0x3000, 0x91);
+    let memory = memory(64);
+    let loaded = load_into(&memory, &kernel, None).unwrap();
+    let expected = Copied {
+        start: GuestAddress(16 * MIB),
+        length: 0x1000,
+        offset: 0x1000,
+    };
+    assert_eq!(loaded.copies, [expected]);
+    let byte = |address| memory.read_obj::<u8>(GuestAddress(address)).unwrap();
+    let ends = [0xfff, 0x1000, 0x17ff, 0x1800].map(|offset| byte(16 * MIB + offset));
+    assert_eq!(ends, [0x90, 0x91, 0x91, 0]);
+    assert_eq!([byte(20 * MIB), byte(24 * MIB + 0xfef)], [0x90, 0x90]);
+}
+
+#[test]
+fn note_is_found_behind_others_and_believed_only_when_it_is_whole() {
+    let note = |owner: &[u8], kind: u32, description: &[u8]| {
+        let mut bytes = Vec::new();
+        for number in [owner.len(), description.len()] {
+            bytes.extend(u32::try_from(number).unwrap().to_le_bytes());
+        }
+        bytes.extend(kind.to_le_bytes());
+        for part in [owner, description] {
+            bytes.extend(part);
+            bytes.resize(bytes.len().next_multiple_of(4), 0);
+        }
+        bytes
+    };
+    let entry = 0x100_0020_u32.to_le_bytes();
+    let other = note(b"GNU\0", 18, &[1; 20]);
+    let odd = note(b"Linux\0", 257, &[1; 3]);
+    let here = note(b"Xen\0", 18, &entry);
+    let wide = note(b"Xen\0", 18, &0x100_0020_u64.to_le_bytes());
+    let entered = |notes: &[u8]| {
+        let segment = Segment {
+            in_file: notes.len() as u64,
+            ..Segment::note()
+        };
+        let mut kernel = elf(ENTRY, &[Segment::load(), segment]);
+        kernel[0x800..][..notes.len()].copy_from_slice(notes);
+        load_into(&memory(64), &kernel, None).unwrap().entry
+    };
+    let pvh = Entry::Pvh(GuestAddress(0x100_0020));
+    for notes in [
+        here.clone(),
+        wide,
+        [other.clone(), odd, here.clone()].concat(),
+    ] {
+        assert_eq!(entered(&notes), pvh, "{notes:x?}");
+    }
+    let without = Entry::Linux64(GuestAddress(ENTRY));
+    let endless = [&u32::MAX.to_le_bytes()[..], &[0xff; 60], &here].concat();
+    for notes in [
+        &here[..here.len() - 1],
+        &other,
+        &note(b"Xen\0", 17, &entry),
+        &note(b"Xen\0", 18, &entry[..3]),
+        &endless,
+        &[],
+    ] {
+        assert_eq!(entered(notes), without, "{notes:x?}");
+    }
 }
 
 #[test]
@@ -487,8 +594,8 @@ fn header_structures_are_as_large_as_they_are_written() {
 #[test]
 fn blocks_that_a_kernel_hardly_touches_are_hollow() {
     let kernel = |ranges: &[(u64, u64)]| {
-        let segments = ranges.iter().map(|(start, end)| *start..*end);
-        let hollows = Kernel::Elf(segments.collect()).hollows().into_iter();
+        let ranges: Vec<_> = ranges.iter().map(|(start, end)| *start..*end).collect();
+        let hollows = elf::hollows(&ranges).into_iter();
         hollows
             .map(|block| (block.start, block.end))
             .collect::<Vec<_>>()
@@ -508,7 +615,6 @@ fn blocks_that_a_kernel_hardly_touches_are_hollow() {
         [(16 * MIB, 18 * MIB)]
     );
     assert_eq!(kernel(&[]), []);
-    assert_eq!(Kernel::BzImage(16 * MIB..30 * MIB).hollows(), []);
 }
 
 #[test]
