@@ -18,6 +18,12 @@ const TRAILER: &str = "TRAILER!!!";
 /// Headers, names and contents each begin at a multiple of this many bytes.
 const ALIGNMENT: usize = 4;
 
+/// Most bytes of a name, with what ends it (Linux' `PATH_MAX`).
+const MAX_NAME: usize = 4096;
+
+/// Bytes of a page of memory.
+const PAGE: usize = 4096;
+
 /// Bytes of an entry's header: the magic and 13 numbers of 8 hexadecimal digits.
 const HEADER: usize = 6 + 13 * 8;
 
@@ -27,12 +33,18 @@ pub(crate) struct Archive<W> {
     writer: W,
     /// Inode numbers are given in order; nothing is hard linked.
     entries: u32,
+    /// Bytes so far.
+    written: usize,
 }
 
 impl<W: Write> Archive<W> {
     /// An archive without entries.
     pub(crate) fn new(writer: W) -> Self {
-        Self { writer, entries: 0 }
+        Self {
+            writer,
+            entries: 0,
+            written: 0,
+        }
     }
 
     /// Adds a directory; its parents must have been added before.
@@ -49,6 +61,24 @@ impl<W: Write> Archive<W> {
     /// As the writer, and when the content has 4 GiB or more, which the format cannot hold.
     pub(crate) fn file(&mut self, path: &str, permissions: u32, content: &[u8]) -> io::Result<()> {
         self.entry(path, REGULAR | permissions, (0, 0), content)
+    }
+
+    /// Adds a regular file whose content begins at a multiple of a page's size from the archive's start, so that a
+    /// kernel may take its pages as they are; unless that is so far that Linux would not believe the name's length.
+    ///
+    /// # Errors
+    /// As [`Self::file`].
+    pub(crate) fn file_of_pages(
+        &mut self,
+        path: &str,
+        permissions: u32,
+        content: &[u8],
+    ) -> io::Result<()> {
+        let start = self.written + HEADER + path.len() + 1;
+        let zeros = start.next_multiple_of(PAGE) - start;
+        let longest = MAX_NAME - (path.len() + 1).min(MAX_NAME);
+        let zeros = if zeros > longest { 0 } else { zeros };
+        self.put(path, zeros, REGULAR | permissions, (0, 0), content)
     }
 
     /// Adds a symbolic link.
@@ -88,13 +118,26 @@ impl<W: Write> Archive<W> {
         &mut self,
         path: &str,
         mode: u32,
+        device: (u32, u32),
+        content: &[u8],
+    ) -> io::Result<()> {
+        self.put(path, 0, mode, device, content)
+    }
+
+    /// Writes an entry whose name is followed by so many zeros more than it needs.
+    fn put(
+        &mut self,
+        path: &str,
+        zeros: usize,
+        mode: u32,
         (major, minor): (u32, u32),
         content: &[u8],
     ) -> io::Result<()> {
         let too_large = |_| io::Error::new(io::ErrorKind::FileTooLarge, path.to_owned());
         let size = u32::try_from(content.len()).map_err(too_large)?;
-        // The name's length counts the zero byte that ends it.
-        let name_size = u32::try_from(path.len() + 1).map_err(too_large)?;
+        // The name's length counts the zero bytes that end it.
+        let name_length = path.len() + 1 + zeros;
+        let name_size = u32::try_from(name_length).map_err(too_large)?;
         let inode = self.entries;
         self.entries += 1;
         let links = if mode & DIRECTORY == DIRECTORY { 2 } else { 1 };
@@ -108,14 +151,17 @@ impl<W: Write> Archive<W> {
             write!(self.writer, "{number:08x}")?;
         }
         self.writer.write_all(path.as_bytes())?;
-        self.writer.write_all(&[0])?;
-        self.pad(HEADER + path.len() + 1)?;
+        self.writer.write_all(&vec![0; zeros + 1])?;
+        self.pad(HEADER + name_length)?;
         self.writer.write_all(content)?;
         self.pad(content.len())
     }
 
+    /// Goes on at an aligned place after so many bytes.
     fn pad(&mut self, written: usize) -> io::Result<()> {
-        let missing = written.next_multiple_of(ALIGNMENT) - written;
+        let aligned = written.next_multiple_of(ALIGNMENT);
+        self.written += aligned;
+        let missing = aligned - written;
         self.writer.write_all([0; ALIGNMENT].split_at(missing).0)
     }
 }
@@ -147,6 +193,35 @@ mod tests {
         assert_eq!(archive[start + HEADER..start + HEADER + 5], *b"init\0");
         let content = start + (HEADER + 5).next_multiple_of(ALIGNMENT);
         assert_eq!(archive[content..content + 8], *b"hello\0\0\0");
+    }
+
+    #[test]
+    fn file_of_pages_begins_on_a_page_and_keeps_its_name() {
+        for before in ["a", "ab", "abcd", &"x".repeat(4000), "too far"] {
+            let mut archive = Archive::new(Vec::new());
+            let content = if before == "too far" {
+                PAGE - 2 * HEADER - 12
+            } else {
+                3
+            };
+            archive.file(before, 0o644, &vec![b'.'; content]).unwrap();
+            archive.file_of_pages("init", 0o755, b"hello").unwrap();
+            archive.file("after", 0o644, b"").unwrap();
+            let archive = archive.finish().unwrap();
+            let at = |text: &[u8]| {
+                let mut windows = archive.windows(text.len());
+                windows.position(|window| window == text).unwrap()
+            };
+            let header = at(b"07070100000001");
+            let size = std::str::from_utf8(&archive[header + 94..header + 102]).unwrap();
+            let size = usize::from_str_radix(size, 16).unwrap();
+            let begin = (header + HEADER + size).next_multiple_of(ALIGNMENT);
+            assert_eq!(begin, at(b"hello"));
+            assert!(size <= MAX_NAME);
+            assert_eq!(at(b"hello") % PAGE == 0, before != "too far", "{before}");
+            assert_eq!(archive[header + HEADER..][..5], *b"init\0");
+            assert_eq!(at(b"07070100000002"), at(b"hello") + 8);
+        }
     }
 
     #[test]

@@ -12,6 +12,9 @@ use sha2::{Digest, Sha256};
 
 use crate::{cpio, programs, state};
 
+/// Changes whenever the same init would make another file.
+const FORM: u32 = 2;
+
 /// Makes the file from `coracle-init`, unless it was made before; the monitor maps it as it is.
 ///
 /// # Errors
@@ -22,7 +25,7 @@ pub(crate) fn ensure(cache: &Path) -> Result<PathBuf> {
         fs::metadata(&init).with_context(|| format!("cannot look at {}", init.display()))?;
     // What identifies a file's content without reading it on each start.
     let identity = format!(
-        "{} {} {} {} {}.{}",
+        "{} {FORM} {} {} {} {}.{}",
         env!("CARGO_PKG_VERSION"),
         metadata.dev(),
         metadata.ino(),
@@ -47,7 +50,7 @@ pub(crate) fn ensure(cache: &Path) -> Result<PathBuf> {
     archive.directory("dev", 0o755)?;
     // The kernel opens it for init's standard streams before init runs.
     archive.character_device("dev/console", 0o600, 5, 1)?;
-    archive.file("init", 0o755, &program)?;
+    archive.file_of_pages("init", 0o755, &program)?;
     let bytes = archive.finish()?;
     let written = tempfile::NamedTempFile::new_in(&directory).and_then(|mut file| {
         file.write_all(&bytes)?;

@@ -56,11 +56,13 @@ const GUEST_CID: u32 = 3;
 /// - `swiotlb=noforce`: no buffers for devices that cannot reach all memory;
 /// - `percpu_alloc=page`: units of per-CPU memory in pages; in the 2 MiB of the usual kind, the list of who
 ///   pays for what is in them takes 4 MiB;
+/// - `rootfstype=ramfs`: the initial file system takes the archive's pages as they are, which one that can be
+///   swapped cannot;
 /// - `page_reporting_order=0`: what the guest does not use is given back page by page, not only where 2 MiB in a
 ///   row are free.
 const COMMAND_LINE: &str = "console=ttyS0 quiet loglevel=1 reboot=k panic=-1 \
     no_timer_check rcupdate.rcu_expedited=1 noreplace-smp swiotlb=noforce random.trust_cpu=on \
-    percpu_alloc=page page_reporting.page_reporting_order=0";
+    percpu_alloc=page page_reporting.page_reporting_order=0 rootfstype=ramfs";
 
 /// Parts of the kernel that are not started, though they cannot be built without:
 /// - the serial port's driver, which tests the port by hundreds of exits; messages need it not;
@@ -74,6 +76,10 @@ const NOT_STARTED: &str = "initcall_blacklist=serial8250_init,slab_late_init,\
 /// More of them, directly after those, unless layers are checked: the device mapper, dm-verity, and
 /// its cache of hashes.
 const NO_VERITY: &str = ",dm_init,dm_verity_init,dm_bufio_init";
+
+/// Places in the kernel's table of names of files for each MiB of memory; it has half as many for files themselves.
+/// A quarter of Linux's own measure, which takes 1.5 KiB of each MiB, whether there are files or not.
+const NAMES_PER_MIB: u64 = 32;
 
 /// The machine for a container whose layers are these extents of one read-only disk.
 ///
@@ -110,11 +116,12 @@ pub(crate) fn plan(
         }],
         read_only: false,
     }));
+    let memory_mib = memory(shape.memory)?;
     Ok(Plan {
         kernel: shape.kernel.clone(),
         initramfs: Some(initramfs::ensure(cache)?),
-        command_line: command_line(place, shape.verify),
-        memory_mib: memory(shape.memory)?,
+        command_line: command_line(place, shape.verify, memory_mib),
+        memory_mib,
         cpus: cpus(shape.cpu)?,
         disks,
         vsock_cid: Some(GUEST_CID),
@@ -125,13 +132,16 @@ pub(crate) fn plan(
     })
 }
 
-fn command_line(place: Place, verify: bool) -> String {
+fn command_line(place: Place, verify: bool, memory_mib: u32) -> String {
+    let names = (u64::from(memory_mib) * NAMES_PER_MIB).next_power_of_two();
+    let files = names / 2;
     let more = match place {
         Place::Here => "",
         Place::Machine => machine::FOR_KERNELS,
     };
     let parts = if verify { "" } else { NO_VERITY };
-    format!("{COMMAND_LINE} {NOT_STARTED}{parts} {more}")
+    let tables = format!("dhash_entries={names} ihash_entries={files}");
+    format!("{COMMAND_LINE} {tables} {NOT_STARTED}{parts} {more}")
         .trim_end()
         .into()
 }
@@ -169,14 +179,30 @@ mod tests {
 
     #[test]
     fn only_an_emulated_guest_is_told_of_what_the_emulation_gets_wrong() {
-        assert!(!command_line(Place::Here, false).contains("clearcpuid"));
-        assert!(command_line(Place::Machine, false).ends_with(" clearcpuid=cx16"));
+        assert!(!command_line(Place::Here, false, 512).contains("clearcpuid"));
+        assert!(command_line(Place::Machine, false, 512).ends_with(" clearcpuid=cx16"));
     }
 
     #[test]
     fn device_mapper_is_started_only_where_layers_are_checked() {
-        assert!(command_line(Place::Here, false).contains("irq_sysfs_init,dm_init,"));
-        assert!(command_line(Place::Here, true).ends_with("irq_sysfs_init"));
+        assert!(command_line(Place::Here, false, 512).contains("irq_sysfs_init,dm_init,"));
+        assert!(command_line(Place::Here, true, 512).ends_with("irq_sysfs_init"));
+    }
+
+    #[test]
+    fn tables_of_names_and_files_grow_with_the_memory() {
+        for (mib, expected) in [
+            (64, "dhash_entries=2048 ihash_entries=1024 "),
+            (512, "dhash_entries=16384 ihash_entries=8192 "),
+            (514, "dhash_entries=32768 ihash_entries=16384 "),
+            (
+                u32::MAX,
+                "dhash_entries=137438953472 ihash_entries=68719476736 ",
+            ),
+        ] {
+            let line = command_line(Place::Here, false, mib);
+            assert!(line.contains(expected), "{line}");
+        }
     }
 
     #[test]

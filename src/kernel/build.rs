@@ -2,9 +2,9 @@
 
 use std::{
     ffi::OsStr,
-    fs::{self, File},
+    fs::{self, File, Permissions},
     io::{self, BufRead, BufReader},
-    os::unix::process::ExitStatusExt,
+    os::unix::{fs::PermissionsExt, process::ExitStatusExt},
     path::{Path, PathBuf},
     process::{ChildStdout, Command, ExitStatus, Stdio},
     sync::mpsc::{self, RecvTimeoutError},
@@ -27,6 +27,9 @@ const TICK: Duration = Duration::from_secs(1);
 
 /// What the script exits with when a signal ended it.
 const EXIT_INTERRUPTED: i32 = 130;
+
+/// Permissions of a kernel: nobody may write to it.
+const READ_ONLY: u32 = 0o444;
 
 /// A line of the script; its header says what each means.
 #[derive(Debug, PartialEq, Eq)]
@@ -198,6 +201,9 @@ fn install(cache: &Cache, work: &Path) -> Result<PathBuf, KernelError> {
     let hash = source.split_whitespace().nth(1).unwrap_or("unknown");
     let place = cache.place(hash);
     fs::create_dir_all(&place).map_err(use_cache("create", &place))?;
+    // Guests share the memory of a file that nobody may write to.
+    fs::set_permissions(&kernel, Permissions::from_mode(READ_ONLY))
+        .map_err(use_cache("write", &kernel))?;
     for name in [CONFIG, SOURCE, KERNEL] {
         let target = place.join(name);
         fs::rename(work.join(name), &target).map_err(use_cache("write", &target))?;

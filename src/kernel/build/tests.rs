@@ -47,6 +47,7 @@ fn built_kernel_is_found_listed_and_leaves_nothing_else() {
 
     assert_eq!(path, cache.place("0123456789abcdef01").join("vmlinux"));
     assert_eq!(cache.find(), Some(path.clone()));
+    assert!(path.metadata().unwrap().permissions().readonly());
     let listed = cache.list().unwrap();
     assert_eq!(listed.len(), 1);
     assert!(listed[0].current && listed[0].path == path && listed[0].source == "6.12.1-1");
