@@ -3,9 +3,10 @@
 use std::{
     fs::{self, File},
     path::PathBuf,
+    process::{Command, Stdio},
 };
 
-use coracle_tests::{Installation, run};
+use coracle_tests::{Installation, coracle, done, run};
 use tempfile::TempDir;
 
 /// A file that passes as a kernel and runs this 32-bit code at its PVH entry (x86 PVH boot ABI).
@@ -71,6 +72,24 @@ fn kernel_that_triple_faults_is_told() {
     assert!(words.contains("triple fault"), "{words}");
 }
 
+/// In its place, and as long: what is kept of a kernel is never kept of another.
+#[test]
+fn kernel_that_was_written_over_is_not_booted() {
+    let directory = tempfile::tempdir().unwrap();
+    // out 0x64, 0xfe: the reset line; ud2 without a table of interrupts: a triple fault.
+    let codes: [&[u8]; 2] = [b"\xb0\xfe\xe6\x64\xf4", b"\x0f\x0b\xf4\xf4\xf4"];
+    let mut told = Vec::new();
+    for code in [codes[0], codes[1], codes[0]] {
+        let next = kernel(&directory, "next", code);
+        let path = directory.path().join("kernel");
+        fs::copy(next, &path).unwrap();
+        let ran = run(["--kernel", path.to_str().unwrap(), "busybox", "true"]);
+        told.push(ran.expect(125).stderr);
+    }
+    assert_eq!(told[0], told[2]);
+    assert_ne!(told[0], told[1]);
+}
+
 #[test]
 fn kernel_that_hangs_is_given_up() {
     // cli; hlt; again
@@ -103,4 +122,40 @@ fn emulated_kernel_leaves_alone_what_the_emulation_gets_wrong() {
     let words = ["--rm", "--machine", "always", "busybox"];
     let flags = ["grep", "-w", "-c", "cx16", "/proc/cpuinfo"];
     assert_eq!(run(words.into_iter().chain(flags)).expect(1).stdout, "0\n");
+}
+
+/// Functions of the kernel end in a plain return until it finds that its processor needs more than that. QEMU's
+/// emulation can be any processor; without a root file system a kernel goes through its whole boot, and panics.
+#[test]
+fn kernel_returns_by_the_thunk_that_its_processor_needs() {
+    let kernel = done(&mut coracle(["kernel", "path"])).expect(0).stdout;
+    for (processor, thunk) in [
+        ("max", None),
+        ("EPYC", Some("srso_return_thunk")),
+        ("EPYC-Milan", Some("srso_alias_return_thunk")),
+        ("Icelake-Server", Some("its_return_thunk")),
+    ] {
+        let mut machine = Command::new("qemu-system-x86_64");
+        machine
+            .args([
+                "-machine", "pc", "-accel", "tcg", "-cpu", processor, "-m", "128",
+            ])
+            .args(["-nodefaults", "-no-reboot", "-display", "none"])
+            .args(["-serial", "stdio", "-kernel", kernel.trim(), "-append"])
+            .arg("console=ttyS0 panic=-1 reboot=k clearcpuid=cx16")
+            .stdin(Stdio::null());
+        let said = done(&mut machine).expect(0).stdout;
+        let active = said
+            .lines()
+            .filter_map(|line| line.split_once("active return thunk: "))
+            .last();
+        let active = active.map(|(_, name)| name.trim());
+        assert_eq!(active, thunk, "{processor}: {said}");
+        assert!(
+            said.contains("Unable to mount root fs"),
+            "{processor}: {said}"
+        );
+        // As a warning of the kernel's begins, of a return that was left out among others.
+        assert!(!said.contains("cut here"), "{processor}: {said}");
+    }
 }
