@@ -117,10 +117,14 @@ impl Replacement {
 
     /// Takes the place of as many bytes of the guest's memory, in one step for all threads.
     ///
+    /// # Panics
+    /// When the system cannot do it: what was there may be gone then, and the next thing that is mapped could come to
+    /// stand where the guest reaches it.
+    ///
     /// # Safety
     /// `place` is mapped as the guest's memory, for as many bytes, which this has the content of, and nothing refers
     /// to them.
-    unsafe fn take_place(self, place: *mut u8) -> io::Result<()> {
+    unsafe fn take_place(self, place: *mut u8) {
         // SAFETY: what is moved is this mapping; the caller vouches for what it replaces.
         let moved = unsafe {
             libc::mremap(
@@ -131,12 +135,13 @@ impl Replacement {
                 place,
             )
         };
-        if moved == libc::MAP_FAILED {
-            return Err(io::Error::last_os_error());
-        }
+        assert!(
+            moved != libc::MAP_FAILED,
+            "cannot put the guest's memory in its place: {}",
+            io::Error::last_os_error()
+        );
         // From here on it goes with the rest of the guest's memory.
         std::mem::forget(self);
-        Ok(())
     }
 }
 
@@ -178,7 +183,8 @@ fn share(memory: &Memory, file: &File, copy: &Copied) -> io::Result<()> {
         }
     }
     // SAFETY: the guard keeps `length` bytes mapped, and page by page they are the same.
-    unsafe { new.take_place(own) }
+    unsafe { new.take_place(own) };
+    Ok(())
 }
 
 /// Keeps of a piece of the guest's memory, whole pages, those that hold something. A large page brings hundreds that
@@ -211,7 +217,8 @@ fn pack(memory: &Memory, piece: &Range<u64>) -> io::Result<()> {
         unsafe { ptr::copy_nonoverlapping(own.add(at), new.at.add(at), PAGE) };
     }
     // SAFETY: the guard keeps `length` bytes mapped, and page by page they are the same.
-    unsafe { new.take_place(own) }
+    unsafe { new.take_place(own) };
+    Ok(())
 }
 
 /// What of the memory of an idle guest lies beside these pieces, none of it across a large page's boundary.

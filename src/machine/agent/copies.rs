@@ -11,7 +11,7 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
+use rustix::fs::{AtFlags, CWD, FileType, StatxFlags, statx};
 
 use super::super::sys::Substitute;
 
@@ -90,10 +90,14 @@ impl Copies {
     }
 }
 
-/// As the outside says it is, and not as it is remembered here.
+/// As the outside says it is, and not as it is remembered here. What is no file has no copy: to open a pipe would
+/// wait for who writes to it.
 fn identity(path: &Path) -> io::Result<Identity> {
     let mask = StatxFlags::BASIC_STATS;
     let found = statx(CWD, path, AtFlags::STATX_FORCE_SYNC, mask)?;
+    if !FileType::from_raw_mode(found.stx_mode.into()).is_file() {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
     let time = |time: rustix::fs::StatxTimestamp| (time.tv_sec, time.tv_nsec);
     Ok(Identity {
         device: (found.stx_dev_major, found.stx_dev_minor),
@@ -125,6 +129,8 @@ fn forget(copy: &Copy) {
 
 #[cfg(test)]
 mod tests {
+    use rustix::fs::Mode;
+
     use super::*;
 
     fn content(substitute: &Substitute) -> Vec<u8> {
@@ -160,8 +166,12 @@ mod tests {
         let inside = tempfile::tempdir().unwrap();
         let copies = Copies::new(inside.path());
         assert_eq!(copies.of(Path::new("/nowhere/vmlinux")), None);
-        // A directory has an identity, and no content.
         assert_eq!(copies.of(inside.path()), None);
+        // Nobody ever writes to it.
+        let outside = tempfile::tempdir().unwrap();
+        let pipe = outside.path().join("pipe");
+        rustix::fs::mknodat(CWD, &pipe, FileType::Fifo, Mode::RUSR, 0).unwrap();
+        assert_eq!(copies.of(&pipe), None);
         assert_eq!(count(inside.path()), 0);
     }
 

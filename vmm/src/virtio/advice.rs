@@ -30,7 +30,7 @@ pub(crate) fn advise(memory: &Memory, start: GuestAddress, length: u64, advice: 
     };
     let guard = slice.ptr_guard_mut();
     // SAFETY: the guard keeps `length` bytes at this address mapped; they are the guest's own
-    // anonymous memory, into which this process holds no references.
+    // memory, anonymous or a private copy of a file's, into which this process holds no references.
     let result = unsafe { libc::madvise(guard.as_ptr().cast(), length, advice) };
     // Memory that cannot be had so just stays as it is.
     let _ = result;
