@@ -207,11 +207,24 @@ pub(super) fn remove(arguments: &Remove) -> Result<u8> {
     })
 }
 
-/// Removes a container, with `force` even one that runs.
+/// Removes a container, with `force` even one that runs, or that is gone meanwhile.
 ///
 /// # Errors
 /// When it runs, or cannot be removed.
 pub(super) fn remove_one(
+    containers: &Containers,
+    container: &Container,
+    force: bool,
+    directories: &Directories,
+) -> Result<()> {
+    match remove_now(containers, container, force, directories) {
+        // Its keeper was as quick.
+        Err(_) if force && !container.directory().exists() => Ok(()),
+        done => done,
+    }
+}
+
+fn remove_now(
     containers: &Containers,
     container: &Container,
     force: bool,

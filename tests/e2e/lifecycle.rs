@@ -343,7 +343,7 @@ fn clock_of_a_guest_that_went_wrong_is_right_when_it_goes_on() {
             "busybox",
             "sh",
             "-c",
-            "date -s '2001-01-01 00:00:00' > /dev/null; echo ready; date +%Y; sleep 1000",
+            "date -s '2001-01-01 00:00:00' > /dev/null; year=$(date +%Y); echo ready; echo $year; sleep 1000",
         ],
     );
     container.until_ready();
