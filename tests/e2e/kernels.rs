@@ -148,7 +148,7 @@ fn kernel_returns_by_the_thunk_that_its_processor_needs() {
         let active = said
             .lines()
             .filter_map(|line| line.split_once("active return thunk: "))
-            .last();
+            .next_back();
         let active = active.map(|(_, name)| name.trim());
         assert_eq!(active, thunk, "{processor}: {said}");
         assert!(
