@@ -56,10 +56,9 @@ pub(super) fn run(exchange: &Arc<Exchange>, copies: &Copies, channel: Channel, p
 
 /// Copies of what the monitor reads whole. A plan that makes no sense names nothing, and the monitor will say so.
 fn substitutes(copies: &Copies, program: &str, plan: &[u8]) -> Vec<sys::Substitute> {
-    let plan = serde_json::from_slice::<Plan>(plan);
-    let named = plan.map(|plan| (plan.kernel, plan.initramfs));
-    let (kernel, initramfs) = named.map_or((None, None), |(kernel, other)| (Some(kernel), other));
-    [Some(program.into()), kernel, initramfs]
+    let plan = serde_json::from_slice::<Plan>(plan).ok();
+    let (kernel, initramfs) = plan.map(|plan| (plan.kernel, plan.initramfs)).unzip();
+    [Some(program.into()), kernel, initramfs.flatten()]
         .into_iter()
         .flatten()
         .filter_map(|path| copies.of(&path))

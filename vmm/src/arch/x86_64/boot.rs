@@ -58,25 +58,25 @@ pub fn load(
         Some(file) => Some(load_initramfs(memory, file, found.end()..top)?),
         None => None,
     };
-    let mut copies = Vec::new();
-    let entry = match &found {
+    let (entry, copies) = match &found {
         Kernel::Elf(elf) => {
             elf.load(memory, file)?;
-            copies = elf.copies();
-            if let Some(entry) = elf.pvh {
+            let entry = if let Some(entry) = elf.pvh {
                 write_pvh(memory, initramfs)?;
                 Entry::Pvh(GuestAddress(entry))
             } else {
                 write_linux(memory, None, initramfs)?;
                 Entry::Linux64(GuestAddress(elf.entry))
-            }
+            };
+            (entry, elf.copies())
         }
         Kernel::BzImage(_) => {
             let loaded = BzImage::load(memory, None, file, Some(GuestAddress(HIGH_MEMORY)))
                 .map_err(|error| BootError::NotAKernel(error.to_string()))?;
             write_linux(memory, loaded.setup_header, initramfs)?;
             // The 64-bit entry is 0x200 into its protected mode part (boot protocol 2.12).
-            Entry::Linux64(GuestAddress(loaded.kernel_load.0 + 0x200))
+            let entry = GuestAddress(loaded.kernel_load.0 + 0x200);
+            (Entry::Linux64(entry), Vec::new())
         }
     };
     Ok(Loaded { entry, copies })

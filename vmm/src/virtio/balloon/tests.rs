@@ -1,7 +1,9 @@
 //! Memory that the guest gives back, and tricks around it.
 
 use super::*;
-use crate::virtio::testing::{Buffer, Driver, EVENT_IDX, MEMORY, NEXT, Raw, WRITE, register};
+use crate::virtio::testing::{
+    Buffer, Driver, EVENT_IDX, MEMORY, Mapping, NEXT, Raw, WRITE, register,
+};
 
 const DEFLATE: u16 = 1;
 /// A page of the heap that no test allocates.
@@ -42,26 +44,9 @@ fn reported_ranges_are_released() {
     assert_eq!(driver.get(PLACE, 4096), [0; 4096]);
 }
 
-/// What Linux says of the mapping that holds the guest's first memory, as `proc_pid_smaps(5)` tells.
+/// How Linux treats the guest's first memory, as `proc_pid_smaps(5)` tells.
 fn flags(driver: &Driver) -> String {
-    let slice = driver.memory().get_slice(GuestAddress(0), 1).unwrap();
-    let address = slice.ptr_guard().as_ptr() as usize;
-    let maps = std::fs::read_to_string("/proc/self/smaps").unwrap();
-    let holds = |line: &&str| {
-        let range = line
-            .split(' ')
-            .next()
-            .and_then(|range| range.split_once('-'));
-        range.is_some_and(|(start, end)| {
-            let number = |text| usize::from_str_radix(text, 16);
-            matches!((number(start), number(end)), (Ok(start), Ok(end)) if (start..end).contains(&address))
-        })
-    };
-    let mut lines = maps.lines().skip_while(|line| !holds(line));
-    lines
-        .find(|line| line.starts_with("VmFlags:"))
-        .unwrap()
-        .to_owned()
+    Mapping::at(driver.memory(), 0).field("VmFlags").to_owned()
 }
 
 #[test]

@@ -6,6 +6,7 @@
 //! [`Driver::offer`] any others.
 
 mod layout;
+mod mapping;
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -16,7 +17,10 @@ use std::{
 use vm_memory::{ByteValued, Bytes, GuestAddress};
 use vmm_sys_util::eventfd::{EFD_CLOEXEC, EFD_NONBLOCK, EventFd};
 
-pub use self::layout::{HEAP, MEMORY, Rings};
+pub use self::{
+    layout::{HEAP, MEMORY, Rings},
+    mapping::Mapping,
+};
 use super::{Device, Memory, mmio::Transport};
 use crate::event_loop::{EventLoop, Shared};
 

@@ -6,7 +6,10 @@ use linux_loader::loader::elf::start_info::hvm_start_info;
 use vm_memory::ByteValued;
 
 use super::*;
-use crate::arch::x86_64::{elf, layout};
+use crate::{
+    arch::x86_64::{elf, layout},
+    virtio::testing::Mapping,
+};
 
 const MIB: u64 = 1 << 20;
 
@@ -623,24 +626,7 @@ fn hollows_are_made_of_small_pages() {
     let mut segments = [Segment::load(), Segment::load(), Segment::note()];
     segments[1].address = 20 * MIB;
     load_into(&memory, &elf(ENTRY, &segments), None).unwrap();
-    let flags = |address: u64| {
-        let at = memory.get_host_address(GuestAddress(address)).unwrap() as usize;
-        let maps = std::fs::read_to_string("/proc/self/smaps").unwrap();
-        let mut inside = false;
-        for line in maps.lines() {
-            let range = line
-                .split_once(' ')
-                .and_then(|(range, _)| range.split_once('-'));
-            let number = |text| usize::from_str_radix(text, 16).ok();
-            if let Some((start, end)) = range.and_then(|(a, b)| Some((number(a)?, number(b)?))) {
-                inside = (start..end).contains(&at);
-            }
-            if inside && line.starts_with("VmFlags:") {
-                return line.to_owned();
-            }
-        }
-        panic!("{address:#x} is mapped");
-    };
+    let flags = |address| Mapping::at(&memory, address).field("VmFlags").to_owned();
     // `nh`: not in huge pages (Linux, Documentation/filesystems/proc.rst).
     assert!(flags(16 * MIB).contains(" nh"), "{}", flags(16 * MIB));
     assert!(!flags(18 * MIB).contains(" nh"), "{}", flags(18 * MIB));
