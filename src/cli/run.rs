@@ -9,6 +9,7 @@ use crate::{
     keeper::wire::Exit,
     report,
     state::{Directories, container::Container},
+    sys,
 };
 
 /// Run a command in a new container, in a microVM of its own
@@ -84,6 +85,10 @@ pub(super) fn main(arguments: &Arguments, begun: u64) -> Result<u8> {
 
 fn run(arguments: &Arguments, timeline: &mut Timeline) -> Result<Done> {
     let flags = &arguments.flags;
+    if let Some(image) = flags.image_and_command.first() {
+        // Its arguments may hold secrets, and it lives as long as the container.
+        sys::show(&format!("coracle run {image}"));
+    }
     let is_terminal = engine::standard_input_is_terminal();
     if flags.tty && flags.interactive && !arguments.detach && !is_terminal {
         bail!("the input device is not a TTY; leave -t away, or run it in a terminal");

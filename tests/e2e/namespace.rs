@@ -253,7 +253,7 @@ fn however_it_dies_nothing_of_it_stays() {
         started.stdout.trim().to_owned()
     };
     let mut containers = Vec::new();
-    for who in ["run -d", "coracle-init namespace", "nothing else"] {
+    for who in ["keeper of", "coracle-init namespace", "nothing else"] {
         containers.push(start());
         let processes = installation.processes();
         let named = processes.iter().filter(|(_, words)| words.contains(who));
