@@ -69,19 +69,17 @@ impl Keeper {
 
     /// New streams for a start, to which clients can be attached.
     pub(super) fn open_streams(&mut self, number: u32) -> Result<()> {
-        let port = self.next_port;
-        self.next_port += 3;
         let network = self.take_network(number)?;
-        let Some(kept) = self.kept.get_mut(&number) else {
+        let Some(kept) = self.kept.get(&number) else {
             return Ok(());
         };
         let config = &kept.record.config;
         let terminal = config.spec.process.terminal.is_some();
-        let stdio = Stdio {
-            stdin: config.interactive.then_some(port),
-            stdout: Some(port + 1),
-            stderr: (!terminal).then_some(port + 2),
+        let stdio = self.promise(config.interactive, true, !terminal)?;
+        let Some(kept) = self.kept.get_mut(&number) else {
+            return Ok(());
         };
+        let config = &kept.record.config;
         let log = match config.log {
             LogPolicy::None => None,
             LogPolicy::Local(max) => {
@@ -114,6 +112,7 @@ impl Keeper {
                 self.machine = Some(Machine {
                     host,
                     guest: None,
+                    connected: false,
                     greeted: false,
                     start_timeout,
                 });
@@ -146,7 +145,9 @@ impl Keeper {
             return Ok(());
         };
         if port == CONTROL_PORT {
-            if machine.guest.is_none() {
+            // The first one is init's: it connects before there is any container. A later one is
+            // nobody's that may be heard, even when init has closed its own.
+            if !std::mem::replace(&mut machine.connected, true) {
                 machine.guest = Some(Guest::new(stream)?);
                 let start = Instant::now() + machine.start_timeout;
                 for kept in self.kept.values_mut() {
@@ -156,13 +157,7 @@ impl Keeper {
             }
             return Ok(());
         }
-        let mut left = Some(stream);
-        for kept in self.kept.values_mut() {
-            left = left.and_then(|stream| kept.streams.connect(port, stream));
-        }
-        if let Some(stream) = left {
-            self.connect_exec(port, &stream);
-        }
+        self.doubt(port, stream);
         Ok(())
     }
 
