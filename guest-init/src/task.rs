@@ -2,7 +2,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use coracle_protocol::{ExitStatus, GuestMessage, Stdio, TerminalSize};
+use coracle_protocol::{ExitStatus, GuestMessage, Port, Secret, Stdio, TerminalSize};
 use rustix::{
     fs::{OFlags, fcntl_getfl, fcntl_setfl},
     io::Errno,
@@ -73,6 +73,9 @@ pub(crate) struct Streams {
     master: Option<OwnedFd>,
     devpts: Option<OwnedFd>,
 }
+
+/// A connection to the host, and what is sent by it first.
+type Socket = (OwnedFd, Secret);
 
 /// The parts of [`Streams`] that stay with init.
 pub(crate) struct Ours {
@@ -342,9 +345,13 @@ impl Streams {
         terminal: Option<Terminal>,
         connect: &Connect,
     ) -> Result<Self, Failure> {
-        let connect = |port: Option<u32>| {
-            port.map(|port| connect(port).stage(|| format!("connect to port {port} of the host")))
-                .transpose()
+        let connect = |port: Option<Port>| {
+            let Some(Port { number, secret }) = port else {
+                return Ok(None);
+            };
+            connect(number)
+                .map(|socket| Some((socket, secret)))
+                .stage(|| format!("connect to port {number} of the host"))
         };
         let stdin = connect(stdio.stdin)?;
         let stdout = connect(stdio.stdout)?;
@@ -365,11 +372,11 @@ impl Streams {
 
     fn terminal(
         terminal: Terminal,
-        stdin: Option<OwnedFd>,
-        stdout: Option<OwnedFd>,
+        stdin: Option<Socket>,
+        stdout: Option<Socket>,
     ) -> Result<Self, Failure> {
         let copy = |fd: &OwnedFd| fd.try_clone().stage(|| "copy the terminal's descriptor");
-        let pump = |direction, socket: Option<OwnedFd>| {
+        let pump = |direction, socket: Option<Socket>| {
             socket
                 .map(|socket| Ok(Pump::new(direction, socket, copy(&terminal.master)?, true)))
                 .transpose()
@@ -392,9 +399,9 @@ impl Streams {
     }
 
     fn pipes(
-        stdin: Option<OwnedFd>,
-        stdout: Option<OwnedFd>,
-        stderr: Option<OwnedFd>,
+        stdin: Option<Socket>,
+        stdout: Option<Socket>,
+        stderr: Option<Socket>,
     ) -> Result<Self, Failure> {
         let (own_in, pump_in) = pipe(stdin, Direction::ToContainer)?;
         let (own_out, pump_out) = pipe(stdout, Direction::ToHost)?;
@@ -409,7 +416,7 @@ impl Streams {
 }
 
 /// The container's end of a pipe and the pump at the other, or `/dev/null`.
-fn pipe(socket: Option<OwnedFd>, direction: Direction) -> Result<(OwnedFd, Option<Pump>), Failure> {
+fn pipe(socket: Option<Socket>, direction: Direction) -> Result<(OwnedFd, Option<Pump>), Failure> {
     let Some(socket) = socket else {
         return Ok((child::null()?, None));
     };

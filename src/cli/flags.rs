@@ -154,7 +154,7 @@ pub(super) struct Flags {
     #[arg(long, value_name = "MODE", default_value = "private")]
     cgroupns: Namespace,
     /// Kernel setting of the container's namespaces
-    #[arg(long, value_name = "NAME=VALUE", value_parser = |text: &str| options::pair(text, '='))]
+    #[arg(long, value_name = "NAME=VALUE", value_parser = options::sysctl)]
     sysctl: Vec<(String, String)>,
 
     /// Resource limit: nofile, nproc, core, …; -1 for none
@@ -327,6 +327,7 @@ pub(super) fn create(
         aliases: flags.network_alias.clone(),
         ..config(flags, name, command, &obtained.image, once, network)?
     };
+    engine::policy::check(&config)?;
     let cidfile = match &flags.cidfile {
         Some(path) => Some(
             fs::File::create_new(path)
@@ -422,7 +423,6 @@ fn wishes(flags: &Flags) -> network::Wishes<'_> {
         aliases: &flags.network_alias,
         hostname: flags.hostname.is_some(),
         add_host: !flags.add_host.is_empty(),
-        sysctls: &flags.sysctl,
     }
 }
 
@@ -453,7 +453,10 @@ fn config(
     if let Some(other) = shared {
         request.hostname = Some(other.config.spec.hostname);
     }
-    let spec = request.spec(&id, &image.config, &trees(flags, image)?, Stdio::default())?;
+    let mut spec = request.spec(&id, &image.config, &trees(flags, image)?, Stdio::default())?;
+    if flags.isolation == Isolation::Namespace {
+        spec.masked_paths.extend(host::namespace::masked_paths());
+    }
     // The monitor has another working directory where it runs in a software host.
     let absolute = |path: &PathBuf| {
         std::path::absolute(path).with_context(|| format!("cannot find {}", path.display()))

@@ -63,7 +63,6 @@ pub(super) struct Wishes<'a> {
     pub(super) aliases: &'a [String],
     pub(super) hostname: bool,
     pub(super) add_host: bool,
-    pub(super) sysctls: &'a [(String, String)],
 }
 
 /// The network of a new container in a named host, or in one of its own, and with it the container
@@ -111,11 +110,6 @@ pub(super) fn resolve(
     if other.is_some() && wishes.add_host {
         bail!("--add-host contradicts --network container:NAME, which shares its /etc/hosts");
     }
-    let foreign = matches!(mode, Mode::Host | Mode::Container(_));
-    let of_network = |(name, _): &&(String, String)| name.starts_with("net.");
-    if let Some((name, _)) = wishes.sysctls.iter().find(of_network).filter(|_| foreign) {
-        bail!("--sysctl {name} would change a network that is not the container's own");
-    }
     Ok((mode, other))
 }
 
@@ -143,7 +137,6 @@ mod tests {
             aliases,
             hostname: false,
             add_host: false,
-            sysctls: &[],
         }
     }
 
@@ -183,16 +176,6 @@ mod tests {
         assert!(mode(&wishes(None, &aliases), None).is_err());
         assert!(mode(&wishes(None, &aliases), Some("1")).is_ok());
         assert!(mode(&wishes(Some(&Choice::Host), &aliases), Some("1")).is_err());
-    }
-
-    #[test]
-    fn settings_of_a_network_that_is_not_its_own_are_refused() {
-        let sysctls = [("net.ipv4.ip_forward".into(), "1".into())];
-        let mut wishes = wishes(Some(&Choice::Host), &[]);
-        wishes.sysctls = &sysctls;
-        assert!(mode(&wishes, None).is_err());
-        wishes.choice = Some(&Choice::Bridge);
-        assert!(mode(&wishes, None).is_ok());
     }
 
     #[test]

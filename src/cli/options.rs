@@ -203,6 +203,17 @@ pub(crate) fn pair(text: &str, separator: char) -> Result<(String, String), Stri
     }
 }
 
+/// `--sysctl`: `NAME=VALUE`, the name with dots or as a path; here it has dots.
+pub(crate) fn sysctl(text: &str) -> Result<(String, String), String> {
+    let (name, value) = pair(text, '=')?;
+    match coracle_protocol::sysctl::name(&name) {
+        Some(name) => Ok((name, value)),
+        None => Err(format!(
+            "{name:?} is no name of a kernel setting such as net.core.somaxconn"
+        )),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

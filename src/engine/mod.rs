@@ -3,6 +3,7 @@
 mod attach;
 pub(crate) mod capability;
 mod guest;
+pub(crate) mod policy;
 pub(crate) mod signal;
 mod spec;
 mod streams;

@@ -79,7 +79,7 @@ pub(crate) const DISK: u8 = 1;
 const MAX_HOSTNAME: usize = 63;
 
 /// Docker's masked paths: what the kernel tells there is about the machine, not the container.
-const MASKED_PATHS: [&str; 11] = [
+const MASKED_PATHS: [&str; 12] = [
     "/proc/acpi",
     "/proc/asound",
     "/proc/interrupts",
@@ -90,6 +90,7 @@ const MASKED_PATHS: [&str; 11] = [
     "/proc/scsi",
     "/proc/timer_list",
     "/proc/timer_stats",
+    "/sys/devices/virtual/powercap",
     "/sys/firmware",
 ];
 
@@ -209,10 +210,10 @@ impl Request {
                 false => self.capabilities & capability::ALL,
             },
             no_new_privileges: self.no_new_privileges,
-            seccomp: if self.seccomp_unconfined || self.privileged {
-                SeccompProfile::Unconfined
-            } else {
-                SeccompProfile::Default
+            seccomp: match (self.privileged, self.seccomp_unconfined) {
+                (true, _) => SeccompProfile::Off,
+                (false, true) => SeccompProfile::Unconfined,
+                (false, false) => SeccompProfile::Default,
             },
             init: self.init,
         })
@@ -348,7 +349,7 @@ mod tests {
             ..Default::default()
         });
         assert_eq!(spec.process.capabilities, capability::ALL);
-        assert_eq!(spec.process.seccomp, SeccompProfile::Unconfined);
+        assert_eq!(spec.process.seccomp, SeccompProfile::Off);
         assert!(spec.masked_paths.is_empty() && spec.readonly_paths.is_empty());
     }
 

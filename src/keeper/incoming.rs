@@ -47,7 +47,9 @@ impl Keeper {
             return Ok(());
         };
         if port == CONTROL_PORT {
-            if machine.guest.is_none() {
+            // The first one is init's: it connects before there is any container. A later one is
+            // nobody's that may be heard, even when init has closed its own.
+            if !std::mem::replace(&mut machine.connected, true) {
                 machine.guest = Some(Guest::new(stream)?);
                 let start = Instant::now() + machine.start_timeout;
                 for kept in self.kept.values_mut() {
@@ -57,13 +59,7 @@ impl Keeper {
             }
             return Ok(());
         }
-        let mut left = Some(stream);
-        for kept in self.kept.values_mut() {
-            left = left.and_then(|stream| kept.streams.connect(port, stream));
-        }
-        if let Some(stream) = left {
-            self.connect_exec(port, &stream);
-        }
+        self.doubt(port, stream);
         Ok(())
     }
 

@@ -52,19 +52,17 @@ impl Keeper {
 
     /// New streams for a start, to which clients can be attached.
     pub(super) fn open_streams(&mut self, number: u32) -> Result<()> {
-        let port = self.next_port;
-        self.next_port += 3;
         let network = self.take_network(number)?;
-        let Some(kept) = self.kept.get_mut(&number) else {
+        let Some(kept) = self.kept.get(&number) else {
             return Ok(());
         };
         let config = &kept.record.config;
         let terminal = config.spec.process.terminal.is_some();
-        let stdio = Stdio {
-            stdin: config.interactive.then_some(port),
-            stdout: Some(port + 1),
-            stderr: (!terminal).then_some(port + 2),
+        let stdio = self.promise(config.interactive, true, !terminal)?;
+        let Some(kept) = self.kept.get_mut(&number) else {
+            return Ok(());
         };
+        let config = &kept.record.config;
         let log = match config.log {
             LogPolicy::None => None,
             LogPolicy::Local(max) => {
@@ -97,6 +95,7 @@ impl Keeper {
                 self.machine = Some(Machine {
                     host,
                     guest: None,
+                    connected: false,
                     greeted: false,
                     start_timeout,
                 });

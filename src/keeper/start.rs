@@ -140,6 +140,7 @@ impl Keeper {
             kept: BTreeMap::new(),
             addresses: super::Addresses::default(),
             execs: Vec::new(),
+            unproved: super::Unproved::default(),
             clients: BTreeMap::new(),
             listener: socket::listener(&socket)?,
             socket,

@@ -22,8 +22,8 @@ use coracle_init::{
     setting::Setting,
 };
 use coracle_protocol::{
-    ContainerSpec, ExitStatus, FailureKind, GuestMessage, HostMessage, Process, Resources, Root,
-    SeccompProfile, Stdio, Upper,
+    ContainerSpec, ExitStatus, FailureKind, GuestMessage, HostMessage, Port, Process, Resources,
+    Root, SECRET_BYTES, SeccompProfile, Secret, Stdio, Upper,
     frame::{self, Decoder},
 };
 use rustix::{
@@ -36,7 +36,16 @@ use rustix::{
 /// Names the directory of a test to the server that it starts.
 const DIRECTORY: &str = "CORACLE_TEST_DIRECTORY";
 
-pub(crate) const PORTS: [u32; 3] = [1025, 1026, 1027];
+const NUMBERS: [u32; 3] = [1025, 1026, 1027];
+
+pub(crate) const PORTS: [Port; 3] = [port(0), port(1), port(2)];
+
+const fn port(index: usize) -> Port {
+    Port {
+        number: NUMBERS[index],
+        secret: Secret::new([0xa0 + index as u8; SECRET_BYTES]),
+    }
+}
 
 /// The process that plays the guest: one thread, as init has.
 pub(crate) fn serve() {
@@ -124,7 +133,10 @@ impl Guest {
         make_root(&directory.join("root"));
         let listen = |name: String| UnixListener::bind(directory.join(name)).unwrap();
         let control = listen("control".into());
-        let listeners = PORTS.iter().map(|port| listen(port.to_string())).collect();
+        let listeners = NUMBERS
+            .iter()
+            .map(|port| listen(port.to_string()))
+            .collect();
         // Its own network, as a guest has.
         let server = Command::new("unshare")
             .arg("--net")
@@ -203,9 +215,13 @@ impl Guest {
         }
     }
 
-    /// The next connection to the port of a stream.
+    /// The next connection to the port of a stream, which has proved to be init's.
     pub(crate) fn accept(&self, index: usize) -> UnixStream {
-        accept(&self.listeners[index], &self.end)
+        let mut stream = accept(&self.listeners[index], &self.end);
+        let mut sent = [0; SECRET_BYTES];
+        stream.read_exact(&mut sent).unwrap();
+        assert!(PORTS[index].secret.is_proved_by(&sent), "{sent:?}");
+        stream
     }
 
     /// All that comes by the next connection to the port of a stream.
