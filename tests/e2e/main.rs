@@ -23,6 +23,7 @@ mod namespace;
 mod neighbours;
 mod network;
 mod ordinary_user;
+mod output;
 mod process;
 mod programs;
 mod registry;
