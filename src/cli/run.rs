@@ -7,6 +7,7 @@ use super::flags::{self, Flags};
 use crate::{
     engine::{self, Attached, DetachKeys, Ended, Terminal, Timeline},
     keeper::wire::Exit,
+    output::{self, Stream},
     report,
     state::{Directories, container::Container},
     sys,
@@ -117,7 +118,7 @@ fn run(arguments: &Arguments, timeline: &mut Timeline) -> Result<Done> {
     };
     let ended = if arguments.detach {
         super::start::until_started(&link)?.unwrap_or_else(|| {
-            println!("{}", container.config.id);
+            outln!("{}", container.config.id);
             Ended::Detached
         })
     } else {
@@ -196,5 +197,5 @@ fn print_json(arguments: &Arguments, result: &Result<Done>, timeline: &Timeline)
         }),
     };
     value["timeline_began"] = timeline.began().into();
-    eprintln!("{value}");
+    output::json_text(Stream::Error, &value.to_string());
 }

@@ -87,13 +87,6 @@ impl AsFd for Signals {
     }
 }
 
-/// Ends the process, as others do, when it writes to a pipe that nobody reads any more.
-pub(crate) fn end_with_reader() {
-    // SAFETY: the default action replaces the runtime's choice to ignore the signal; no handler of
-    // ours is involved.
-    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
-}
-
 /// Divides the process, which has one thread: the new process's number for its parent, `None` for
 /// itself.
 ///

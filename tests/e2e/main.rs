@@ -24,6 +24,7 @@ mod neighbours;
 mod network;
 mod ordinary_user;
 mod private;
+mod output;
 mod process;
 mod programs;
 mod registry;
