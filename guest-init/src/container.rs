@@ -274,7 +274,6 @@ fn launch(
         }
         Cloned::Parent { pid, pidfd } => {
             drop(theirs);
-            let hosts = hosts.map(|file| (file, head));
             let mut task = Task::new(spec.id.clone(), (pid, pidfd), ours, inits)?;
             if let Err(failure) = help(spec, &task, networks, hosts) {
                 task.finish();
@@ -291,7 +290,7 @@ fn help(
     spec: &ContainerSpec,
     task: &Task,
     networks: &mut Networks,
-    hosts: Option<(fs::File, String)>,
+    hosts: Option<fs::File>,
 ) -> Result<(), Failure> {
     if spec.user_namespace {
         map_users(task.pid())?;
@@ -314,7 +313,7 @@ fn open_hosts(spec: &ContainerSpec, etc: &Etc) -> Result<Option<fs::File>, Failu
         return Ok(None);
     }
     let path = etc.directory.join(hosts::HOSTS);
-    let file = fs::OpenOptions::new().write(true).open(&path);
+    let file = fs::OpenOptions::new().read(true).write(true).open(&path);
     file.map(Some).stage(|| format!("open {}", path.display()))
 }
 

@@ -6,8 +6,9 @@ use std::{
 };
 
 use coracle_protocol::{
-    ContainerSpec, GuestMessage, HostMessage, Network, Stdio, Upper,
+    ContainerSpec, GuestMessage, HostMessage, MAX_NAMES, Network, Stdio, Upper,
     frame::{self, Decoder, FrameError},
+    is_name,
 };
 use rustix::{
     buffer::spare_capacity,
@@ -275,6 +276,11 @@ impl Server {
             HostMessage::Resize { id, size } => {
                 if let Some(task) = self.find(&id) {
                     task.resize(size);
+                }
+            }
+            HostMessage::Names { id, names } => {
+                if names.len() <= MAX_NAMES && names.iter().all(|name| is_name(name)) {
+                    self.networks.rename(&id, &names);
                 }
             }
             HostMessage::Forget { disk, partition } => {

@@ -119,10 +119,7 @@ fn process(container: &Container, arguments: &Arguments, command: &[String]) -> 
     }
     for entry in &arguments.program.env {
         let entry = options::environment(entry).map_err(anyhow::Error::msg)?;
-        let Some(entry) = entry else { continue };
-        let name = entry.split('=').next().unwrap_or_default().to_owned() + "=";
-        process.env.retain(|line| !line.starts_with(&name));
-        process.env.push(entry);
+        engine::set_variable(&mut process.env, &entry);
     }
     if let Some(directory) = &arguments.program.workdir {
         if !directory.starts_with('/') {

@@ -14,7 +14,7 @@ use values::{LogDriver, Namespace, RestartPolicy, SecurityOption};
 
 use crate::{
     cli::{
-        moment, network,
+        env_file, moment, network,
         obtain::{When, obtain},
         options::{self, Bytes, Capabilities, Cpus, Signal, Tmpfs, Ulimit},
         pull,
@@ -91,8 +91,8 @@ pub(super) struct Flags {
     /// The container's host name
     #[arg(short = 'h', long, value_name = "NAME")]
     hostname: Option<String>,
-    /// Another line for /etc/hosts
-    #[arg(long, value_name = "NAME:ADDRESS", value_parser = |text: &str| options::pair(text, ':'))]
+    /// Another line for /etc/hosts; host-gateway is the address of the guest on its bridge
+    #[arg(long, value_name = "NAME:ADDRESS", value_parser = options::extra_host)]
     add_host: Vec<(String, String)>,
 
     /// Network: bridge among the containers of a named host, none, host for the guest's own, or
@@ -387,6 +387,7 @@ fn config(
         );
     }
     let mut request = request(flags, command)?;
+    network::find_gateway(&mut request.hosts, &network)?;
     if let Some(other) = shared {
         request.hostname = Some(other.config.spec.hostname);
     }
@@ -503,20 +504,10 @@ fn request(flags: &Flags, command: &[String]) -> Result<Request> {
 fn environment(flags: &Flags) -> Result<Vec<String>> {
     let mut env = Vec::new();
     for file in &flags.env_file {
-        let text =
-            fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
-        for (number, line) in text.lines().enumerate() {
-            let line = line.trim_start();
-            if line.is_empty() || line.starts_with('#') {
-                continue;
-            }
-            let entry = options::environment(line).map_err(anyhow::Error::msg);
-            let place = || format!("line {} of {}", number + 1, file.display());
-            env.extend(entry.with_context(place)?);
-        }
+        env.extend(env_file::read(file)?);
     }
     for entry in &flags.env {
-        env.extend(
+        env.push(
             options::environment(entry)
                 .map_err(anyhow::Error::msg)
                 .context("--env")?,

@@ -265,6 +265,11 @@ pub(super) fn rename(arguments: &Rename) -> Result<()> {
     let mut container = containers.find(&arguments.container)?;
     containers.rename(&mut container, &arguments.name)?;
     journal::note(&directories.data, &container.config, "rename", &[]);
+    if container.state()?.status.is_live() {
+        let id = container.config.id.clone();
+        // One that has just ended is known to nobody.
+        let _ = ask(&container, &Request::Rename { container: id });
+    }
     Ok(())
 }
 

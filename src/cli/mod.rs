@@ -9,6 +9,7 @@ mod copy;
 mod create;
 mod df;
 mod doctor;
+mod env_file;
 mod events;
 mod exec;
 mod flags;

@@ -15,7 +15,7 @@ use anyhow::{Context, Result};
 
 pub(crate) use attach::{Attached, Ended, Interrupted, take_signals};
 pub(crate) use guest::Guest;
-pub(crate) use spec::{DISK, Request};
+pub(crate) use spec::{DISK, Request, set as set_variable};
 pub(crate) use terminal::{
     DetachKeys, Terminal, size as terminal_size, standard_input_is_terminal,
 };

@@ -216,6 +216,11 @@ impl Keeper {
                 let number = self.live(&container)?;
                 self.set_role(client, Role::Waiting { number });
             }
+            Request::Rename { container } => {
+                let number = self.live(&container)?;
+                self.rename(number)?;
+                self.tell(client, &Event::Done);
+            }
             Request::Pause { container, paused } => {
                 let number = self.running(&container)?;
                 self.pause(client, number, paused)?;

@@ -18,7 +18,7 @@ pub struct ContainerSpec {
     pub id: String,
     /// Where its file system comes from.
     pub root: Root,
-    /// Name that `uname -n` gives in its UTS namespace, at most 63 bytes.
+    /// Name that `uname -n` gives in its UTS namespace, at most 64 bytes.
     pub hostname: String,
     /// What is executed.
     pub process: Process,

@@ -213,6 +213,38 @@ fn files_of_etc_are_written_even_on_a_read_only_root() {
 
 #[test]
 #[ignore = "needs root"]
+fn files_of_etc_are_read_only_where_the_root_is() {
+    let script = "for name in hosts hostname resolv.conf; do \
+                  (echo x >>/etc/$name) 2>/dev/null && echo written; done; echo done";
+    let mut spec = spec(&["sh", "-c", script]);
+    spec.resolv_conf = Some("nameserver 10.0.2.3\n".into());
+    assert_eq!(
+        output_of(spec.clone()).0,
+        "written\nwritten\nwritten\ndone\n"
+    );
+    spec.root.read_only = true;
+    assert_eq!(output_of(spec).0, "done\n");
+}
+
+#[test]
+#[ignore = "needs root"]
+fn empty_arguments_arrive_and_an_empty_command_is_not_found() {
+    let (out, _, _) = output(&["sh", "-c", "echo $#", "", "a", "", ""]);
+    assert_eq!(out, "3\n");
+    let (kind, message) = Guest::start(NEEDS).failure(spec(&[""]));
+    assert_eq!(kind, FailureKind::NotFound, "{message}");
+}
+
+#[test]
+#[ignore = "needs root"]
+fn host_name_of_64_bytes_is_taken() {
+    let mut spec = spec(&["hostname"]);
+    spec.hostname = "h".repeat(64);
+    assert_eq!(output_of(spec).0, format!("{}\n", "h".repeat(64)));
+}
+
+#[test]
+#[ignore = "needs root"]
 fn dangling_link_for_resolv_conf_is_followed_inside_the_root() {
     let mut guest = Guest::start(NEEDS);
     guest.add_link("etc/resolv.conf", "../run/systemd/resolve/stub-resolv.conf");
