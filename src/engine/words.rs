@@ -62,8 +62,7 @@ fn last_lines(text: &str) -> String {
 
 /// A guest's words without what a terminal would obey.
 pub(crate) fn clean(text: &str) -> String {
-    let safe = |letter: &char| *letter == '\n' || !letter.is_control();
-    text.chars().filter(safe).collect()
+    vmm::control::clean(text)
 }
 
 /// As [`clean`], for a list whose columns are parted by tabs.

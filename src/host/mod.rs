@@ -5,13 +5,14 @@ mod initramfs;
 pub(crate) mod namespace;
 mod place;
 mod plan;
+mod process;
 
 use std::{
     fs::File,
     io::{self, Read, Seek, Write},
     os::{
         fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
-        unix::{net::UnixStream, process::CommandExt},
+        unix::net::UnixStream,
     },
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -22,7 +23,7 @@ use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     fs::{MemfdFlags, memfd_create},
     io::{FdFlags, fcntl_setfd, retry_on_intr},
-    process::{Pid, setpriority_pgrp},
+    process::setpriority_pgrp,
 };
 use vmm::{
     control::{FromMonitor, Report, Socket, ToMonitor},
@@ -31,8 +32,9 @@ use vmm::{
 
 pub(crate) use place::{Place, choose};
 pub(crate) use plan::{DEFAULT_MEMORY, Shape, plan};
+pub(crate) use process::Process;
 
-use crate::{machine, programs, report, state::Directories};
+use crate::{engine, machine, programs, report, state::Directories};
 
 /// Nice value of a monitor that is about to end: a tenth of the usual share, so that it ends soon on
 /// a busy system too.
@@ -46,6 +48,8 @@ pub(crate) struct Host {
     control: Socket,
     monitor: Monitor,
     report: Option<Report>,
+    /// What stands around the monitor, in words.
+    jail: Option<String>,
 }
 
 /// What a host is made of.
@@ -59,7 +63,7 @@ pub(crate) enum Design {
 /// Where the monitor runs.
 enum Monitor {
     /// A child process, and what it writes on standard error.
-    Child { child: Child, words: File },
+    Child { child: Process, words: File },
     /// In a software host.
     Remote,
     /// There is none: init itself, and its control group.
@@ -107,6 +111,7 @@ impl Host {
                         group: design.group.clone(),
                     },
                     report: None,
+                    jail: None,
                 })
             }
             Design::Machine(plan, Place::Here) => Self::start_here(plan),
@@ -116,6 +121,7 @@ impl Host {
                     control: Socket::from(control),
                     monitor: Monitor::Remote,
                     report: None,
+                    jail: None,
                 })
             }
         }
@@ -132,22 +138,22 @@ impl Host {
         for descriptor in [theirs.as_fd(), plan.as_fd()] {
             fcntl_setfd(descriptor, FdFlags::empty()).context("cannot pass a descriptor on")?;
         }
-        let child = Command::new(&program)
+        let mut command = Command::new(&program);
+        command
             .arg("--control-fd")
             .arg(theirs.as_raw_fd().to_string())
             .arg("--plan-fd")
             .arg(plan.as_raw_fd().to_string())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .stderr(words.try_clone().context("cannot duplicate a file")?)
-            // Ctrl-C is for us to hear; what follows from it for the guest is our decision.
-            .process_group(0)
-            .spawn()
+            .stderr(words.try_clone().context("cannot duplicate a file")?);
+        let child = Process::spawn(&mut command)
             .with_context(|| format!("cannot start {}", program.display()))?;
         Ok(Self {
             control,
             monitor: Monitor::Child { child, words },
             report: None,
+            jail: None,
         })
     }
 
@@ -157,11 +163,19 @@ impl Host {
     /// When the monitor died without a report.
     pub(crate) fn next(&mut self) -> Result<Event> {
         match self.control.receive::<FromMonitor>() {
-            Ok(Some((FromMonitor::Connection { port }, Some(stream)))) => Ok(Event::Connection {
-                port,
-                stream: UnixStream::from(stream),
-            }),
-            Ok(Some((FromMonitor::Connection { port }, None))) => {
+            Ok(Some((FromMonitor::Connection { port, walls }, Some(stream)))) => {
+                if let Some(walls) = walls {
+                    self.jail = Some(walls.to_string());
+                    if let Monitor::Child { child, .. } = &mut self.monitor {
+                        child.settle();
+                    }
+                }
+                Ok(Event::Connection {
+                    port,
+                    stream: UnixStream::from(stream),
+                })
+            }
+            Ok(Some((FromMonitor::Connection { port, .. }, None))) => {
                 bail!("the monitor told of a connection to port {port} without its stream")
             }
             Ok(Some((FromMonitor::Extent { place, refused }, _))) => {
@@ -222,18 +236,23 @@ impl Host {
         Ok(ready.context("cannot look at the monitor's socket")? > 0)
     }
 
+    /// What stands around the monitor, in words; empty where there is none, or the guest was not heard yet.
+    pub(crate) fn jail(&self) -> &str {
+        self.jail.as_deref().unwrap_or_default()
+    }
+
     /// Words for a monitor that is gone without a report.
     fn died(&mut self) -> anyhow::Error {
-        let (who, child, words) = match &mut self.monitor {
-            Monitor::Child { child, words } => ("the monitor", child, words),
-            Monitor::Init { child, words, .. } => ("init", child, words),
+        let (who, status, words) = match &mut self.monitor {
+            Monitor::Child { child, words } => ("the monitor", child.wait(), words),
+            Monitor::Init { child, words, .. } => ("init", child.wait(), words),
             Monitor::Remote => {
                 return anyhow!(
                     "the software host's connection broke; see 'coracle machine status'"
                 );
             }
         };
-        let status = match child.wait() {
+        let status = match status {
             Ok(status) => status.to_string(),
             Err(error) => error.to_string(),
         };
@@ -245,6 +264,7 @@ impl Host {
             Ok(_) => String::from_utf8_lossy(&text).trim().to_owned(),
             Err(error) => error.to_string(),
         };
+        let text = engine::clean(&text);
         anyhow!("{who} ended without a report ({status}) {text}")
     }
 
@@ -280,12 +300,16 @@ impl Host {
             control,
             mut monitor,
             report,
+            ..
         } = self;
         drop(control);
-        if let Monitor::Child { child, .. } | Monitor::Init { child, .. } = &mut monitor
-            && report.is_none()
-            && let Err(error) = child.wait()
-        {
+        let ended = match &mut monitor {
+            _ if report.is_some() => Ok(()),
+            Monitor::Child { child, .. } => child.wait().map(drop),
+            Monitor::Init { child, .. } => child.wait().map(drop),
+            Monitor::Remote => Ok(()),
+        };
+        if let Err(error) = ended {
             report::warn(&format!("cannot wait for the monitor: {error}"));
         }
         if let Monitor::Init { group, .. } = &monitor {
@@ -301,7 +325,7 @@ impl Host {
     fn step_back(&self) {
         if let Monitor::Child { child, .. } = &self.monitor {
             // The group is the monitor with all its threads. It may be gone already.
-            let _ = setpriority_pgrp(Some(Pid::from_child(child)), PRIORITY_AT_THE_END);
+            let _ = setpriority_pgrp(Some(child.group()), PRIORITY_AT_THE_END);
         }
     }
 }

@@ -4,7 +4,7 @@ use std::{
     fs::File,
     io::{self, Read, Seek, Write},
     os::fd::OwnedFd,
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
     sync::Arc,
 };
 
@@ -24,6 +24,7 @@ use super::{
     },
     copies::Copies,
 };
+use crate::{engine, host::Process};
 
 /// Bytes of a dead monitor's words that its owner is told.
 const MAX_WORDS: u64 = 4 << 10;
@@ -69,7 +70,7 @@ fn start(
     program: &str,
     plan: &[u8],
     substitutes: Vec<sys::Substitute>,
-) -> Result<(Child, File, Packets)> {
+) -> Result<(Process, File, Packets)> {
     let (control, theirs) = Packets::pair().context("cannot make a socket")?;
     let theirs = OwnedFd::from(theirs);
     let plan = OwnedFd::from(memory_file("plan", plan).context("cannot keep the plan")?);
@@ -87,8 +88,7 @@ fn start(
         .stderr(words.try_clone().context("cannot duplicate a file")?);
     sys::inherit(&mut command, vec![theirs, plan]);
     sys::substitute(&mut command, substitutes);
-    let child = command
-        .spawn()
+    let child = Process::spawn(&mut command)
         .with_context(|| format!("cannot start {program} in the software host"))?;
     Ok((child, words, control))
 }
@@ -110,7 +110,7 @@ fn memory_file(name: &str, content: &[u8]) -> io::Result<File> {
 }
 
 /// A report in place of one that the monitor did not give; `None` when it did.
-fn last_words(last: &[u8], child: &mut Child, mut words: File) -> Option<Vec<u8>> {
+fn last_words(last: &[u8], child: &mut Process, mut words: File) -> Option<Vec<u8>> {
     // Its control socket is closed, so it ends; that it does is not for its guest to decide.
     let status = match child.wait() {
         Ok(status) => status.to_string(),
@@ -127,6 +127,7 @@ fn last_words(last: &[u8], child: &mut Child, mut words: File) -> Option<Vec<u8>
         Ok(_) => String::from_utf8_lossy(&text).trim().to_owned(),
         Err(error) => error.to_string(),
     };
+    let text = engine::clean(&text);
     Some(failure(format!(
         "the monitor ended without a report ({status}) {text}"
     )))
