@@ -1,12 +1,12 @@
 //! `coracle doctor`.
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, process::Command};
 
 use anyhow::Result;
 use serde_json::json;
 use vmm::probe::Probe;
 
-use crate::{kernel, machine, output, programs, state::Directories};
+use crate::{engine, kernel, machine, output, programs, state::Directories};
 
 /// Check whether this machine can run containers, and how to mend what is wrong
 #[derive(clap::Args)]
@@ -89,6 +89,7 @@ pub(super) fn main(arguments: &Arguments) -> Result<u8> {
         findings.push(software_host(&directories));
     }
     findings.push(programs());
+    findings.push(jail());
     findings.push(guest_kernel(&directories));
     findings.push(space(&directories.data));
     findings.push(huge_pages());
@@ -194,6 +195,37 @@ fn programs() -> Finding {
         }
     }
     Finding::good("programs", "coracle-vmm and coracle-init are there")
+}
+
+/// What of the monitor's jail this system allows, found out by closing one. In a software host, which has a kernel
+/// of its own, monitors may have more.
+fn jail() -> Finding {
+    const SUBJECT: &str = "jail";
+    let tried = programs::find("coracle-vmm").and_then(|program| {
+        let output = Command::new(program).arg("--jail").output()?;
+        let text = |bytes: &[u8]| engine::clean(String::from_utf8_lossy(bytes).trim());
+        Ok((
+            output.status.code(),
+            text(&output.stdout),
+            text(&output.stderr),
+        ))
+    });
+    match tried {
+        Ok((Some(0), walls, _)) => Finding::good(SUBJECT, walls),
+        Ok((Some(1), walls, _)) => Finding::warning(
+            SUBJECT,
+            format!("monitors of microVMs only have: {walls}"),
+            "allow user namespaces (sysctl kernel.unprivileged_userns_clone=1, or \
+             kernel.apparmor_restrict_unprivileged_userns=0); in a container, give it CAP_SYS_ADMIN. \
+             CORACLE_REQUIRE_JAIL=1 refuses to run without",
+        ),
+        Ok((_, _, words)) => Finding::bad(SUBJECT, words, "please report this"),
+        Err(error) => Finding::bad(
+            SUBJECT,
+            format!("{error:#}"),
+            "run 'make build' or install again",
+        ),
+    }
 }
 
 fn guest_kernel(directories: &Directories) -> Finding {

@@ -114,6 +114,11 @@ fn describe(container: &Container, hosts: &Hosts) -> Result<Value> {
     // Its identifier where it was removed.
     let name = |id: &String| hosts.find(id).map_or(id.clone(), |host| host.config.name);
     let host = config.host.as_ref().map(name);
+    let jail = match &config.host {
+        Some(id) => hosts.find(id).and_then(|host| Ok(host.state()?.jail)),
+        None => Ok(state.jail.clone()),
+    };
+    let jail = jail.unwrap_or_default();
     let resources = &config.spec.resources;
     let (path, arguments) = process
         .args
@@ -177,6 +182,8 @@ fn describe(container: &Container, hosts: &Hosts) -> Result<Value> {
         "Coracle": {
             "Host": host,
             "KeeperPid": if state.status.is_live() { state.keeper } else { 0 },
+            // What stands around the monitor; nothing before the first start.
+            "Jail": jail.split(", ").filter(|wall| !wall.is_empty()).collect::<Vec<_>>(),
         },
     });
     if let (Some(health), Some(Value::Object(state))) = (health, value.get_mut("State")) {

@@ -54,6 +54,7 @@ impl Keeper {
                 let start = Instant::now() + machine.start_timeout;
                 for kept in self.kept.values_mut() {
                     kept.deadline = Some((start, Deadline::Start));
+                    machine.host.jail().clone_into(&mut kept.state.jail);
                 }
                 self.mark(CHANNEL_UP);
             }

@@ -141,12 +141,15 @@ impl Keeper {
     /// The guest has said hello.
     pub(super) fn host_is_up(&mut self) {
         let release = self.kernel.clone();
+        let machine = self.machine.as_ref();
+        let jail = machine.map_or("", |machine| machine.host.jail()).to_owned();
         let Some(named) = &mut self.named else {
             return;
         };
         named.deadline = None;
         named.state.started = clock::wall();
         named.state.release = release;
+        named.state.jail = jail;
         named.save();
         named.record.note("start");
         let id = named.record.config.id.clone();

@@ -92,6 +92,9 @@ pub(crate) struct State {
     pub(crate) release: String,
     /// A person stopped it.
     pub(crate) stopped: bool,
+    /// What stands around its monitor, in words.
+    #[serde(default)]
+    pub(crate) jail: String,
 }
 
 impl State {
@@ -107,6 +110,7 @@ impl State {
             error: String::new(),
             release: String::new(),
             stopped: false,
+            jail: String::new(),
         }
     }
 }
