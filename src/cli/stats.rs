@@ -106,7 +106,11 @@ fn sample(container: &Container) -> Result<Sample> {
             .strip_prefix("==> ")
             .and_then(|line| line.strip_suffix(" <=="))
         {
-            Some(name) => current = name.into(),
+            Some(name) => {
+                current = name.into();
+                // One that is there and empty counts nothing yet.
+                files.entry(current.clone()).or_default();
+            }
             None => {
                 let file = files.entry(current.clone()).or_default();
                 file.push_str(line);
@@ -336,7 +340,7 @@ mod tests {
         };
         assert_eq!(sample.network(), Some((1500, 42)));
         assert_eq!(sample.blocks(), Some((4096, 512)));
-        assert_eq!(both(sample.network()), "1.5kB / 42B");
+        assert_eq!(both(sample.network()), "1.50kB / 42B");
         let nothing = Sample {
             at: 0,
             files: BTreeMap::new(),
