@@ -188,23 +188,29 @@ fn text(density: &Density) -> String {
             ]);
         }
     }
-    let mut text = table.text();
-    text.push_str(&format!(
-        "{}: the last starts take {:.2} times as long as the first ({:.1} and {:.1} ms)\n",
+    let mut text = table.text(show::columns());
+    let mut notes = vec![format!(
+        "{}: the last starts take {:.2} times as long as the first ({:.1} and {:.1} ms)",
         density.system, density.growth, density.last.p50, density.first.p50
-    ));
-    text.push_str(&match (density.memory, density.available) {
+    )];
+    notes.push(match (density.memory, density.available) {
         (Some(_), _) => format!(
-            "one more container: {} by its processes, {} by what the machine has less\n",
+            "one more container: {} by its processes, {} by what the machine has less",
             size(density.memory),
             size(density.available)
         ),
         (None, Some(less)) => format!(
-            "one more container: {} by what the machine has less; its processes are a daemon's, out of sight\n",
+            "one more container: {} by what the machine has less; its processes are a daemon's, out of sight",
             show::size(less)
         ),
-        (None, None) => "memory is out of sight: monitors run in a software host\n".into(),
+        (None, None) => "memory is out of sight: monitors run in a software host".into(),
     });
+    for note in notes {
+        for line in show::table::wrapped(&note, show::columns()) {
+            text.push_str(&line);
+            text.push('\n');
+        }
+    }
     text
 }
 

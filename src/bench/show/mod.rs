@@ -40,7 +40,7 @@ pub(crate) fn all(report: &Report, outputs: &Outputs) -> Result<()> {
         }
     }
     if for_a_person {
-        output::write(Stream::Output, &terminal::text(report));
+        output::write(Stream::Output, &terminal::text(report, columns()));
     }
     Ok(())
 }
@@ -62,6 +62,22 @@ pub(crate) fn write(path: &Path, text: &str) -> Result<()> {
 /// A dash, as everywhere.
 pub(crate) fn is_standard_output(path: &Path) -> bool {
     path == Path::new("-")
+}
+
+/// Places of a line where nothing says how wide it may be.
+const COLUMNS: usize = 80;
+
+/// Places of a line on standard output: what `COLUMNS` says, or the terminal.
+pub(crate) fn columns() -> usize {
+    let given = std::env::var("COLUMNS")
+        .ok()
+        .and_then(|text| text.parse().ok());
+    let terminal = || {
+        let size = rustix::termios::tcgetwinsize(output::descriptor(Stream::Output)).ok()?;
+        Some(usize::from(size.ws_col))
+    };
+    let columns = given.filter(|columns| *columns > 0).or_else(terminal);
+    columns.filter(|columns| *columns > 0).unwrap_or(COLUMNS)
 }
 
 /// Bytes in words.
