@@ -4,6 +4,7 @@ use anyhow::{Result, bail};
 use clap::Subcommand;
 
 use super::{
+    filter::has_label,
     lifecycle::{self, remove_one},
     moment::Moment,
     ps, start,
@@ -95,14 +96,7 @@ fn chosen(container: &Container, filters: &[(String, String)]) -> Result<bool> {
                 let Moment(until) = value.parse().map_err(anyhow::Error::msg)?;
                 container.config.created < until
             }
-            "label" => match value.split_once('=') {
-                Some((label, value)) => container
-                    .config
-                    .labels
-                    .get(label)
-                    .is_some_and(|own| own == value),
-                None => container.config.labels.contains_key(value),
-            },
+            "label" => has_label(&container.config.labels, value),
             _ => bail!("unknown filter {name:?}; there are until and label"),
         };
         if !holds {

@@ -14,9 +14,11 @@ use values::{LogDriver, Namespace, RestartPolicy, SecurityOption};
 
 use crate::{
     cli::{
-        env_file, moment, network,
+        env_file,
+        moment::{self, Seconds},
+        network,
         obtain::{When, obtain},
-        options::{self, Bytes, Capabilities, Cpus, Signal, Tmpfs, Ulimit},
+        options::{self, Bytes, Capabilities, Cpus, Memory, Signal, Tmpfs, Ulimit},
         pull,
     },
     clock,
@@ -164,9 +166,9 @@ pub(super) struct Flags {
     /// Processors: the guest has as many, rounded up (1 unless given)
     #[arg(long, value_name = "NUMBER")]
     cpus: Option<Cpus>,
-    /// Memory limit, such as 512m; the guest has a little more (512 MiB in all unless given)
+    /// Memory limit, such as 512m, at least 6m; the guest has a little more (512 MiB in all unless given)
     #[arg(short, long, value_name = "SIZE")]
-    pub(super) memory: Option<Bytes>,
+    memory: Option<Memory>,
 
     /// Run a small init in the container, which reaps processes and forwards signals
     #[arg(long)]
@@ -174,12 +176,22 @@ pub(super) struct Flags {
     /// Signal that asks the container to stop [default: the image's, or SIGTERM]
     #[arg(long, value_name = "SIGNAL")]
     stop_signal: Option<Signal>,
-    /// Seconds between that signal and the container's end by force
-    #[arg(long, value_name = "SECONDS", default_value_t = 10)]
-    stop_timeout: u64,
-    /// Seconds after which the container is killed
-    #[arg(long, value_name = "SECONDS")]
-    pub(super) timeout: Option<u64>,
+    /// Time after that signal in which the container may stop, before it is killed; -1 for any
+    #[arg(
+        long,
+        value_name = "DURATION",
+        default_value = "10s",
+        allow_negative_numbers = true
+    )]
+    stop_timeout: Seconds,
+    /// Time after which the container is killed; 0 for never
+    #[arg(
+        long,
+        value_name = "DURATION",
+        default_value = "0",
+        hide_default_value = true
+    )]
+    timeout: Seconds,
 
     /// Shell command that tells by its exit code whether the container is well
     #[arg(long, value_name = "COMMAND")]
@@ -414,9 +426,9 @@ fn config(
         log: log_policy(flags)?,
         restart: flags.restart.0,
         stop_signal: stop_signal(flags, image)?,
-        stop_timeout: flags.stop_timeout,
-        timeout: flags.timeout,
-        memory: flags.memory.map(|bytes| bytes.0),
+        stop_timeout: flags.stop_timeout.0,
+        timeout: Some(flags.timeout.0).filter(|seconds| *seconds > 0),
+        memory: flags.memory.and_then(|memory| memory.0),
         cpu: flags.cpus.map(|cpus| cpus.thousandths.get()),
         disk: disk_size(flags)?,
         kernel: flags.kernel.as_ref().map(absolute).transpose()?,
@@ -481,7 +493,7 @@ fn request(flags: &Flags, command: &[String]) -> Result<Request> {
             .and_then(|limit| u64::try_from(limit).ok())
             .filter(|n| *n > 0),
         cpu: flags.cpus.map(|cpus| cpus.thousandths.get()),
-        memory: flags.memory.map(|bytes| bytes.0),
+        memory: flags.memory.and_then(|memory| memory.0),
         shm_size: Some(flags.shm_size.0),
         init: flags.init,
         user_namespace: flags.userns == Namespace::Private,

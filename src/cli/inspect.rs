@@ -2,16 +2,16 @@
 
 use std::net::Ipv4Addr;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::ValueEnum;
-use images::store::Store;
+use images::store::{Store, StoreError};
 use serde_json::{Value, json};
 
 use super::format::Format;
 use crate::{
     clock, output,
     state::{
-        Directories,
+        Directories, NotFound,
         container::{Config, Container, Containers, LogPolicy, Restart, State, Status},
         host::Hosts,
         network::{GATEWAY, Mode, PREFIX},
@@ -77,11 +77,22 @@ fn one(
     if kind != Some(Kind::Image) {
         match containers.find(name) {
             Ok(container) => return describe(&container, hosts),
-            Err(error) if kind == Some(Kind::Container) => return Err(error),
+            Err(error) if kind == Some(Kind::Container) || !error.is::<NotFound>() => {
+                return Err(error);
+            }
             Err(_) => {}
         }
     }
-    Ok(store.inspect(name)?)
+    match store.inspect(name) {
+        Err(StoreError::NotFound { .. } | StoreError::Name { .. })
+            if kind.is_none() && hosts.find(name).is_ok() =>
+        {
+            bail!(
+                "no such container or image: {name}; it is a host: 'coracle host inspect {name}' shows it"
+            )
+        }
+        found => Ok(found?),
+    }
 }
 
 /// Docker's word for a time that has not come.

@@ -10,6 +10,7 @@ use vmm::control::Socket;
 
 use super::{
     each,
+    moment::Seconds,
     options::Signal,
     start::{self, keeper_of, not_running},
     together,
@@ -19,8 +20,9 @@ use crate::{
         self,
         wire::{Event, Request},
     },
+    report,
     state::{
-        Directories,
+        Directories, NotFound,
         container::{Container, Containers},
         journal,
     },
@@ -35,9 +37,15 @@ pub(super) struct Stop {
     /// Names or identifiers
     #[arg(required = true, value_name = "CONTAINER")]
     containers: Vec<String>,
-    /// Seconds until it is killed [default: those given to 'run']
-    #[arg(short, long, visible_alias = "timeout", value_name = "SECONDS")]
-    time: Option<u64>,
+    /// Time in which it may stop, before it is killed; -1 for any [default: that given to 'run']
+    #[arg(
+        short,
+        long,
+        visible_alias = "timeout",
+        value_name = "DURATION",
+        allow_negative_numbers = true
+    )]
+    time: Option<Seconds>,
     /// Signal to send [default: the container's]
     #[arg(short, long)]
     signal: Option<Signal>,
@@ -85,11 +93,23 @@ pub(super) struct Rename {
     name: String,
 }
 
+impl Stop {
+    fn seconds(&self) -> Option<u64> {
+        self.time.map(|Seconds(time)| time)
+    }
+}
+
 pub(super) fn stop(arguments: &Stop) -> Result<u8> {
     let containers = Containers::new(&Directories::new()?);
     together(
         &arguments.containers,
-        |name| begin_stop(&containers.find(name)?, arguments.signal, arguments.time),
+        |name| {
+            begin_stop(
+                &containers.find(name)?,
+                arguments.signal,
+                arguments.seconds(),
+            )
+        },
         |name, stopping| {
             stopping.finish()?;
             outln!("{name}");
@@ -223,8 +243,13 @@ pub(super) fn restart(arguments: &Stop) -> Result<u8> {
     let directories = Directories::new()?;
     let containers = Containers::new(&directories);
     let all = arguments.containers.iter();
-    let begun =
-        all.map(|name| begin_stop(&containers.find(name)?, arguments.signal, arguments.time));
+    let begun = all.map(|name| {
+        begin_stop(
+            &containers.find(name)?,
+            arguments.signal,
+            arguments.seconds(),
+        )
+    });
     let mut started: Vec<Option<Result<(Container, Socket)>>> = Vec::new();
     let mut ending = Vec::new();
     for (index, begun) in begun.enumerate() {
@@ -315,7 +340,7 @@ pub(super) fn remove(arguments: &Remove) -> Result<u8> {
     }
     each(&arguments.containers, |name| {
         let container = match containers.find(name) {
-            Err(_) if arguments.force => return Ok(()),
+            Err(error) if arguments.force && error.is::<NotFound>() => return passed_over(&error),
             found => found?,
         };
         remove_one(&containers, &container, arguments.force, &directories)?;
@@ -332,6 +357,12 @@ pub(super) fn kill_all(containers: impl IntoIterator<Item = Container>) {
     for ending in begun.into_iter().flatten() {
         let _ = ending.finish();
     }
+}
+
+/// As docker's `--force`: what is not there is no error, but not passed over in silence.
+pub(super) fn passed_over(error: &anyhow::Error) -> Result<()> {
+    report::warn(&format!("{error:#}"));
+    Ok(())
 }
 
 /// Removes a container, with `force` even one that runs, or that is gone meanwhile.

@@ -5,11 +5,15 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::Subcommand;
 
+use super::{
+    options::{self, Bytes},
+    table,
+};
 use crate::{
     host,
     machine::{
         self,
-        virtual_time::{self, Addition, DEFAULT_MEMORY_MIB, Job, MIN_MEMORY_MIB},
+        virtual_time::{self, Addition, Job, MIN_MEMORY_MIB},
     },
     output, report,
     state::{
@@ -53,8 +57,7 @@ struct VirtualTime {
     #[arg(long, value_name = "DIRECTORY")]
     output: Option<PathBuf>,
     /// Memory of the machine, which holds all files too
-    #[arg(long, value_name = "MIB", default_value_t = DEFAULT_MEMORY_MIB,
-        value_parser = clap::value_parser!(u64).range(MIN_MEMORY_MIB..))]
+    #[arg(long, value_name = "SIZE", default_value = "2g", value_parser = memory_mib)]
     memory: u64,
     /// Debian's kernel for the machine, by its series
     #[arg(long, value_name = "MAJOR.MINOR", value_parser = series)]
@@ -62,6 +65,11 @@ struct VirtualTime {
     /// The command, which runs as root; its exit code is this command's
     #[arg(required = true, last = true, value_name = "COMMAND")]
     command: Vec<String>,
+}
+
+fn memory_mib(text: &str) -> Result<u64, String> {
+    let Bytes(bytes) = text.parse()?;
+    options::at_least(bytes, MIN_MEMORY_MIB << 20).map(|bytes| bytes >> 20)
 }
 
 pub(super) fn main(arguments: &Arguments) -> Result<u8> {
@@ -143,9 +151,9 @@ fn status(directories: &Directories, as_json: bool) -> Result<u8> {
     let pid = status.pid.map_or("?".into(), |pid| pid.to_string());
     outln!("running     for {} s (process {pid})", status.seconds);
     outln!(
-        "machine     {} processor, {} MiB",
+        "machine     {} processor, {}",
         status.processors,
-        status.memory_mib
+        table::binary_size(status.memory_mib << 20)
     );
     outln!("kernel      {}", status.kernel);
     outln!("in use by   {} monitors and shells", status.clients);

@@ -12,6 +12,7 @@ mod doctor;
 mod env_file;
 mod events;
 mod exec;
+mod filter;
 mod flags;
 mod format;
 mod history;
@@ -49,7 +50,10 @@ mod verify;
 
 use std::{io::Write, process::ExitCode};
 
-use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, error::ErrorKind};
+use clap::{
+    CommandFactory, FromArgMatches, Parser, Subcommand,
+    error::{ContextKind, ErrorKind},
+};
 
 use lazy::Lazy;
 
@@ -239,6 +243,9 @@ fn parse() -> Result<Cli, ExitCode> {
             conclude(Ok(0), output::finish(), FAILURE)
         }
         _ => {
+            let mut error = error;
+            // "To pass '-o' as a value, use '-- -o'": no argument of ours begins with a dash.
+            let _ = error.remove(ContextKind::Suggested);
             output::write(Stream::Error, &error.render().to_string());
             ExitCode::from(FAILURE)
         }
@@ -298,7 +305,7 @@ fn dispatch(command: Command, begun: u64) -> anyhow::Result<u8> {
 fn together<T>(
     names: &[String],
     begin: impl FnMut(&String) -> anyhow::Result<T>,
-    mut end: impl FnMut(&str, T) -> anyhow::Result<()>,
+    mut end: impl FnMut(&String, T) -> anyhow::Result<()>,
 ) -> anyhow::Result<u8> {
     let begun: Vec<anyhow::Result<T>> = names.iter().map(begin).collect();
     let mut begun = begun.into_iter();
@@ -308,14 +315,11 @@ fn together<T>(
     })
 }
 
-/// Does something with each of some things; 1 when one of them failed, which is told.
-fn each(
-    names: &[String],
-    mut action: impl FnMut(&str) -> anyhow::Result<()>,
-) -> anyhow::Result<u8> {
+/// Applies `action` to each item; reports failures, and returns 1 if any failed.
+fn each<T>(items: &[T], mut action: impl FnMut(&T) -> anyhow::Result<()>) -> anyhow::Result<u8> {
     let mut code = 0;
-    for name in names {
-        if let Err(error) = action(name) {
+    for item in items {
+        if let Err(error) = action(item) {
             report::error(&error);
             code = 1;
         }

@@ -3,7 +3,10 @@
 use anyhow::{Result, bail};
 use serde_json::json;
 
-use super::flags::{self, Flags};
+use super::{
+    flags::{self, Flags},
+    table,
+};
 use crate::{
     engine::{self, Attached, DetachKeys, Ended, Terminal, Timeline},
     keeper::wire::Exit,
@@ -152,7 +155,10 @@ fn explain(container: &Container, exit: &Exit) {
             .config
             .memory
             .map_or("its guest's memory".into(), |bytes| {
-                format!("its memory limit of {bytes} bytes (--memory)")
+                format!(
+                    "its memory limit of {} (--memory)",
+                    table::binary_size(bytes)
+                )
             });
         report::warn(&format!(
             "container {short} went out of memory: it reached {limit}"

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use anyhow::{Context, Result};
 
-use super::super::options::Bytes;
+use super::super::options::{self, Bytes};
 use crate::{
     clock, engine, keeper, kernel,
     state::{
@@ -24,8 +24,8 @@ pub(super) struct Arguments {
         value_parser = clap::value_parser!(u8).range(1..=i64::from(vmm::plan::MAX_CPUS)))]
     cpus: u8,
     /// Memory, for all of its containers; it is taken as they use it, and given back
-    #[arg(short, long, value_name = "SIZE", default_value = "2g")]
-    memory: Bytes,
+    #[arg(short, long, value_name = "SIZE", default_value = "2g", value_parser = options::memory_of_host)]
+    memory: u64,
     /// Space on this machine's disk for what all of its containers write, which otherwise takes of its
     /// memory; it is taken as they use it, and empty whenever the host starts
     #[arg(long, value_name = "SIZE")]
@@ -63,7 +63,7 @@ pub(super) fn main(arguments: &Arguments) -> Result<()> {
         id: engine::identifier()?,
         name: arguments.name.clone(),
         created: clock::wall(),
-        memory: arguments.memory.0,
+        memory: arguments.memory,
         cpus: arguments.cpus,
         kernel,
         machine: arguments.machine,

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use anyhow::{Context, Result, bail};
 use clap::Subcommand;
 
-use super::{each, lifecycle, start::until_taken, together};
+use super::{each, lifecycle, moment::Seconds, start::until_taken, together};
 use crate::{
     keeper::{
         self,
@@ -18,7 +18,7 @@ use crate::{
     },
     report,
     state::{
-        Directories,
+        Directories, NotFound,
         container::{Container, Containers, Summary},
         disk,
         host::{Host, Hosts, State, Status},
@@ -65,9 +65,15 @@ struct Stop {
     /// Names or identifiers
     #[arg(required = true, value_name = "HOST")]
     hosts: Vec<String>,
-    /// Seconds until a container that has not stopped is killed [default: the container's]
-    #[arg(short, long, visible_alias = "timeout", value_name = "SECONDS")]
-    time: Option<u64>,
+    /// Time in which a container may stop, before it is killed; -1 for any [default: the container's]
+    #[arg(
+        short,
+        long,
+        visible_alias = "timeout",
+        value_name = "DURATION",
+        allow_negative_numbers = true
+    )]
+    time: Option<Seconds>,
 }
 
 #[derive(clap::Args)]
@@ -147,7 +153,7 @@ fn stop(arguments: &Stop) -> Result<u8> {
     let hosts = Hosts::new(&Directories::new()?);
     let begin = |name: &String| {
         let host = hosts.find(name)?;
-        let running = begin_stop(&host, arguments.time)?;
+        let running = begin_stop(&host, arguments.time.map(|Seconds(time)| time))?;
         Ok((host, running))
     };
     together(&arguments.hosts, begin, |name, (host, running)| {
@@ -191,7 +197,9 @@ fn remove(arguments: &Remove) -> Result<u8> {
     }
     each(&arguments.hosts, |name| {
         let host = match hosts.find(name) {
-            Err(_) if arguments.force => return Ok(()),
+            Err(error) if arguments.force && error.is::<NotFound>() => {
+                return lifecycle::passed_over(&error);
+            }
             found => found?,
         };
         remove_one(&host, arguments.force, &hosts, &containers, &directories)?;

@@ -8,8 +8,11 @@ use coracle_protocol::is_name;
 
 use super::{
     super::{
+        each,
         flags::{self, Flags},
-        lifecycle, start,
+        lifecycle,
+        moment::Seconds,
+        start,
     },
     containers_of,
 };
@@ -46,9 +49,15 @@ pub(super) struct Arguments {
     /// Memory limit of each that is started
     #[arg(short, long, value_name = "SIZE")]
     memory: Option<String>,
-    /// Seconds until one that is too many and has not stopped is killed [default: the container's]
-    #[arg(short, long, visible_alias = "timeout", value_name = "SECONDS")]
-    time: Option<u64>,
+    /// Time to wait before killing a container that is too many; -1 to wait forever [default: the container's]
+    #[arg(
+        short,
+        long,
+        visible_alias = "timeout",
+        value_name = "DURATION",
+        allow_negative_numbers = true
+    )]
+    time: Option<Seconds>,
     /// Command with its arguments, in place of the image's
     #[arg(last = true, value_name = "COMMAND")]
     command: Vec<String>,
@@ -96,11 +105,10 @@ pub(super) fn main(arguments: &Arguments) -> Result<u8> {
     let host = Hosts::new(&directories).find(&arguments.host)?;
     // It says so when the host is not up.
     drop(start::keeper_of_host(&host)?);
-    for set in &arguments.sets {
+    each(&arguments.sets, |set| {
         scale(&host, set, arguments, &directories)
-            .with_context(|| format!("cannot bring {} to {}", set.image, set.number))?;
-    }
-    Ok(0)
+            .with_context(|| format!("cannot scale {} to {}", set.image, set.number))
+    })
 }
 
 fn scale(host: &Host, set: &Set, arguments: &Arguments, directories: &Directories) -> Result<()> {
@@ -118,7 +126,8 @@ fn scale(host: &Host, set: &Set, arguments: &Arguments, directories: &Directorie
     // The last first, all at once.
     let too_many = own.split_off(wanted.min(own.len())).into_iter().rev();
     let stopping = too_many.map(|container| {
-        let ending = lifecycle::begin_stop(&container, None, arguments.time)?;
+        let ending =
+            lifecycle::begin_stop(&container, None, arguments.time.map(|Seconds(time)| time))?;
         Ok((container, ending))
     });
     let stopping: Vec<Result<_>> = stopping.collect();
