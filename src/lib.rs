@@ -18,6 +18,7 @@ mod kernel;
 mod machine;
 mod programs;
 mod report;
+mod size;
 mod state;
 mod sys;
 

@@ -11,7 +11,7 @@ use crate::{
     processes,
     report::Summary,
     show::{self, table::Table},
-    start,
+    size, start,
     statistics::summary,
     systems::{self, Present, Scene},
     virtual_time, warn,
@@ -177,7 +177,7 @@ fn per_container(containers: &[Container], of: impl Fn(&Container) -> Option<u64
 fn text(density: &Density) -> String {
     let mut table = Table::new(&["CONTAINERS", "START MS", "MEMORY", "MACHINE HAS LESS"]);
     let count = u32::try_from(density.containers.len()).unwrap_or(u32::MAX);
-    let size = |bytes: Option<u64>| bytes.map_or("?".into(), show::size);
+    let size = |bytes: Option<u64>| bytes.map_or("?".into(), size::binary);
     for (number, container) in (1..).zip(&density.containers) {
         if is_shown(number, count) {
             table.row([
@@ -201,7 +201,7 @@ fn text(density: &Density) -> String {
         ),
         (None, Some(less)) => format!(
             "one more container: {} by what the machine has less; its processes are a daemon's, out of sight",
-            show::size(less)
+            size::binary(less)
         ),
         (None, None) => "memory is out of sight: monitors run in a software host".into(),
     });

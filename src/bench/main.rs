@@ -30,6 +30,8 @@ mod processes;
 mod questions;
 mod report;
 mod show;
+#[path = "../size.rs"]
+mod size;
 mod start;
 mod statistics;
 mod systems;

@@ -19,7 +19,7 @@ use crate::{
     },
 };
 
-/// All containers
+/// Manage containers
 #[derive(clap::Args)]
 pub(super) struct Arguments {
     #[command(subcommand)]
@@ -31,16 +31,16 @@ enum Command {
     /// List containers
     #[command(visible_alias = "ps")]
     Ls(ps::Arguments),
-    /// Remove all containers that do not run
+    /// Remove all stopped containers
     Prune(Prune),
 }
 
 #[derive(clap::Args)]
 struct Prune {
-    /// Do not ask
+    /// Do not prompt for confirmation
     #[arg(short, long)]
     force: bool,
-    /// Only those for which it holds: until=TIME, label=NAME[=VALUE]
+    /// Filter output based on conditions: until=TIME, label=NAME[=VALUE]
     #[arg(long, value_name = "NAME=VALUE", value_parser = |text: &str| super::options::pair(text, '='))]
     filter: Vec<(String, String)>,
 }

@@ -18,16 +18,16 @@ use crate::{
     },
 };
 
-/// Show all that is known of containers and images, as JSON
+/// Return low-level information on containers and images, as JSON
 #[derive(clap::Args)]
 pub(super) struct Arguments {
-    /// Names or identifiers
+    /// Names or IDs
     #[arg(required = true, value_name = "NAME")]
     names: Vec<String>,
-    /// Look only among these
+    /// Only look up objects of this type
     #[arg(long, value_name = "KIND")]
     r#type: Option<Kind>,
-    /// json, or a Go template such as '{{.State.Status}}'
+    /// Format output as json, or by a Go template such as '{{.State.Status}}'
     #[arg(short, long)]
     format: Option<Format>,
 }

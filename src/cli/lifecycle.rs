@@ -31,13 +31,13 @@ use crate::{
 /// The signal that ends a process without asking it.
 const SIGKILL: u8 = 9;
 
-/// Ask containers to stop, and kill those that have not when their time is over
+/// Stop one or more running containers
 #[derive(clap::Args)]
 pub(super) struct Stop {
-    /// Names or identifiers
+    /// Names or IDs
     #[arg(required = true, value_name = "CONTAINER")]
     containers: Vec<String>,
-    /// Time in which it may stop, before it is killed; -1 for any [default: that given to 'run']
+    /// Time to wait before killing the container; -1 to wait forever [default: the container's]
     #[arg(
         short,
         long,
@@ -46,18 +46,18 @@ pub(super) struct Stop {
         allow_negative_numbers = true
     )]
     time: Option<Seconds>,
-    /// Signal to send [default: the container's]
+    /// Signal to send to the container [default: the container's stop signal]
     #[arg(short, long)]
     signal: Option<Signal>,
 }
 
-/// Kill containers, or send them another signal
+/// Kill one or more running containers
 #[derive(clap::Args)]
 pub(super) struct Kill {
-    /// Names or identifiers
+    /// Names or IDs
     #[arg(required = true, value_name = "CONTAINER")]
     containers: Vec<String>,
-    /// Signal to send
+    /// Signal to send to the container
     #[arg(short, long, default_value = "KILL")]
     signal: Signal,
 }
@@ -65,26 +65,26 @@ pub(super) struct Kill {
 /// Names of containers
 #[derive(clap::Args)]
 pub(super) struct Names {
-    /// Names or identifiers
+    /// Names or IDs
     #[arg(required = true, value_name = "CONTAINER")]
     containers: Vec<String>,
 }
 
-/// Remove containers
+/// Remove one or more containers
 #[derive(clap::Args)]
 pub(super) struct Remove {
-    /// Names or identifiers
+    /// Names or IDs
     #[arg(required = true, value_name = "CONTAINER")]
     containers: Vec<String>,
-    /// Kill those that run
+    /// Force the removal of a running container (uses SIGKILL)
     #[arg(short, long)]
     force: bool,
-    /// Remove its anonymous volumes, too (there are none)
+    /// Remove anonymous volumes associated with the container (there are none)
     #[arg(short, long)]
     volumes: bool,
 }
 
-/// Give a container another name
+/// Rename a container
 #[derive(clap::Args)]
 pub(super) struct Rename {
     /// The container
@@ -197,7 +197,7 @@ fn ask(container: &Container, request: &Request) -> Result<Option<Socket>> {
 fn answer(link: &Socket) -> Result<Option<u8>> {
     loop {
         let received = link.receive::<Event>();
-        match received.context("cannot hear from the container's keeper")? {
+        match received.context("lost connection to the container's keeper")? {
             Some((Event::Exited(exit), _)) => return Ok(Some(exit.code)),
             Some((Event::Failed { code, .. }, _)) => return Ok(Some(code)),
             Some((Event::Refused { message }, _)) => bail!(message),
@@ -394,8 +394,8 @@ fn remove_now(
         if !force {
             let name = &container.config.name;
             bail!(
-                "container {name} is {}; 'coracle stop {name}' stops it, and --force removes it \
-                 anyway",
+                "cannot remove container {name}: it is {}; stop it first ('coracle stop {name}'), or \
+                 use --force",
                 state.status.word()
             );
         }

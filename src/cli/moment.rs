@@ -13,8 +13,8 @@ impl std::str::FromStr for Moment {
     fn from_str(text: &str) -> Result<Self, String> {
         let wrong = || {
             format!(
-                "{text:?} is no time: give one such as 2026-01-31T12:00:00Z, seconds since 1970, \
-                 or a duration such as 1h30m"
+                "invalid time {text:?}: use RFC 3339 (2026-01-31T12:00:00Z), Unix time, or a duration \
+                 before now (1h30m)"
             )
         };
         if let Some(nanoseconds) = age::nanoseconds(text) {

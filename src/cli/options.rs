@@ -96,7 +96,7 @@ impl FromStr for Cpus {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("{text:?} is not a number of processors such as 2 or 1.5");
+        let wrong = || format!("invalid number of CPUs {text:?}: use a number such as 2 or 1.5");
         let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
         if fraction.is_empty() || fraction.len() > 3 {
             return Err(wrong());
@@ -146,22 +146,29 @@ impl FromStr for Ulimit {
     fn from_str(text: &str) -> Result<Self, String> {
         let (name, values) = text
             .split_once('=')
-            .ok_or_else(|| format!("{text:?} is not NAME=SOFT[:HARD]"))?;
+            .ok_or_else(|| format!("invalid ulimit {text:?}: use NAME=SOFT[:HARD]"))?;
         let resource = RESOURCES
             .iter()
             .position(|known| *known == name)
             .and_then(|index| u32::try_from(index).ok())
-            .ok_or_else(|| format!("unknown limit {name:?}; there are {}", RESOURCES.join(", ")))?;
+            .ok_or_else(|| {
+                format!(
+                    "invalid ulimit type {name:?}: use one of {}",
+                    RESOURCES.join(", ")
+                )
+            })?;
         let limit = |value: &str| match value {
             "-1" | "unlimited" => Ok(u64::MAX),
             _ => value
                 .parse()
-                .map_err(|_| format!("{value:?} is not a limit")),
+                .map_err(|_| format!("invalid ulimit value {value:?}")),
         };
         let (soft, hard) = values.split_once(':').unwrap_or((values, values));
         let (soft, hard) = (limit(soft)?, limit(hard)?);
         if soft > hard {
-            return Err(format!("soft limit {soft} is above hard limit {hard}"));
+            return Err(format!(
+                "ulimit soft limit {soft} must be less than or equal to hard limit {hard}"
+            ));
         }
         Ok(Self {
             resource,
@@ -186,7 +193,9 @@ impl FromStr for Tmpfs {
     fn from_str(text: &str) -> Result<Self, String> {
         let (target, options) = text.split_once(':').unwrap_or((text, ""));
         if !target.starts_with('/') || target == "/" {
-            return Err(format!("{target:?} is not an absolute path below the root"));
+            return Err(format!(
+                "invalid tmpfs path {target:?}: must be absolute, and not /"
+            ));
         }
         let options = options.split(',').filter(|option| !option.is_empty());
         Ok(Self {
@@ -204,9 +213,9 @@ impl FromStr for Capabilities {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        capability::parse(text).map(Self).ok_or_else(|| {
-            format!("unknown capability {text:?}; capabilities(7) names them, or use ALL")
-        })
+        capability::parse(text)
+            .map(Self)
+            .ok_or_else(|| format!("unknown capability {text:?}: see capabilities(7), or use ALL"))
     }
 }
 
@@ -219,7 +228,7 @@ impl FromStr for Signal {
 
     fn from_str(text: &str) -> Result<Self, String> {
         signal::parse(text).map(Self).ok_or_else(|| {
-            format!("unknown signal {text:?}; use a name such as SIGTERM or RTMIN+3, or 1 to 64")
+            format!("invalid signal {text:?}: use a name such as SIGTERM or RTMIN+3, or 1 to 64")
         })
     }
 }
@@ -273,7 +282,7 @@ pub(crate) fn pair(text: &str, separator: char) -> Result<(String, String), Stri
         Some((first, second)) if !first.is_empty() && !second.is_empty() => {
             Ok((first.into(), second.into()))
         }
-        _ => Err(format!("{text:?} does not have the form A{separator}B")),
+        _ => Err(format!("invalid value {text:?}: use A{separator}B")),
     }
 }
 

@@ -22,25 +22,25 @@ use crate::{
 /// List containers
 #[derive(clap::Args)]
 pub(super) struct Arguments {
-    /// Those that do not run, too
+    /// Show all containers (default shows just running)
     #[arg(short, long)]
     all: bool,
-    /// Print only identifiers
+    /// Only display IDs
     #[arg(short, long)]
     quiet: bool,
-    /// Do not shorten identifiers and commands
+    /// Don't truncate output
     #[arg(long)]
     no_trunc: bool,
-    /// The newest one, in whatever state
+    /// Show the latest created container (includes all states)
     #[arg(short, long)]
     latest: bool,
-    /// The newest ones, in whatever state
+    /// Show the last created containers (includes all states)
     #[arg(short = 'n', long, value_name = "NUMBER")]
     last: Option<usize>,
-    /// Only those for which it holds: id, name, label, status, exited, ancestor, health, host
+    /// Filter output based on conditions: id, name, label, status, exited, ancestor, health, host
     #[arg(short, long, value_name = "NAME=VALUE", value_parser = |text: &str| super::options::pair(text, '='))]
     filter: Vec<(String, String)>,
-    /// json, or a Go template such as '{{.ID}} {{.Names}}'
+    /// Format output as json, or by a Go template such as '{{.ID}} {{.Names}}'
     #[arg(long)]
     format: Option<Format>,
 }

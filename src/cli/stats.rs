@@ -18,27 +18,25 @@ use crate::{
     },
 };
 
-/// Show what containers use
+/// Display a live stream of container resource usage statistics
 #[derive(clap::Args)]
 pub(super) struct Arguments {
-    /// Names or identifiers; all that run unless given
+    /// Names or IDs [default: all that run]
     #[arg(value_name = "CONTAINER")]
     containers: Vec<String>,
-    /// Show it once
+    /// Disable streaming and only print the first result
     #[arg(long)]
     no_stream: bool,
-    /// Do not shorten identifiers
+    /// Don't truncate output
     #[arg(long)]
     no_trunc: bool,
-    /// json, or a Go template such as '{{.Name}} {{.MemUsage}}'
+    /// Format output as json, or by a Go template such as '{{.Name}} {{.MemUsage}}'
     #[arg(long)]
     format: Option<Format>,
 }
 
 /// Time between two looks.
 const PAUSE: Duration = Duration::from_secs(1);
-
-/// Clears a terminal and goes to its upper left corner.
 
 /// What a container had used at a time.
 struct Sample {

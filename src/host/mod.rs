@@ -177,7 +177,7 @@ impl Host {
                 stream: UnixStream::from(stream),
             }),
             Ok(Some((FromMonitor::Connection { port }, None))) => {
-                bail!("the monitor told of a connection to port {port} without its stream")
+                bail!("the monitor announced a connection to port {port} without its socket")
             }
             Ok(Some((FromMonitor::Extent { place, refused }, _))) => {
                 Ok(Event::Extent { place, refused })
@@ -187,7 +187,7 @@ impl Host {
                 Ok(Event::Stopped(Box::new(report)))
             }
             Ok(None) => Err(self.died()),
-            Err(error) => Err(error).context("cannot hear from the monitor"),
+            Err(error) => Err(error).context("lost connection to the monitor"),
         }
     }
 

@@ -90,7 +90,7 @@ fn line(step: &str, files: Option<(u32, u32)>, elapsed: Duration) -> String {
         false => format!(", more than {total} files"),
     });
     format!(
-        "building the guest kernel, which happens once: {step}{} ({minutes}:{seconds:02})",
+        "building the guest kernel (once): {step}{} ({minutes}:{seconds:02})",
         files.unwrap_or_default()
     )
 }

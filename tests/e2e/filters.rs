@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use coracle_tests::{Installation, coracle, done};
+use coracle_tests::{Host, Installation, coracle, done};
 
 /// An installation with these containers, none of which was started.
 fn with_containers(containers: &[(&str, &str)]) -> Installation {
@@ -187,4 +187,52 @@ fn tip_that_leads_nowhere_is_not_given() {
         "{}",
         refused.stderr
     );
+}
+
+#[test]
+fn name_of_a_host_leads_to_what_is_meant_and_loses_nothing() {
+    let host = Host::create("known", &["--memory", "64m"]);
+    let refused = done(&mut coracle(["host", "create", "known"])).expect(1);
+    assert!(
+        refused.stderr.contains("already exists"),
+        "{}",
+        refused.stderr
+    );
+    assert!(
+        refused.stderr.contains("coracle host start known"),
+        "{}",
+        refused.stderr
+    );
+    assert!(!refused.stderr.contains("host rm"), "{}", refused.stderr);
+    let refused = done(&mut coracle(["inspect", "known"])).expect(1);
+    assert!(
+        refused.stderr.contains("coracle host inspect known"),
+        "{}",
+        refused.stderr
+    );
+    for command in [
+        &["stop", "known"][..],
+        &["rm", "known"],
+        &["exec", "known", "true"],
+    ] {
+        let refused = done(&mut coracle(command.iter().copied())).expect(1);
+        assert!(
+            refused.stderr.contains("known is a host"),
+            "{}",
+            refused.stderr
+        );
+    }
+    // The other way round.
+    let container = host.hold("known-container", &[]);
+    let refused = done(&mut coracle(["host", "inspect", &container.name])).expect(1);
+    assert!(
+        refused.stderr.contains("is a container"),
+        "{}",
+        refused.stderr
+    );
+    // A list shows the memory as it was given.
+    let list = done(&mut coracle(["host", "ls", "--filter", "name=^known$"])).expect(0);
+    assert!(list.stdout.contains("64MiB"), "{}", list.stdout);
+    let none = done(&mut coracle(["host", "ls", "-q", "--filter", "name=^now$"])).expect(0);
+    assert_eq!(none.stdout, "");
 }

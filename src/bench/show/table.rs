@@ -163,7 +163,7 @@ mod tests {
         table.row(["start", "1.00", "2.00", "3.00"].map(String::from));
         table.row(["end", "", "2.00", ""].map(String::from));
         assert_eq!(
-            table.text(34),
+            table.text(33),
             "STEP   FIRST SYSTEM\nstart  1.00\n\n\
              STEP   SECOND SYSTEM  THIRD\nstart  2.00           3.00\nend    2.00\n"
         );

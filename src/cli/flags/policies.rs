@@ -89,7 +89,7 @@ pub(super) fn log_policy(flags: &Flags) -> Result<LogPolicy> {
                     .context("--log-opt max-size")?;
                 size = bytes.0.max(MIN_LOG_SIZE);
             }
-            _ => bail!("unknown log option {name:?}; there is max-size"),
+            _ => bail!("unknown log option {name:?}: only max-size is supported"),
         }
     }
     Ok(LogPolicy::Local(size))
@@ -100,7 +100,7 @@ pub(super) fn disk_size(flags: &Flags) -> Result<Option<u64>> {
     let mut size = None;
     for (name, value) in &flags.storage_opt {
         if name != "size" {
-            bail!("unknown storage option {name:?}; there is size");
+            bail!("unknown storage option {name:?}: only size is supported");
         }
         let bytes: Bytes = value
             .parse()

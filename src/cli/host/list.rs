@@ -22,24 +22,24 @@ use crate::{
 /// List hosts
 #[derive(clap::Args)]
 pub(super) struct Arguments {
-    /// Only names
+    /// Only display names
     #[arg(short, long)]
     quiet: bool,
-    /// Only those for which it holds: name, status, label
+    /// Filter output based on conditions: name, status, label
     #[arg(short, long, value_name = "NAME=VALUE", value_parser = |text: &str| options::pair(text, '='))]
     filter: Vec<(String, String)>,
-    /// json, or a Go template such as '{{.Name}} {{.Status}}'
+    /// Format output as json, or by a Go template such as '{{.Name}} {{.Status}}'
     #[arg(long)]
     format: Option<Format>,
 }
 
-/// Show all that is known of hosts, as JSON
+/// Return low-level information on hosts, as JSON
 #[derive(clap::Args)]
 pub(super) struct Inspect {
-    /// Names or identifiers
+    /// Names or IDs
     #[arg(required = true, value_name = "HOST")]
     hosts: Vec<String>,
-    /// json, or a Go template such as '{{.State.Status}}'
+    /// Format output as json, or by a Go template such as '{{.State.Status}}'
     #[arg(short, long)]
     format: Option<Format>,
 }

@@ -31,7 +31,7 @@ const MAX_REPLICAS: u32 = 1000;
 /// The label by which the containers of a set are known; its value is the image as it was named.
 const LABEL: &str = "coracle.scale";
 
-/// Have so many containers of an image in a host, by starting or removing some
+/// Set the number of containers of an image in a host, by starting or removing some
 #[derive(clap::Args)]
 #[command(
     override_usage = "coracle host scale [OPTIONS] HOST IMAGE=NUMBER... [-- COMMAND [ARG...]]"
@@ -40,13 +40,13 @@ pub(super) struct Arguments {
     /// The host
     #[arg(value_name = "HOST")]
     host: String,
-    /// Images, each with how many containers of it are wanted
+    /// Images, each with the number of containers
     #[arg(required = true, value_name = "IMAGE=NUMBER")]
     sets: Vec<Set>,
-    /// Environment variable of those that are started
+    /// Set an environment variable in containers that are started
     #[arg(short, long, value_name = "NAME[=VALUE]")]
     env: Vec<String>,
-    /// Memory limit of each that is started
+    /// Memory limit of each container that is started
     #[arg(short, long, value_name = "SIZE")]
     memory: Option<String>,
     /// Time to wait before killing a container that is too many; -1 to wait forever [default: the container's]
@@ -58,7 +58,7 @@ pub(super) struct Arguments {
         allow_negative_numbers = true
     )]
     time: Option<Seconds>,
-    /// Command with its arguments, in place of the image's
+    /// Command and arguments, instead of the image's
     #[arg(last = true, value_name = "COMMAND")]
     command: Vec<String>,
 }

@@ -313,7 +313,7 @@ impl Containers {
         let mut names = words::names(id);
         names
             .find(|name| self.holder(name).is_none())
-            .context("cannot find a name that is free; give one by --name")
+            .context("cannot find a free name; use --name")
     }
 }
 
