@@ -22,6 +22,8 @@ mod compare;
 #[path = "../cpio.rs"]
 mod cpio;
 mod density;
+#[path = "../duration.rs"]
+mod duration;
 mod environment;
 mod ladder;
 mod measure;

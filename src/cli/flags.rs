@@ -15,13 +15,14 @@ use values::{LogDriver, Namespace, RestartPolicy, SecurityOption};
 use crate::{
     cli::{
         env_file,
-        moment::{self, Seconds},
+        moment::Seconds,
         network,
         obtain::{When, obtain},
         options::{self, Bytes, Capabilities, Cpus, Memory, Signal, Tmpfs, Ulimit},
         pull,
     },
     clock,
+    duration::span,
     engine::{self, Request},
     host,
     state::{
@@ -32,6 +33,9 @@ use crate::{
         network::Mode,
     },
 };
+
+/// Bytes of /dev/shm unless told otherwise, as docker's.
+const SHM_SIZE: u64 = 64 << 20;
 
 /// What 'run' and 'create' take.
 #[derive(clap::Args)]
@@ -198,14 +202,14 @@ pub(super) struct Flags {
     #[arg(long, value_name = "COMMAND")]
     health_cmd: Option<String>,
     /// Time between running the check [default: the image's, or 30s]
-    #[arg(long, value_name = "DURATION", value_parser = moment::span)]
+    #[arg(long, value_name = "DURATION", value_parser = span)]
     health_interval: Option<u64>,
     /// Maximum time to allow one check to run [default: the image's, or 30s]
-    #[arg(long, value_name = "DURATION", value_parser = moment::span)]
+    #[arg(long, value_name = "DURATION", value_parser = span)]
     health_timeout: Option<u64>,
     /// Start period for the container to initialize, in which failures do not count [default: the
     /// image's, or 0s]
-    #[arg(long, value_name = "DURATION", value_parser = moment::span)]
+    #[arg(long, value_name = "DURATION", value_parser = span)]
     health_start_period: Option<u64>,
     /// Consecutive failures needed to report unhealthy [default: the image's, or 3]
     #[arg(long, value_name = "NUMBER")]
@@ -496,7 +500,10 @@ fn request(flags: &Flags, command: &[String]) -> Result<Request> {
             .filter(|n| *n > 0),
         cpu: flags.cpus.map(|cpus| cpus.thousandths.get()),
         memory: flags.memory.and_then(|memory| memory.0),
-        shm_size: Some(flags.shm_size.0),
+        // As docker, 0 is the default; to tmpfs it would be no limit.
+        shm_size: Some(flags.shm_size.0)
+            .filter(|bytes| *bytes > 0)
+            .or(Some(SHM_SIZE)),
         init: flags.init,
         user_namespace: flags.userns == Namespace::Private,
         shares: Shares {
