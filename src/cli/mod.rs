@@ -48,7 +48,10 @@ mod tool;
 mod top;
 mod verify;
 
-use std::{io::Write, process::ExitCode};
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+};
 
 use clap::{
     CommandFactory, FromArgMatches, Parser, Subcommand,
@@ -211,16 +214,18 @@ fn print_help(error: &clap::Error) {
 
 /// The exit code for what a command did and what became of its output.
 fn conclude(result: anyhow::Result<u8>, written: Result<(), Failed>, failure: u8) -> ExitCode {
+    let closed = written
+        .as_ref()
+        .is_err_and(|failed| failed.is_closed_pipe());
     let code = match (result, written) {
         // As a program that the kernel ends when nobody reads its output, but what it did is done.
-        (Ok(0) | Err(_), Err(failed)) if failed.is_closed_pipe() => output::CLOSED_PIPE,
-        (Ok(code), Err(failed)) => {
-            if !failed.is_closed_pipe() {
-                report::error(&failed.into());
-            }
+        (Ok(0), Err(_)) if closed => output::CLOSED_PIPE,
+        (Err(error), _) if closed && is_of_output(&error) => output::CLOSED_PIPE,
+        (Ok(code), Err(failed)) if !closed => {
+            report::error(&failed.into());
             if code == 0 { failure } else { code }
         }
-        (Ok(code), Ok(())) => code,
+        (Ok(code), _) => code,
         (Err(error), _) => match error.downcast_ref::<Interrupted>() {
             Some(Interrupted(signal)) => u8::try_from(128 + signal).unwrap_or(failure),
             None => {
@@ -230,6 +235,15 @@ fn conclude(result: anyhow::Result<u8>, written: Result<(), Failed>, failure: u8
         },
     };
     ExitCode::from(code)
+}
+
+/// Whether a command failed only because its output cannot be written.
+fn is_of_output(error: &anyhow::Error) -> bool {
+    let is_broken_pipe = |cause: &(dyn std::error::Error + 'static)| {
+        let error = cause.downcast_ref::<io::Error>();
+        error.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+    };
+    error.is::<Failed>() || error.chain().any(is_broken_pipe)
 }
 
 fn parse() -> Result<Cli, ExitCode> {
