@@ -85,7 +85,7 @@ mod tests {
         table.add_row(["a\nb\x1b[0m", ""]);
         assert_eq!(
             table.text(),
-            "NAME         LAST\n日本         x\na b\\x1b[0m\n"
+            "NAME        LAST\n日本        x\na b\\x1b[0m\n"
         );
     }
 
