@@ -8,13 +8,13 @@ use vmm::probe::Probe;
 
 use crate::{engine, kernel, machine, output, programs, state::Directories};
 
-/// Check whether this machine can run containers, and how to mend what is wrong
+/// Check whether this machine can run containers, and how to fix what is wrong
 #[derive(clap::Args)]
 pub(super) struct Arguments {
     /// Print the findings as JSON
     #[arg(long)]
     json: bool,
-    /// Print nothing; end with 0 when containers run here at full speed, with 1 otherwise
+    /// Print nothing; exit with 0 if containers run here at full speed, 1 otherwise
     #[arg(short, long, conflicts_with = "json")]
     quiet: bool,
 }
@@ -151,8 +151,8 @@ fn processor() -> Finding {
         (_, true) => Finding::good("processor", format!("{name}, with AMD-V")),
         _ => Finding::warning(
             "processor",
-            format!("{name}, which shows neither VT-x nor AMD-V"),
-            "switch virtualisation on in the firmware; in a virtual machine, ask for nested \
+            format!("{name}, without VT-x or AMD-V"),
+            "enable virtualisation in the firmware; in a virtual machine, enable nested \
              virtualisation",
         ),
     }
@@ -173,12 +173,12 @@ fn virtualisation(probe: &Probe) -> Finding {
 }
 
 fn software_host(directories: &Directories) -> Finding {
-    let slow = "containers run in a software host, some 20 times slower";
+    let slow = "containers run in a software host, about 20 times slower";
     match machine::check(directories) {
         Ok(()) => Finding::good("software host", slow),
         Err(error) => Finding::bad(
             "software host",
-            format!("needed, since KVM is not usable, and not ready: {error:#}"),
+            format!("required because KVM is not usable, but not ready: {error:#}"),
             "install what is missing, or use a machine with KVM",
         ),
     }
@@ -194,7 +194,7 @@ fn programs() -> Finding {
             );
         }
     }
-    Finding::good("programs", "coracle-vmm and coracle-init are there")
+    Finding::good("programs", "found coracle-vmm and coracle-init")
 }
 
 /// What of the monitor's jail this system allows, found out by closing one. In a software host, which has a kernel
@@ -233,7 +233,7 @@ fn guest_kernel(directories: &Directories) -> Finding {
         Some(path) => Finding::good("guest kernel", path.display().to_string()),
         None => Finding::warning(
             "guest kernel",
-            "not built yet; the first run builds it, which takes some minutes",
+            "not built yet; the first run builds it (some minutes)",
             "coracle kernel build",
         ),
     }
@@ -282,7 +282,7 @@ fn huge_pages() -> Finding {
     match chosen("/sys/kernel/mm/transparent_hugepage/enabled").as_deref() {
         Some("never") | None => Finding::warning(
             "huge pages",
-            "transparent huge pages are off, so guests run a little slower",
+            "transparent huge pages are off: guests run slightly slower",
             "echo madvise | sudo tee /sys/kernel/mm/transparent_hugepage/enabled",
         ),
         Some(word) => Finding::good("huge pages", format!("transparent huge pages: {word}")),
@@ -317,7 +317,7 @@ fn executable_pages(probe: &Probe) -> Option<Finding> {
     }
     Some(Finding::warning(
         "kvm speed",
-        "kvm.nx_huge_pages is on, which makes each start some milliseconds slower",
-        "only if this processor has no iTLB multihit bug: boot with kvm.nx_huge_pages=never",
+        "kvm.nx_huge_pages is on: each start is some milliseconds slower",
+        "boot with kvm.nx_huge_pages=never, only if this CPU is not affected by iTLB multihit",
     ))
 }

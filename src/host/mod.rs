@@ -191,7 +191,7 @@ impl Host {
                 })
             }
             Ok(Some((FromMonitor::Connection { port, .. }, None))) => {
-                bail!("the monitor told of a connection to port {port} without its stream")
+                bail!("the monitor announced a connection to port {port} without its socket")
             }
             Ok(Some((FromMonitor::Extent { place, refused }, _))) => {
                 Ok(Event::Extent { place, refused })
@@ -201,7 +201,7 @@ impl Host {
                 Ok(Event::Stopped(Box::new(report)))
             }
             Ok(None) => Err(self.died()),
-            Err(error) => Err(error).context("cannot hear from the monitor"),
+            Err(error) => Err(error).context("lost connection to the monitor"),
         }
     }
 
@@ -408,7 +408,7 @@ mod tests {
         let moment = Duration::from_millis(1);
         assert!(host.finish_within(moment, moment).is_none());
         // It was waited for, and so is nobody any more.
-        assert!(rustix::process::test_kill_process_group(group).is_err());
+        assert!(rustix::process::test_kill_process(group).is_err());
         drop(theirs);
     }
 }

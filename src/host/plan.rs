@@ -163,7 +163,7 @@ fn memory(limit: Option<u64>) -> Result<u32> {
     let guest = container + container.div_ceil(PAGE_STRUCTURES) + OVERHEAD_MIB;
     match u32::try_from(guest) {
         Ok(guest) => Ok(guest.max(MIN_MEMORY_MIB)),
-        Err(_) => bail!("a guest cannot have {container} MiB of memory"),
+        Err(_) => bail!("cannot give a guest {container} MiB of memory"),
     }
 }
 
@@ -171,7 +171,7 @@ fn cpus(thousandths: Option<u64>) -> Result<u8> {
     let whole = thousandths.unwrap_or(1000).div_ceil(1000);
     match u8::try_from(whole) {
         Ok(cpus) if cpus <= MAX_CPUS => Ok(cpus),
-        _ => bail!("a guest has 1 to {MAX_CPUS} processors, not {whole}"),
+        _ => bail!("invalid number of CPUs {whole}: must be 1 to {MAX_CPUS}"),
     }
 }
 

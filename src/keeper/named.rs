@@ -205,7 +205,7 @@ impl Keeper {
     /// A person wants the host to stop.
     pub(super) fn stop_host(&mut self, seconds: Option<u64>) -> Result<()> {
         let Some(named) = &mut self.named else {
-            bail!("this is the keeper of a container, not of a host");
+            bail!("not the keeper of a named host");
         };
         named.state.stopped = true;
         self.stop_all(seconds);
@@ -233,7 +233,7 @@ impl Keeper {
         owner: bool,
     ) -> Result<()> {
         let Some(named) = &self.named else {
-            bail!("this is the keeper of a container, not of a host");
+            bail!("not the keeper of a named host");
         };
         let name = &named.record.config.name;
         let up = self.machine.as_ref().is_some_and(|machine| machine.greeted);
@@ -331,7 +331,10 @@ impl Keeper {
         };
         for number in named.shelf.done(place, refused.is_some()) {
             let reason = refused.as_deref().unwrap_or("it was removed");
-            self.fail(number, &format!("cannot give the host a layer: {reason}"));
+            self.fail(
+                number,
+                &format!("cannot attach a layer to the host: {reason}"),
+            );
         }
         self.run_placed();
     }
@@ -376,7 +379,7 @@ impl Keeper {
             if let Some(named) = &mut self.named {
                 named.deadline = None;
             }
-            self.lost(&anyhow::anyhow!("the host's guest does not answer"));
+            self.lost(&anyhow::anyhow!("the host's guest is not responding"));
         }
     }
 
