@@ -34,7 +34,7 @@ use crate::{
 
 mod place;
 
-pub(crate) use place::make_directories;
+pub(crate) use place::make_where_links_lead;
 use place::{directory, real_directory};
 
 /// Devices that every container has, as (name, major, minor) of the kernel's list of devices.

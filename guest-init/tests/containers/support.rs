@@ -36,6 +36,9 @@ use rustix::{
 /// Names the directory of a test to the server that it starts.
 const DIRECTORY: &str = "CORACLE_TEST_DIRECTORY";
 
+/// Init's program. The one that guests have needs no library.
+const PROGRAM: &str = env!("CARGO_BIN_EXE_coracle-init");
+
 const NUMBERS: [u32; 3] = [1025, 1026, 1027];
 
 pub(crate) const PORTS: [Port; 3] = [port(0), port(1), port(2)];
@@ -58,6 +61,7 @@ pub(crate) fn serve() {
     let setting = Setting {
         directory: directory.join("run"),
         cgroups: cgroups(&directory),
+        program: PathBuf::from(PROGRAM),
         connect: Box::new(move |port| {
             let stream = UnixStream::connect(ports.join(port.to_string()))?;
             stream.set_nonblocking(true)?;
@@ -126,7 +130,8 @@ impl Guest {
         assert!(rustix::process::geteuid().is_root(), "{needs}");
         // A name of its own even where tests that were killed have left theirs.
         let unique = fs::read_to_string("/proc/sys/kernel/random/uuid").unwrap();
-        let name = format!("coracle-test-{}", unique.trim());
+        // Not `coracle-`, which a start without a machine takes for a group that is left over.
+        let name = format!("test-of-init-{}", unique.trim());
         let directory = std::env::temp_dir().join(name);
         fs::create_dir(&directory).unwrap();
         fs::create_dir(directory.join("run")).unwrap();
@@ -166,6 +171,13 @@ impl Guest {
         let mut names: Vec<String> = names.map(|(name, _)| name.trim().into()).collect();
         names.sort();
         names
+    }
+
+    /// How many children the server has, those included that have ended.
+    pub(crate) fn children(&self) -> usize {
+        let process = self.server.as_ref().unwrap().id();
+        let path = format!("/proc/{process}/task/{process}/children");
+        fs::read_to_string(path).unwrap().split_whitespace().count()
     }
 
     /// Waits until the server has done all that it was told.
@@ -343,6 +355,16 @@ fn make_root(root: &Path) {
         if name != "busybox" {
             symlink("busybox", root.join("bin").join(name)).unwrap();
         }
+    }
+    let listed = Command::new("ldd").arg(PROGRAM).output().unwrap();
+    let listed = String::from_utf8(listed.stdout).unwrap();
+    for library in listed
+        .split_whitespace()
+        .filter(|word| word.starts_with('/'))
+    {
+        let copy = root.join(library.trim_start_matches('/'));
+        fs::create_dir_all(copy.parent().unwrap()).unwrap();
+        fs::copy(library, copy).unwrap();
     }
     let passwd = "root:x:0:0:root:/root:/bin/sh\napp:x:1000:1001:App:/home/app:/bin/sh\n";
     let group = "root:x:0:\nwheel:x:10:app\napp:x:1001:\n";
