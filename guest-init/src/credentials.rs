@@ -86,6 +86,16 @@ pub fn limit(limits: &[Rlimit]) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Becomes root of this process's user namespace, in which it is nobody when it comes from outside.
+///
+/// # Errors
+/// When the namespace has no root, or this process may not be it.
+pub fn become_root() -> Result<(), Failure> {
+    let (gid, uid) = (Gid::ROOT, Uid::ROOT);
+    set_thread_res_gid(gid, gid, gid).stage(|| "become root's group in the user namespace")?;
+    set_thread_res_uid(uid, uid, uid).stage(|| "become root in the user namespace")
+}
+
 /// Becomes the user, with the container's capabilities: all of them are in the bounding set, and
 /// only root has them at once, as docker does.
 ///

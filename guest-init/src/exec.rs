@@ -10,13 +10,14 @@ use coracle_protocol::{Process, Stdio, Task as Work};
 use rustix::{
     fs::{Mode, OFlags, open},
     net::{AddressFamily, SocketFlags, SocketType, socketpair, sockopt::set_socket_passcred},
-    process::umask,
+    process::{getpid, umask},
     thread::{ThreadNameSpaceType as NameSpace, move_into_thread_name_spaces},
 };
 
 use crate::{
     child::{self, Way},
     container::{Container, check_id},
+    credentials,
     failure::{Failure, Stage},
     fresh::{self, Role},
     setting::Setting,
@@ -65,7 +66,7 @@ impl Exec {
             }
             _ => None,
         };
-        let streams = Streams::open(stdio, terminal, &setting.connect)?;
+        let streams = Streams::open(stdio, terminal, &setting.connect, container.shift())?;
         Ok(Self {
             task: launch(id, container, work, streams, setting)?,
             container: number,
@@ -135,9 +136,16 @@ fn lead(
         | NameSpace::CONTROL_GROUP;
     if container.user_namespace() {
         namespaces |= NameSpace::USER;
+        // In there it may only lower them. What cannot be raised fails then, by its name.
+        for limit in &process.rlimits {
+            let _ = sys::raise_rlimit(getpid(), limit.resource, limit.hard);
+        }
     }
     move_into_thread_name_spaces(container.task.pidfd(), namespaces)
         .stage(|| "enter the container's namespaces")?;
+    if container.user_namespace() {
+        credentials::become_root()?;
+    }
     let capabilities = process.capabilities & container.capabilities();
     let program = child::become_program(process, streams, capabilities, Way::Beside, || Ok(()))?;
     let terminal = process.terminal.is_some();

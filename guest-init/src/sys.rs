@@ -123,6 +123,32 @@ pub(crate) fn mount_setattr(mount: impl AsFd, set: u64, recursive: bool) -> io::
     .map(drop)
 }
 
+/// `MOUNT_ATTR_IDMAP`: owners are shown as a user namespace maps them.
+const IDMAP: u64 = 0x0010_0000;
+
+/// `mount_setattr(2)`: maps the owners of all files of a mount that is mounted nowhere yet.
+pub(crate) fn mount_idmap(mount: impl AsFd, namespace: impl AsFd) -> io::Result<()> {
+    let namespace = namespace.as_fd().as_raw_fd();
+    let attributes = libc::mount_attr {
+        attr_set: IDMAP,
+        attr_clr: 0,
+        propagation: 0,
+        userns_fd: u64::from(namespace.cast_unsigned()),
+    };
+    // SAFETY: the path is a constant string and `attributes` lives through the call.
+    check(unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            mount.as_fd().as_raw_fd(),
+            c"".as_ptr(),
+            libc::AT_EMPTY_PATH,
+            ptr::from_ref(&attributes),
+            size_of::<libc::mount_attr>(),
+        )
+    })
+    .map(drop)
+}
+
 /// Operations of `BLKPG` (linux/blkpg.h).
 pub(crate) const ADD_PARTITION: i32 = 1;
 pub(crate) const REMOVE_PARTITION: i32 = 2;
@@ -261,6 +287,13 @@ pub(crate) fn loop_device(file: impl AsFd) -> io::Result<(OwnedFd, u32)> {
     Err(Errno::BUSY.into())
 }
 
+/// `SO_VM_SOCKETS_CONNECT_TIMEOUT` of linux/vm_sockets.h, a `struct timeval`.
+const VSOCK_CONNECT_TIMEOUT: i32 = 6;
+
+/// Seconds that a connection to the host may take. The kernel's 2 are over before a machine that is
+/// busy, or emulated, has run the monitor once; who waits for the guest gives it up before these.
+const VSOCK_PATIENCE: libc::time_t = 100;
+
 /// Starts a stream connection over vsock; without `wait`, `EINPROGRESS` counts as success.
 pub(crate) fn vsock_connect(cid: u32, port: u32, wait: bool) -> io::Result<OwnedFd> {
     let kind = libc::SOCK_STREAM | libc::SOCK_CLOEXEC | if wait { 0 } else { libc::SOCK_NONBLOCK };
@@ -271,6 +304,22 @@ pub(crate) fn vsock_connect(cid: u32, port: u32, wait: bool) -> io::Result<Owned
     let socket = RawFd::try_from(socket).map_err(io::Error::other)?;
     // SAFETY: the descriptor was just made and nothing else owns it.
     let socket = unsafe { OwnedFd::from_raw_fd(socket) };
+    let patience = libc::timeval {
+        tv_sec: VSOCK_PATIENCE,
+        tv_usec: 0,
+    };
+    let length = libc::socklen_t::try_from(size_of::<libc::timeval>());
+    // SAFETY: the kernel reads a `timeval`, which lives through the call. An older one than 3.9 has no
+    // vsock at all, so that nothing is to be done about an error.
+    unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::AF_VSOCK,
+            VSOCK_CONNECT_TIMEOUT,
+            ptr::from_ref(&patience).cast(),
+            length.map_err(io::Error::other)?,
+        )
+    };
     // SAFETY: `sockaddr_vm` is plain integers, for which zero is a valid value.
     let mut address: libc::sockaddr_vm = unsafe { std::mem::zeroed() };
     address.svm_family = libc::sa_family_t::try_from(libc::AF_VSOCK).map_err(io::Error::other)?;
@@ -422,6 +471,40 @@ pub(crate) fn set_rlimit(resource: u32, soft: u64, hard: u64) -> io::Result<()> 
             resource,
             ptr::from_ref(&limit),
             ptr::null::<libc::rlimit64>(),
+        )
+    })
+    .map(drop)
+}
+
+/// Raises the hard limits of another process where these are higher.
+pub(crate) fn raise_rlimit(pid: Pid, resource: u32, hard: u64) -> io::Result<()> {
+    let mut limit = libc::rlimit64 {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    let pid = pid.as_raw_nonzero().get();
+    // SAFETY: `limit` lives through the call, which fills it; no new limit is given.
+    check(unsafe {
+        libc::syscall(
+            libc::SYS_prlimit64,
+            pid,
+            resource,
+            ptr::null::<libc::rlimit64>(),
+            ptr::from_mut(&mut limit),
+        )
+    })?;
+    if limit.rlim_max >= hard {
+        return Ok(());
+    }
+    limit.rlim_max = hard;
+    // SAFETY: `limit` lives through the call; no old limit is asked for.
+    check(unsafe {
+        libc::syscall(
+            libc::SYS_prlimit64,
+            pid,
+            resource,
+            ptr::from_ref(&limit),
+            ptr::null_mut::<libc::rlimit64>(),
         )
     })
     .map(drop)

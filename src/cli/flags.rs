@@ -137,9 +137,10 @@ pub(super) struct Flags {
     /// no-new-privileges, or seccomp=unconfined
     #[arg(long, value_name = "OPTION")]
     security_opt: Vec<SecurityOption>,
-    /// User namespace: host for the guest's own, private for a new one
-    #[arg(long, value_name = "MODE", default_value = "host")]
-    userns: Namespace,
+    /// User namespace: host for the guest's own, private for a new one, whose root is nobody outside
+    /// [default: host; private with --isolation namespace]
+    #[arg(long, value_name = "MODE")]
+    userns: Option<Namespace>,
     /// Give the container all that its guest's root can do: every capability and device, no
     /// filter. In a named host, that is power over its neighbours; not over this machine
     #[arg(long)]
@@ -639,7 +640,11 @@ fn request(flags: &Flags, command: &[String]) -> Result<Request> {
         memory: flags.memory.map(|bytes| bytes.0),
         shm_size: Some(flags.shm_size.0),
         init: flags.init,
-        user_namespace: flags.userns == Namespace::Private,
+        user_namespace: match flags.userns {
+            Some(namespace) => namespace == Namespace::Private,
+            // Where the kernel is this machine's, root is to be nobody on it.
+            None => flags.isolation == Isolation::Namespace,
+        },
         shares: Shares {
             processes: flags.pid == Namespace::Host,
             ipc: flags.ipc == Namespace::Host,
