@@ -1,4 +1,8 @@
 //! `coracle`: every container in its own microVM, with docker's manners.
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
+#[macro_use]
+mod output;
 
 mod cli;
 mod clock;

@@ -20,7 +20,7 @@ pub(crate) use terminal::{
     DetachKeys, Terminal, size as terminal_size, standard_input_is_terminal,
 };
 pub(crate) use timeline::Timeline;
-pub(crate) use words::{clean, clean_lines, damage, failure, merge, stopped};
+pub(crate) use words::{clean, damage, failure, merge, stopped};
 
 /// Bytes of an identifier, as docker's.
 const ID_BYTES: usize = 32;

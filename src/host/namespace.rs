@@ -113,6 +113,7 @@ pub(super) fn start(design: &Design) -> Result<(Socket, Child, File)> {
         .arg(theirs.as_raw_fd().to_string())
         .arg(&design.group)
         .args(&design.layers)
+        .env_clear()
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(words.try_clone().context("cannot duplicate a file")?)

@@ -6,8 +6,10 @@
 //! `coracle run` divides itself into a keeper and its first client, and so does `coracle start`.
 
 mod clients;
+mod end;
 mod execs;
 mod health;
+mod incoming;
 mod kept;
 mod life;
 mod named;
@@ -33,7 +35,7 @@ use std::{
 use anyhow::{Context, Result};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-pub(crate) use life::CHANNEL_UP;
+pub(crate) use incoming::CHANNEL_UP;
 pub(crate) use named::start as start_host;
 pub(crate) use prepare::{Prepared, prepare, prepare_host};
 pub(crate) use restart::wants_start;

@@ -3,7 +3,7 @@
 
 use std::{fs, path::Path};
 
-use coracle_tests::{Detached, Done, Installation, run, signal, until};
+use coracle_tests::{Detached, Done, Installation, mounts, no_mounts_since, run, signal, until};
 use rustix::process::Signal;
 
 /// Commands whose results must not depend on what holds the container: flags, then image and command. What is
@@ -292,7 +292,7 @@ fn however_it_dies_nothing_of_it_stays() {
         return;
     }
     let installation = Installation::new(None);
-    let before = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    let before = mounts();
     let start = || {
         let flags = [
             "run",
@@ -308,7 +308,7 @@ fn however_it_dies_nothing_of_it_stays() {
         started.stdout.trim().to_owned()
     };
     let mut containers = Vec::new();
-    for who in ["run -d", "coracle-init namespace", "nothing else"] {
+    for who in ["keeper of", "coracle-init namespace", "nothing else"] {
         containers.push(start());
         let processes = installation.processes();
         let named = processes.iter().filter(|(_, words)| words.contains(who));
@@ -336,5 +336,5 @@ fn however_it_dies_nothing_of_it_stays() {
         left if left.is_empty() => Ok(()),
         left => Err(format!("after a run in the foreground: {left:?}")),
     });
-    assert_eq!(fs::read_to_string("/proc/self/mountinfo").unwrap(), before);
+    until(|| no_mounts_since(&before));
 }
