@@ -17,6 +17,12 @@ use rustix::{
     process::{Pid, Signal},
 };
 
+mod limits;
+mod vsock;
+
+pub(crate) use limits::{raise_rlimit, set_rlimit};
+pub(crate) use vsock::vsock_connect;
+
 /// `CLONE_INTO_CGROUP`; the C library's binding gives it a type that it does not fit into.
 const CLONE_INTO_CGROUP: u64 = 1 << 33;
 
@@ -287,59 +293,6 @@ pub(crate) fn loop_device(file: impl AsFd) -> io::Result<(OwnedFd, u32)> {
     Err(Errno::BUSY.into())
 }
 
-/// `SO_VM_SOCKETS_CONNECT_TIMEOUT` of linux/vm_sockets.h, a `struct timeval`.
-const VSOCK_CONNECT_TIMEOUT: i32 = 6;
-
-/// Seconds that a connection to the host may take. The kernel's 2 are over before a machine that is
-/// busy, or emulated, has run the monitor once; who waits for the guest gives it up before these.
-const VSOCK_PATIENCE: libc::time_t = 100;
-
-/// Starts a stream connection over vsock; without `wait`, `EINPROGRESS` counts as success.
-pub(crate) fn vsock_connect(cid: u32, port: u32, wait: bool) -> io::Result<OwnedFd> {
-    let kind = libc::SOCK_STREAM | libc::SOCK_CLOEXEC | if wait { 0 } else { libc::SOCK_NONBLOCK };
-    // SAFETY: plain integers.
-    let socket = check(libc::c_long::from(unsafe {
-        libc::socket(libc::AF_VSOCK, kind, 0)
-    }))?;
-    let socket = RawFd::try_from(socket).map_err(io::Error::other)?;
-    // SAFETY: the descriptor was just made and nothing else owns it.
-    let socket = unsafe { OwnedFd::from_raw_fd(socket) };
-    let patience = libc::timeval {
-        tv_sec: VSOCK_PATIENCE,
-        tv_usec: 0,
-    };
-    let length = libc::socklen_t::try_from(size_of::<libc::timeval>());
-    // SAFETY: the kernel reads a `timeval`, which lives through the call. An older one than 3.9 has no
-    // vsock at all, so that nothing is to be done about an error.
-    unsafe {
-        libc::setsockopt(
-            socket.as_raw_fd(),
-            libc::AF_VSOCK,
-            VSOCK_CONNECT_TIMEOUT,
-            ptr::from_ref(&patience).cast(),
-            length.map_err(io::Error::other)?,
-        )
-    };
-    // SAFETY: `sockaddr_vm` is plain integers, for which zero is a valid value.
-    let mut address: libc::sockaddr_vm = unsafe { std::mem::zeroed() };
-    address.svm_family = libc::sa_family_t::try_from(libc::AF_VSOCK).map_err(io::Error::other)?;
-    address.svm_cid = cid;
-    address.svm_port = port;
-    let length = libc::socklen_t::try_from(size_of::<libc::sockaddr_vm>());
-    // SAFETY: the address is a whole `sockaddr_vm` of the length given.
-    let result = unsafe {
-        libc::connect(
-            socket.as_raw_fd(),
-            ptr::from_ref(&address).cast(),
-            length.map_err(io::Error::other)?,
-        )
-    };
-    match check(libc::c_long::from(result)) {
-        Err(error) if wait || error.raw_os_error() != Some(libc::EINPROGRESS) => Err(error),
-        _ => Ok(socket),
-    }
-}
-
 /// Brings the loopback interface of the current network namespace up.
 pub(crate) fn loopback_up() -> io::Result<()> {
     let socket = rustix::net::socket_with(
@@ -455,59 +408,6 @@ pub(crate) fn attach_device_filter(group: BorrowedFd<'_>, filter: &OwnedFd) -> R
 
 fn errno(error: &io::Error) -> Errno {
     Errno::from_io_error(error).unwrap_or(Errno::INVAL)
-}
-
-/// Sets a resource limit by Linux's number.
-pub(crate) fn set_rlimit(resource: u32, soft: u64, hard: u64) -> io::Result<()> {
-    let limit = libc::rlimit64 {
-        rlim_cur: soft,
-        rlim_max: hard,
-    };
-    // SAFETY: `limit` lives through the call; no old limit is asked for.
-    check(unsafe {
-        libc::syscall(
-            libc::SYS_prlimit64,
-            0,
-            resource,
-            ptr::from_ref(&limit),
-            ptr::null::<libc::rlimit64>(),
-        )
-    })
-    .map(drop)
-}
-
-/// Raises the hard limits of another process where these are higher.
-pub(crate) fn raise_rlimit(pid: Pid, resource: u32, hard: u64) -> io::Result<()> {
-    let mut limit = libc::rlimit64 {
-        rlim_cur: 0,
-        rlim_max: 0,
-    };
-    let pid = pid.as_raw_nonzero().get();
-    // SAFETY: `limit` lives through the call, which fills it; no new limit is given.
-    check(unsafe {
-        libc::syscall(
-            libc::SYS_prlimit64,
-            pid,
-            resource,
-            ptr::null::<libc::rlimit64>(),
-            ptr::from_mut(&mut limit),
-        )
-    })?;
-    if limit.rlim_max >= hard {
-        return Ok(());
-    }
-    limit.rlim_max = hard;
-    // SAFETY: `limit` lives through the call; no old limit is asked for.
-    check(unsafe {
-        libc::syscall(
-            libc::SYS_prlimit64,
-            pid,
-            resource,
-            ptr::from_ref(&limit),
-            ptr::null_mut::<libc::rlimit64>(),
-        )
-    })
-    .map(drop)
 }
 
 /// Ignores a signal, or gives it its default meaning back.
