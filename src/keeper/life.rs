@@ -21,6 +21,7 @@ use crate::{
 impl Keeper {
     /// Takes a container over.
     pub(super) fn take(&mut self, record: Container, lock: Lock) -> Result<u32> {
+        engine::policy::check(&record.config)?;
         let mut state = record.state()?;
         state.keeper = std::process::id();
         state.socket.clone_from(&self.socket);

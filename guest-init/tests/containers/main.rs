@@ -512,6 +512,18 @@ fn user_of_a_user_namespace_is_at_home_there_and_has_a_terminal() {
 
 #[test]
 #[ignore = "needs root"]
+fn user_that_a_user_namespace_has_not_is_refused_in_words() {
+    let mut spec = spec(&["id", "-u"]);
+    spec.process.user = "70000".into();
+    assert_eq!(output_of(spec.clone()).0, "70000\n");
+    spec.user_namespace = true;
+    let (kind, message) = Guest::start(NEEDS).failure(spec);
+    assert_eq!(kind, FailureKind::Setup);
+    assert!(message.contains("user or group 70000"), "{message}");
+}
+
+#[test]
+#[ignore = "needs root"]
 fn root_of_a_user_namespace_is_nobody_outside() {
     let mut guest = Guest::start(NEEDS);
     let mut spec = spec(&["sh", "-c", "cat /proc/self/uid_map /proc/self/gid_map; cat"]);
