@@ -143,6 +143,15 @@ pub(super) fn start_all() -> Result<u8> {
 /// Stops all containers.
 pub(super) fn stop_all() -> Result<u8> {
     let directories = Directories::new()?;
-    let containers = lifecycle::stop_all(&Containers::new(&directories))?;
-    Ok(containers.max(super::host::stop_all(&directories)?))
+    let containers = lifecycle::begin_stop_all(&Containers::new(&directories))?;
+    let hosts = super::host::begin_stop_all(&directories)?;
+    for container in containers {
+        drop(container.keeper_lock());
+        outln!("{}", container.config.name);
+    }
+    for host in hosts {
+        drop(host.keeper_lock());
+        outln!("{}", host.config.name);
+    }
+    Ok(0)
 }

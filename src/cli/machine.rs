@@ -6,12 +6,16 @@ use anyhow::Result;
 use clap::Subcommand;
 
 use crate::{
+    host,
     machine::{
         self,
         virtual_time::{self, Addition, DEFAULT_MEMORY_MIB, Job, MIN_MEMORY_MIB},
     },
-    output,
-    state::Directories,
+    output, report,
+    state::{
+        Directories,
+        container::{Container, Containers, Isolation, Restart, Status},
+    },
 };
 
 /// The software host, in which containers run where KVM cannot run a guest
@@ -61,7 +65,7 @@ pub(super) fn main(arguments: &Arguments) -> Result<u8> {
     let directories = Directories::new()?;
     match &arguments.action {
         Action::Start => machine::start(&directories)?,
-        Action::Stop => machine::stop(&directories)?,
+        Action::Stop => stop(&directories)?,
         Action::Status { json } => return status(&directories, *json),
         Action::Shell => return machine::shell(&directories),
         Action::VirtualTime(arguments) => {
@@ -75,6 +79,41 @@ pub(super) fn main(arguments: &Arguments) -> Result<u8> {
         }
     }
     Ok(0)
+}
+
+/// Stops it, and tells of the containers that would start again by their policy, and now do not.
+fn stop(directories: &Directories) -> Result<()> {
+    let containers = Containers::new(directories).list()?.into_iter();
+    let restarts = containers.filter_map(|container| {
+        let config = &container.config;
+        let restarts = config.restart != Restart::No
+            && config.host.is_none()
+            && config.isolation == Isolation::Vm
+            && host::is_in_machine(config.machine, directories);
+        let status = restarts.then(|| container.state()).and_then(Result::ok)?;
+        Some((container, status.status))
+    });
+    let restarts = restarts.filter(|(_, status)| status.is_live());
+    let restarts: Vec<(Container, Status)> = restarts.collect();
+    let was_up = machine::status(directories)?.running;
+    machine::stop(directories)?;
+    let mut names = Vec::new();
+    for (container, status) in restarts {
+        if was_up && status != Status::Restarting {
+            // Its keeper has written down the end when it is gone.
+            drop(container.keeper_lock());
+        }
+        names.push(container.config.name);
+    }
+    if !names.is_empty() {
+        report::info(&format!(
+            "{} ended with the software host, and will not start again by {} restart policy before \
+             'coracle system start'",
+            names.join(", "),
+            if names.len() == 1 { "its" } else { "their" }
+        ));
+    }
+    Ok(())
 }
 
 fn status(directories: &Directories, as_json: bool) -> Result<u8> {

@@ -96,7 +96,7 @@ enum Command {
     Top(Lazy<top::Arguments>),
     /// Show what containers use
     Stats(Lazy<stats::Arguments>),
-    /// Show what happens to containers
+    /// Show what happens to containers and hosts
     Events(Lazy<events::Arguments>),
     /// Copy files between a container and this machine
     Cp(Lazy<copy::Arguments>),
@@ -291,6 +291,21 @@ fn dispatch(command: Command, begun: u64) -> anyhow::Result<u8> {
         Command::Man(arguments) => man::main(&arguments, Cli::command())?,
     }
     Ok(0)
+}
+
+/// Begins something with each of some things, and then ends it with each in their order: what takes time goes on
+/// with all of them at once. 1 when one of them failed, which is told.
+fn together<T>(
+    names: &[String],
+    begin: impl FnMut(&String) -> anyhow::Result<T>,
+    mut end: impl FnMut(&str, T) -> anyhow::Result<()>,
+) -> anyhow::Result<u8> {
+    let begun: Vec<anyhow::Result<T>> = names.iter().map(begin).collect();
+    let mut begun = begun.into_iter();
+    each(names, |name| match begun.next() {
+        Some(begun) => end(name, begun?),
+        None => Ok(()),
+    })
 }
 
 /// Does something with each of some things; 1 when one of them failed, which is told.

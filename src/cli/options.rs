@@ -175,7 +175,7 @@ impl FromStr for Signal {
 
     fn from_str(text: &str) -> Result<Self, String> {
         signal::parse(text).map(Self).ok_or_else(|| {
-            format!("unknown signal {text:?}; use a name such as SIGTERM, or 1 to 64")
+            format!("unknown signal {text:?}; use a name such as SIGTERM or RTMIN+3, or 1 to 64")
         })
     }
 }

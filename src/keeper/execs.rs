@@ -184,7 +184,9 @@ impl Keeper {
             GuestMessage::Started { id, .. }
             | GuestMessage::Exited { id, .. }
             | GuestMessage::Failed { id, .. } => id,
-            GuestMessage::Hello { .. } | GuestMessage::Forgotten { .. } => return false,
+            GuestMessage::Hello { .. }
+            | GuestMessage::OutOfMemory { .. }
+            | GuestMessage::Forgotten { .. } => return false,
         };
         let Some(index) = self.execs.iter().position(|exec| exec.id == *id) else {
             return false;
@@ -213,6 +215,7 @@ impl Keeper {
             }),
             GuestMessage::Hello { .. }
             | GuestMessage::Started { .. }
+            | GuestMessage::OutOfMemory { .. }
             | GuestMessage::Forgotten { .. } => return true,
         };
         if let Some(exec) = self.execs.get_mut(index) {

@@ -50,7 +50,7 @@ impl Keeper {
             // The first one is init's: it connects before there is any container. A later one is
             // nobody's that may be heard, even when init has closed its own.
             if !std::mem::replace(&mut machine.connected, true) {
-                machine.guest = Some(Guest::new(stream)?);
+                machine.guest = Some(Guest::new(stream));
                 let start = Instant::now() + machine.start_timeout;
                 for kept in self.kept.values_mut() {
                     kept.deadline = Some((start, Deadline::Start));
@@ -66,6 +66,13 @@ impl Keeper {
     /// What the guest has to say.
     pub(super) fn guest_messages(&mut self) {
         if let Err(error) = self.read_guest() {
+            self.lost(&error);
+        }
+    }
+
+    /// Writes what waits for a guest, which must not take too long to read it.
+    pub(super) fn flush_guest(&mut self) {
+        if let Some(Err(error)) = self.guest().map(Guest::flush) {
             self.lost(&error);
         }
     }
@@ -134,6 +141,7 @@ impl Keeper {
         let number = match &message {
             GuestMessage::Started { id, .. }
             | GuestMessage::Exited { id, .. }
+            | GuestMessage::OutOfMemory { id }
             | GuestMessage::Failed { id, .. } => self.number_of(id),
             GuestMessage::Hello { .. } | GuestMessage::Forgotten { .. } => None,
         };
@@ -174,11 +182,26 @@ impl Keeper {
                 self.mark_of(number, "container's exit seen");
                 self.ended(number, end);
             }
+            (Some((number, kept)), GuestMessage::OutOfMemory { .. })
+                if matches!(kept.phase, Phase::Running | Phase::Draining(_)) =>
+            {
+                if !kept.lack_of_memory.count(Instant::now()) {
+                    bail!("the guest broke the contract: it tells of nothing but lack of memory");
+                }
+                // One that is given up has no state but its end.
+                if matches!(kept.phase, Phase::Running) {
+                    if !std::mem::replace(&mut kept.state.oom, true) {
+                        kept.save();
+                    }
+                    self.journal(number, "oom", &[]);
+                }
+            }
             // News of a container that this keeper has given up already.
             (
                 None,
                 GuestMessage::Started { .. }
                 | GuestMessage::Exited { .. }
+                | GuestMessage::OutOfMemory { .. }
                 | GuestMessage::Failed { .. },
             ) if self.named.as_mut().is_some_and(Named::takes_late_news) => {}
             (_, message) => {
@@ -187,6 +210,7 @@ impl Keeper {
                     GuestMessage::Started { .. } => "started",
                     GuestMessage::Exited { .. } => "exited",
                     GuestMessage::Failed { .. } => "failed",
+                    GuestMessage::OutOfMemory { .. } => "out of memory",
                     GuestMessage::Forgotten { .. } => "forgotten",
                 };
                 bail!("the guest broke the contract: {name:?} does not belong here")

@@ -42,8 +42,9 @@ pub(super) struct Named {
     _lock: Lock,
 }
 
-/// Messages that a guest may send about a container: that it runs, and that it has ended.
-const NEWS: u32 = 2;
+/// Messages that a guest may send about a container that was given up: that it runs, that it has ended, and,
+/// once a second until then, that it lacks memory.
+const NEWS: u32 = 2 + 10;
 
 impl Named {
     /// A container is given up; the guest may have something to say about it all the same.
@@ -128,6 +129,10 @@ fn keep(
             named.state.error = format!("{error:#}");
         }
         named.save();
+        named.record.note("die");
+        if named.state.stopped {
+            named.record.note("stop");
+        }
     }
     result
 }
@@ -143,6 +148,7 @@ impl Keeper {
         named.state.started = clock::wall();
         named.state.release = release;
         named.save();
+        named.record.note("start");
         let id = named.record.config.id.clone();
         self.tell_host(&Event::Started);
         // As docker's daemon when it comes up.

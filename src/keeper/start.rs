@@ -147,6 +147,7 @@ impl Keeper {
             signals,
             timeline: Vec::new(),
             kernel: String::new(),
+            in_software_host: false,
             next_client: 1,
             next_port: coracle_protocol::FIRST_STREAM_PORT,
             over: false,

@@ -37,6 +37,9 @@ const MEMORY_VARIABLE: &str = "CORACLE_MACHINE_MEMORY";
 /// The lock that a broker's starter holds until the socket is there.
 const LOCK: &str = "lock";
 
+/// Is there from the software host's stop by a person to its next start.
+const STOPPED: &str = "stopped";
+
 /// The broker's log.
 const LOG: &str = "broker.log";
 
@@ -121,10 +124,29 @@ pub(super) fn running_or_started(directories: &Directories) -> Result<Packets> {
     if let Some(packets) = running(directories)? {
         return Ok(packets);
     }
+    // Somebody wants it again.
+    let _ = fs::remove_file(directory.join(STOPPED));
     let settings = settings(directories, directory)?;
     report::debug(|| format!("starting a software host: {settings:?}"));
     start(&settings, lock)?;
     running(directories)?.context("the software host was up, and has ended again")
+}
+
+/// Notes that a person stops the software host.
+///
+/// # Errors
+/// As `open(2)`, with the path.
+pub(super) fn note_stop(directories: &Directories) -> Result<()> {
+    let directory = directory(directories);
+    create_directory(&directory)?;
+    let path = directory.join(STOPPED);
+    let noted = private::create(&path).map(drop);
+    noted.with_context(|| format!("cannot create {}", path.display()))
+}
+
+/// Whether that was noted since it was started last.
+pub(super) fn was_stopped(directories: &Directories) -> bool {
+    directory(directories).join(STOPPED).exists()
 }
 
 /// Where the broker's socket, lock and logs are.

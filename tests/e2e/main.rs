@@ -22,6 +22,7 @@ mod limits;
 mod namespace;
 mod neighbours;
 mod network;
+mod observed;
 mod ordinary_user;
 mod output;
 mod private;

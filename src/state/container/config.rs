@@ -91,6 +91,14 @@ impl Config {
         held.collect()
     }
 
+    /// Docker's words for who wants something of a container that restarts.
+    pub(crate) fn is_restarting(&self) -> String {
+        format!(
+            "container {} is restarting, wait until the container is running",
+            self.name
+        )
+    }
+
     /// The names that neighbours know the container by, its host name first: each once, and only what
     /// can be one.
     pub(crate) fn names(&self) -> Vec<String> {

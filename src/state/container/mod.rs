@@ -35,7 +35,7 @@ use super::{
     Directories, create_directory,
     disk::{self, Owner},
     files::{self, Lock, Reader, lock, read, write},
-    host, words,
+    host, journal, words,
 };
 use crate::clock;
 
@@ -357,14 +357,24 @@ impl Container {
 /// What became of the container in a directory. One whose keeper died is put right first.
 fn current(directory: &Path) -> Result<State> {
     let is_live = |state: &State| state.status.is_live();
-    files::current(directory, is_live, |state| {
+    let repair = |state: &mut State| {
         state.status = Status::Exited;
         state.exit_code = UNKNOWN_EXIT;
         state.finished = clock::wall();
         state.error = "its keeper ended before it did, by a signal or with the system".into();
         state.health = None;
         let _ = fs::remove_file(&state.socket);
-    })
+    };
+    // The event that its keeper could not note.
+    let repaired = || {
+        let config = read::<Config>(&directory.join("config.json"));
+        let data = directory.parent().and_then(Path::parent);
+        if let (Ok(config), Some(data)) = (config, data) {
+            let code = [("exitCode", UNKNOWN_EXIT.to_string())];
+            journal::note(data, &config, "die", &code);
+        }
+    };
+    files::current(directory, is_live, repair, repaired)
 }
 
 /// The first digits of an identifier.
