@@ -8,6 +8,7 @@ mod host;
 mod keeper;
 mod kernel;
 mod machine;
+mod output;
 mod programs;
 mod report;
 mod state;

@@ -7,7 +7,7 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::{
-    io::{Errno, read, write},
+    io::{Errno, ioctl_fionread, read, write},
     net::{Shutdown, shutdown, sockopt::socket_error},
     pipe::{SpliceFlags, splice},
 };
@@ -50,6 +50,8 @@ pub struct Pump {
     /// The socket's connection is not established yet.
     connecting: bool,
     buffer: Option<Buffer>,
+    /// So many bytes are still carried, and then it ends.
+    rest: Option<usize>,
 }
 
 /// Bytes read and not yet written.
@@ -74,6 +76,16 @@ impl Pump {
             local,
             connecting: true,
             buffer: terminal.then(Buffer::default),
+            rest: None,
+        }
+    }
+
+    /// Ends it with what is in the pipe now: whoever writes from here on is not who it was for.
+    pub fn end_with_what_is_there(&mut self) {
+        // A terminal hangs up by itself.
+        if self.direction == Direction::ToHost && self.buffer.is_none() {
+            let waiting = ioctl_fionread(&self.local).unwrap_or(0);
+            self.rest = Some(usize::try_from(waiting).unwrap_or(usize::MAX));
         }
     }
 
@@ -142,10 +154,18 @@ impl Pump {
         }
     }
 
-    fn splice(&self) -> Result<bool, Errno> {
+    fn splice(&mut self) -> Result<bool, Errno> {
+        let most = self.rest.map_or(CHUNK, |rest| rest.min(CHUNK));
+        if most == 0 {
+            return Ok(false);
+        }
         let (source, sink) = self.ends();
         let flags = SpliceFlags::NONBLOCK | SpliceFlags::MOVE;
-        splice(source, None, sink, None, CHUNK, flags).map(|moved| moved > 0)
+        let moved = splice(source, None, sink, None, most, flags)?;
+        if let Some(rest) = &mut self.rest {
+            *rest -= moved;
+        }
+        Ok(moved > 0)
     }
 
     fn copy(&mut self) -> Result<bool, Errno> {

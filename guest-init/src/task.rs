@@ -232,7 +232,8 @@ impl Task {
         match source {
             Source::Process => {
                 self.reap(WaitIdOptions::NOHANG);
-                false
+                // Of what runs beside a container's first process, the streams end with it.
+                self.has_ended() && self.turn()
             }
             Source::Report => {
                 self.read_report();
@@ -297,6 +298,11 @@ impl Task {
             .iter_mut()
             .filter(|pump| matches!(pump, Some(pump) if pump.direction() == Direction::ToContainer))
             .for_each(|pump| *pump = None);
+        if !matches!(self.entry, Entry::Direct) {
+            // What it left in the background may hold the pipes for as long as the container runs.
+            let pumps = self.pumps.iter_mut().flatten();
+            pumps.for_each(Pump::end_with_what_is_there);
+        }
         self.read_report();
     }
 

@@ -1,7 +1,7 @@
 //! `coracle save`.
 
 use std::{
-    fs::{self, File},
+    fs,
     io::{self, BufWriter, IsTerminal, Write},
     path::{Path, PathBuf},
 };
@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 use images::store::{Archive, Directory, Store};
 
-use crate::state::Directories;
+use crate::{output, state::Directories};
 
 /// Save images to an archive or directory that docker, podman and skopeo read
 #[derive(clap::Args)]
@@ -41,7 +41,7 @@ pub(super) fn main(arguments: &Arguments) -> Result<()> {
     match (&arguments.output, arguments.format) {
         (None, Format::OciDir) => bail!("a directory needs a name; give one with --output"),
         (Some(path), Format::OciDir) => directory(&store, arguments, path),
-        (Some(path), _) => file(&store, arguments, path),
+        (Some(path), _) => output::write(path, |file| archive(&store, arguments, file)),
         (None, _) => {
             let stdout = io::stdout();
             if stdout.is_terminal() {
@@ -62,18 +62,6 @@ fn archive(store: &Store, arguments: &Arguments, output: &mut dyn Write) -> Resu
     output
         .flush()
         .context("cannot write the end of the archive")
-}
-
-/// Writes beside the file, and puts that in its place when it is whole.
-fn file(store: &Store, arguments: &Arguments, path: &Path) -> Result<()> {
-    let new = beside(path)?;
-    let write = || {
-        let mut file =
-            File::create_new(&new).with_context(|| format!("cannot create {}", new.display()))?;
-        archive(store, arguments, &mut file)?;
-        fs::rename(&new, path).with_context(|| format!("cannot create {}", path.display()))
-    };
-    write().inspect_err(|_| drop(fs::remove_file(&new)))
 }
 
 fn directory(store: &Store, arguments: &Arguments, path: &Path) -> Result<()> {
