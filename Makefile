@@ -56,7 +56,7 @@ check: packages
 	@cargo fmt --all --check
 	@cargo clippy --quiet --workspace --all-targets -- -D warnings
 	@RUSTDOCFLAGS="-D warnings" cargo doc --quiet --workspace --no-deps --document-private-items
-	@cargo test --quiet --package coracle-tests --test architecture
+	@cargo test --quiet --package coracle-tests --test architecture --bins
 	@tools/lint-text
 
 unit: packages-test

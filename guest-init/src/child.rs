@@ -269,7 +269,8 @@ fn drop_privileges(
             let interfaces = seccomp::Interfaces::of_kernel();
             Some(seccomp::program(capabilities, interfaces))
         }
-        SeccompProfile::Unconfined => None,
+        SeccompProfile::Unconfined => Some(seccomp::unconfined(seccomp::Interfaces::of_kernel())),
+        SeccompProfile::Off => None,
     };
     if let (Some(filter), false) = (&filter, process.no_new_privileges) {
         seccomp::install(filter)?;

@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    os::fd::AsFd,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
     path::{Path, PathBuf},
 };
 
@@ -15,6 +15,7 @@ use rustix::{
 use crate::{
     cgroup::{self, Cgroup},
     child::{Child, Net},
+    clock::now,
     device_filter,
     failure::{Failure, Stage},
     fresh, hosts,
@@ -38,6 +39,7 @@ pub struct Container {
     /// Its first process.
     pub task: Task,
     cgroup: Cgroup,
+    memory: Memory,
     root: MountedRoot,
     etc: Etc,
     user_namespace: bool,
@@ -49,6 +51,19 @@ pub struct Container {
     /// Groups in its own in which something ran on when the program that they were made for had ended.
     left: Vec<Cgroup>,
 }
+
+/// What is known of a container's lack of memory.
+#[derive(Debug)]
+struct Memory {
+    events: Option<OwnedFd>,
+    /// Kills that the host was told of, and when it was.
+    kills: u64,
+    told: u64,
+}
+
+/// Nanoseconds between two messages of a container's lack of memory: it can run into its limit as often as it
+/// likes.
+const OUT_OF_MEMORY_PAUSE: u64 = 1_000_000_000;
 
 /// The files that are bound into a container's `/etc`; shared by those who share its network.
 #[derive(Debug, Clone)]
@@ -87,6 +102,11 @@ impl Container {
             Ok((task, capabilities, etc)) => Ok(Self {
                 task,
                 capabilities,
+                memory: Memory {
+                    events: cgroup.memory_events(),
+                    kills: 0,
+                    told: 0,
+                },
                 cgroup,
                 root,
                 etc,
@@ -108,6 +128,25 @@ impl Container {
     #[must_use]
     pub fn cgroup(&self) -> &Cgroup {
         &self.cgroup
+    }
+
+    /// What tells of its lack of memory, by a priority event.
+    pub fn memory_events(&self) -> Option<BorrowedFd<'_>> {
+        self.memory.events.as_ref().map(AsFd::as_fd)
+    }
+
+    /// What the host has to be told of its lack of memory, if it is new and not too soon. What is passed over is
+    /// told with its end.
+    pub fn lack_of_memory(&mut self) -> Option<GuestMessage> {
+        let kills = cgroup::kills(self.memory.events.as_ref()?);
+        let soon = self.memory.kills > 0 && now() < self.memory.told + OUT_OF_MEMORY_PAUSE;
+        if kills <= self.memory.kills || soon || !self.task.is_running() {
+            return None;
+        }
+        self.memory.kills = kills;
+        self.memory.told = now();
+        let id = self.task.id().to_owned();
+        Some(GuestMessage::OutOfMemory { id })
     }
 
     /// Its file systems.
@@ -319,7 +358,6 @@ fn launch(
         }
         Cloned::Parent { pid, pidfd } => {
             drop(theirs);
-            let hosts = hosts.map(|file| (file, head));
             let mut task = Task::new(spec.id.clone(), (pid, pidfd), ours, inits)?;
             if let Err(failure) = help(spec, &task, networks, hosts) {
                 task.finish();
@@ -336,7 +374,7 @@ fn help(
     spec: &ContainerSpec,
     task: &Task,
     networks: &mut Networks,
-    hosts: Option<(fs::File, String)>,
+    hosts: Option<fs::File>,
 ) -> Result<(), Failure> {
     if spec.user_namespace {
         map_users(task.pid())?;
@@ -359,7 +397,7 @@ fn open_hosts(spec: &ContainerSpec, etc: &Etc) -> Result<Option<fs::File>, Failu
         return Ok(None);
     }
     let path = etc.directory.join(hosts::HOSTS);
-    let file = fs::OpenOptions::new().write(true).open(&path);
+    let file = fs::OpenOptions::new().read(true).write(true).open(&path);
     file.map(Some).stage(|| format!("open {}", path.display()))
 }
 

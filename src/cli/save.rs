@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    io::{self, BufWriter, IsTerminal, Write},
+    io::{BufWriter, Write},
     path::{Path, PathBuf},
 };
 
@@ -10,7 +10,11 @@ use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 use images::store::{Archive, Directory, Store};
 
-use crate::{output, state::Directories};
+use crate::{
+    destination,
+    output::{self, Stream},
+    state::Directories,
+};
 
 /// Save images to an archive or directory that docker, podman and skopeo read
 #[derive(clap::Args)]
@@ -41,13 +45,12 @@ pub(super) fn main(arguments: &Arguments) -> Result<()> {
     match (&arguments.output, arguments.format) {
         (None, Format::OciDir) => bail!("a directory needs a name; give one with --output"),
         (Some(path), Format::OciDir) => directory(&store, arguments, path),
-        (Some(path), _) => output::write(path, |file| archive(&store, arguments, file)),
+        (Some(path), _) => destination::write(path, |file| archive(&store, arguments, file)),
         (None, _) => {
-            let stdout = io::stdout();
-            if stdout.is_terminal() {
+            if output::is_terminal(Stream::Output) {
                 bail!("standard output is a terminal; name a file with --output, or pipe it on");
             }
-            archive(&store, arguments, &mut stdout.lock())
+            archive(&store, arguments, &mut output::raw(Stream::Output))
         }
     }
 }

@@ -6,7 +6,7 @@ use std::{
     process::Stdio,
 };
 
-use coracle_tests::{Installation, done, signal, until, wait};
+use coracle_tests::{Installation, done, mounts, no_mounts_since, signal, until, wait};
 use rustix::process::Signal;
 
 /// A run that has said "ready", ended by a signal.
@@ -49,14 +49,14 @@ fn keepers_are_gone(installation: &Installation) -> Result<(), String> {
     let keepers = installation.processes();
     let mut keepers = keepers
         .iter()
-        .filter(|(_, arguments)| arguments.contains(" run "));
+        .filter(|(_, arguments)| arguments.contains("keeper of"));
     keepers.next().map_or(Ok(()), |(_, one)| Err(one.clone()))
 }
 
 #[test]
 fn runs_that_end_in_every_way_leave_nothing() {
     let installation = Installation::new(None);
-    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    let mounted = mounts();
     let run = |flags: &[&str], code| {
         let arguments = [&["run", "--rm"], flags].concat();
         let _ = installation.run(&arguments).expect(code);
@@ -76,7 +76,7 @@ fn runs_that_end_in_every_way_leave_nothing() {
     until(|| keepers_are_gone(&installation));
     nothing_is_left(&installation);
     assert_eq!(installation.files("data"), before);
-    assert_eq!(fs::read_to_string("/proc/self/mountinfo").unwrap(), mounts);
+    until(|| no_mounts_since(&mounted));
 }
 
 /// Stops an installation's software host, if there is one, and looks for what should not be there any

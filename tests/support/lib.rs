@@ -4,6 +4,7 @@
 
 mod host;
 mod installation;
+mod mounts;
 
 use std::{
     env,
@@ -19,6 +20,7 @@ use std::{
 
 pub use host::Host;
 pub use installation::Installation;
+pub use mounts::{mounts, no_mounts_since};
 
 /// The longest that any one command may take in a software host on a busy machine; a command that
 /// takes longer hangs.

@@ -50,6 +50,9 @@ const STATISTICS: [&str; 7] = [
     "io.stat",
 ];
 
+/// Name of the answer's part that tells of network interfaces, as proc(5) has it.
+const INTERFACES: &str = "net/dev";
+
 /// Bytes that are written at a time.
 const BUFFER: usize = 64 << 10;
 
@@ -96,7 +99,14 @@ pub(crate) fn lead(
         group.stage(|| "copy a descriptor")
     };
     let (capabilities, others) = match tool {
-        Tool::Freeze(_) | Tool::Processes | Tool::Statistics => (0, vec![group()?]),
+        Tool::Freeze(_) | Tool::Processes => (0, vec![group()?]),
+        Tool::Statistics => {
+            let pid = container.task.pid().as_raw_nonzero();
+            let path = format!("/proc/{pid}/net/dev");
+            // A kernel without networks has no such file.
+            let interfaces = open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
+            (0, [group()?].into_iter().chain(interfaces).collect())
+        }
         // The marks of overlayfs are only for who administers the system.
         Tool::Changes => (SYS_ADMIN | DAC_READ_SEARCH, directories(container)?),
         Tool::Pack { .. } | Tool::Look { .. } => {
@@ -234,7 +244,10 @@ fn serve(tool: &Tool, others: Vec<OwnedFd>) -> Result<(), Error> {
             cgroup::freeze(first()?, *frozen).tried("freeze", &"the container's control group")?
         }
         Tool::Processes => processes::write(first()?, &mut out)?,
-        Tool::Statistics => statistics(first()?, &mut out)?,
+        Tool::Statistics => {
+            let interfaces = others.get(1).map(OwnedFd::try_clone).transpose()?;
+            statistics(first()?, interfaces.map(File::from), &mut out)?;
+        }
         Tool::Changes => {
             let (upper, layers) = others.split_first().ok_or_else(missing)?;
             changes::write(upper, layers, &mut out)?;
@@ -251,13 +264,21 @@ fn standard_output() -> Result<File, Error> {
     Ok(File::from(io::stdout().as_fd().try_clone_to_owned()?))
 }
 
-fn statistics(group: &OwnedFd, out: &mut impl Write) -> Result<(), Error> {
+fn statistics(
+    group: &OwnedFd,
+    interfaces: Option<File>,
+    out: &mut impl Write,
+) -> Result<(), Error> {
     for name in STATISTICS {
         // A kernel without the controller has no such file.
         if let Ok(content) = cgroup::read(group, name) {
             writeln!(out, "==> {name} <==")?;
             out.write_all(&content)?;
         }
+    }
+    if let Some(mut interfaces) = interfaces {
+        writeln!(out, "==> {INTERFACES} <==")?;
+        io::copy(&mut interfaces, out)?;
     }
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    io::{BufRead, BufReader, Read, Write},
+    io::{BufRead, BufReader, ErrorKind, Read, Write},
     os::{
         fd::OwnedFd,
         unix::{
@@ -22,8 +22,8 @@ use coracle_init::{
     setting::Setting,
 };
 use coracle_protocol::{
-    ContainerSpec, ExitStatus, FailureKind, GuestMessage, HostMessage, Process, Resources, Root,
-    SeccompProfile, Stdio, Upper,
+    ContainerSpec, ExitStatus, FailureKind, GuestMessage, HostMessage, Port, Process, Resources,
+    Root, SECRET_BYTES, SeccompProfile, Secret, Stdio, Upper,
     frame::{self, Decoder},
 };
 use rustix::{
@@ -39,7 +39,16 @@ const DIRECTORY: &str = "CORACLE_TEST_DIRECTORY";
 /// Init's program. The one that guests have needs no library.
 const PROGRAM: &str = env!("CARGO_BIN_EXE_coracle-init");
 
-pub(crate) const PORTS: [u32; 3] = [1025, 1026, 1027];
+const NUMBERS: [u32; 3] = [1025, 1026, 1027];
+
+pub(crate) const PORTS: [Port; 3] = [port(0), port(1), port(2)];
+
+const fn port(index: usize) -> Port {
+    Port {
+        number: NUMBERS[index],
+        secret: Secret::new([0xa0 + index as u8; SECRET_BYTES]),
+    }
+}
 
 /// The process that plays the guest: one thread, as init has.
 pub(crate) fn serve() {
@@ -129,7 +138,10 @@ impl Guest {
         make_root(&directory.join("root"));
         let listen = |name: String| UnixListener::bind(directory.join(name)).unwrap();
         let control = listen("control".into());
-        let listeners = PORTS.iter().map(|port| listen(port.to_string())).collect();
+        let listeners = NUMBERS
+            .iter()
+            .map(|port| listen(port.to_string()))
+            .collect();
         // Its own network, as a guest has.
         let server = Command::new("unshare")
             .arg("--net")
@@ -217,9 +229,19 @@ impl Guest {
         }
     }
 
-    /// The next connection to the port of a stream.
+    /// The next connection to the port of a stream, which has proved to be init's.
     pub(crate) fn accept(&self, index: usize) -> UnixStream {
-        accept(&self.listeners[index], &self.end)
+        let mut stream = accept(&self.listeners[index], &self.end);
+        let mut sent = [0; SECRET_BYTES];
+        match stream.read_exact(&mut sent) {
+            // Who has ended already needs no input, and proves nothing.
+            Err(error) if index == 0 && error.kind() == ErrorKind::UnexpectedEof => {}
+            read => {
+                read.unwrap();
+                assert!(PORTS[index].secret.is_proved_by(&sent), "{sent:?}");
+            }
+        }
+        stream
     }
 
     /// All that comes by the next connection to the port of a stream.

@@ -17,7 +17,8 @@ use coracle_protocol::{Tool, tar};
 
 use super::tool;
 use crate::{
-    output,
+    destination,
+    output::{self, Stream},
     state::{
         Directories,
         container::{Container, Containers},
@@ -201,7 +202,7 @@ fn from(container: &Container, path: &str, arguments: &Arguments) -> Result<()> 
     };
     if arguments.to == "-" {
         let mut session = tool::begin(container, pack, false)?;
-        io::copy(&mut session.output, &mut io::stdout().lock())
+        io::copy(&mut session.output, &mut output::raw(Stream::Output))
             .context("cannot write the archive")?;
         return session.finish();
     }
@@ -211,7 +212,7 @@ fn from(container: &Container, path: &str, arguments: &Arguments) -> Result<()> 
     let mut target = target(path, is_directory, &arguments.to, there)?;
     if there != There::Directory {
         // What a link leads to is meant, as docker has it.
-        target = Target::of(&output::lead(to)?)?;
+        target = Target::of(&destination::lead(to)?)?;
     }
     let session = tool::begin(container, pack, false)?;
     let input = BufReader::with_capacity(BUFFER, &session.output);
