@@ -7,6 +7,7 @@ mod output;
 mod cli;
 mod clock;
 mod cpio;
+mod destination;
 mod engine;
 mod host;
 mod keeper;

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use coracle_protocol::{ContainerSpec, GuestMessage, Network, Shares};
+use coracle_protocol::{ContainerSpec, GuestMessage, Network, Resources, Shares};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
 use crate::{
@@ -44,6 +44,10 @@ pub struct Container {
     /// Its processes have no namespace whose end is theirs.
     shares_processes: bool,
     capabilities: u64,
+    resources: Resources,
+    privileged: bool,
+    /// Groups in its own in which something ran on when the program that they were made for had ended.
+    left: Vec<Cgroup>,
 }
 
 /// What is known of a container's lack of memory.
@@ -110,6 +114,9 @@ impl Container {
                 etc,
                 shift,
                 shares_processes: spec.shares.processes,
+                resources: spec.resources.clone(),
+                privileged: spec.privileged,
+                left: Vec::new(),
             }),
             Err(failure) => {
                 cgroup.remove();
@@ -166,6 +173,44 @@ impl Container {
     #[must_use]
     pub fn capabilities(&self) -> u64 {
         self.capabilities
+    }
+
+    /// Removes the group of what ran beside its first process, and those of earlier ones, as soon as
+    /// nothing runs there.
+    pub(crate) fn let_go(&mut self, group: Cgroup) {
+        let all = std::mem::take(&mut self.left).into_iter().chain([group]);
+        self.left = all.filter_map(Cgroup::try_remove).collect();
+    }
+
+    /// Whether nothing can run in its control group now: it stands still, or has as many processes as it
+    /// may have.
+    pub(crate) fn is_closed(&self) -> bool {
+        let full = |most: u64| {
+            let count = cgroup::read(&self.cgroup, "pids.current").unwrap_or_default();
+            let count = String::from_utf8_lossy(&count).trim().parse::<u64>();
+            count.is_ok_and(|count| count >= most)
+        };
+        self.cgroup.is_frozen() || self.resources.pids.is_some_and(full)
+    }
+
+    /// A control group with the container's limits and devices, for what works on the container while
+    /// nothing can run in its own.
+    ///
+    /// # Errors
+    /// When it exists, or the kernel refuses a limit.
+    pub(crate) fn group_beside(&self, groups: &Path, id: &str) -> Result<Cgroup, Failure> {
+        let group = Cgroup::create(groups, id, &self.resources)?;
+        let confined = match self.privileged {
+            true => Ok(true),
+            false => device_filter::confine(&group),
+        };
+        match confined.stage(|| "confine devices") {
+            Ok(_) => Ok(group),
+            Err(failure) => {
+                group.remove();
+                Err(failure)
+            }
+        }
     }
 
     /// What the host has to be told now, if anything.
@@ -404,7 +449,7 @@ fn confine_devices(
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use coracle_protocol::{Process, Resources, Root, SeccompProfile, Stdio, Upper};
+    use coracle_protocol::{Process, Root, SeccompProfile, Stdio, Upper};
 
     /// A container that does nothing.
     pub(crate) fn spec() -> ContainerSpec {

@@ -19,7 +19,7 @@ use std::{
 use coracle_protocol::{CONTROL_PORT, GuestMessage, VERSION};
 use rustix::{
     event::{PollFd, PollFlags, poll},
-    fs::{FlockOperation, Mode, OFlags, flock, fstat, mkdir, open, rmdir, stat},
+    fs::{FlockOperation, Mode, OFlags, flock, fstat, mkdir, open, stat},
     io::Errno,
     mount::{MountFlags, MountPropagationFlags, mount, mount_change},
     net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg},
@@ -302,18 +302,8 @@ impl Group {
 
     /// Takes it away, with what a container has left in it; nothing runs in it any more.
     fn remove(&self) {
-        remove_groups(&self.path);
+        cgroup::remove_all(&self.path);
     }
-}
-
-fn remove_groups(path: &Path) {
-    for entry in std::fs::read_dir(path).into_iter().flatten().flatten() {
-        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            remove_groups(&entry.path());
-        }
-    }
-    // One that is in use stays, and is somebody's.
-    let _ = rmdir(path);
 }
 
 /// Makes a control group and locks it; again, if somebody took it for a leftover in between.

@@ -523,6 +523,12 @@ fn pointers(strings: &[CString]) -> Vec<*const libc::c_char> {
     strings.iter().map(|s| s.as_ptr()).chain(ends).collect()
 }
 
+/// Whether a descriptor has this number.
+pub(crate) fn is_open(number: RawFd) -> bool {
+    // SAFETY: plain integers; nothing is changed.
+    unsafe { libc::fcntl(number, libc::F_GETFD) >= 0 }
+}
+
 /// Passes descriptors on to the program that is executed next, with the numbers from `first` on, and
 /// closes all others but the standard ones and `kept`, which is returned.
 pub(crate) fn pass_on(

@@ -33,6 +33,10 @@ use crate::{
 /// Longest report of a process about its start: one byte, and a failure.
 const MAX_REPORT: usize = 2 + coracle_protocol::MAX_TEXT;
 
+/// Most reports of a process about its start, of which three mean something: a container that got at the
+/// socket of a process that it may trace must not keep init busy.
+const MAX_REPORTS: u8 = 16;
+
 /// Highest number of a signal on Linux.
 const MAX_SIGNAL: u8 = 64;
 
@@ -72,6 +76,8 @@ pub struct Task {
     pidfd: OwnedFd,
     /// Closed when the program has been executed.
     report: Option<OwnedFd>,
+    /// How many reports may still come.
+    reports: u8,
     /// When the program was about to be executed.
     starting: Option<u64>,
     failure: Option<Failure>,
@@ -130,6 +136,7 @@ impl Task {
             pid,
             pidfd,
             report: Some(report),
+            reports: MAX_REPORTS,
             starting: None,
             failure: None,
             started: false,
@@ -246,7 +253,8 @@ impl Task {
         match source {
             Source::Process => {
                 self.reap(WaitIdOptions::NOHANG);
-                false
+                // Of what runs beside a container's first process, the streams end with it.
+                self.has_ended() && self.turn()
             }
             Source::Report => {
                 self.read_report();
@@ -315,6 +323,11 @@ impl Task {
             .iter_mut()
             .filter(|pump| matches!(pump, Some(pump) if pump.direction() == Direction::ToContainer))
             .for_each(|pump| *pump = None);
+        if !matches!(self.entry, Entry::Direct) {
+            // What it left in the background may hold the pipes for as long as the container runs.
+            let pumps = self.pumps.iter_mut().flatten();
+            pumps.for_each(Pump::end_with_what_is_there);
+        }
         self.read_report();
     }
 
@@ -330,6 +343,10 @@ impl Task {
                 }
                 Ok(received) => received,
             };
+            self.reports = self.reports.saturating_sub(1);
+            if self.reports == 0 {
+                self.report = None;
+            }
             match buffer.get(..length).and_then(<[u8]>::split_first) {
                 Some((&child::STARTING, time)) => {
                     self.starting = time.try_into().ok().map(u64::from_le_bytes);

@@ -197,8 +197,11 @@ pub enum Tool {
     Unpack {
         /// Absolute path of a directory in the container.
         path: String,
+        /// Where the archive's first name is a symbolic link there, what it leads to is meant.
+        follow: bool,
     },
-    /// What is at a path: `file`, `directory`, `link` or `other`, or nothing.
+    /// What is at a path: `file`, `directory`, `other`, or nothing; before it `link `, if it is a symbolic
+    /// link that leads there.
     Look {
         /// Absolute path in the container.
         path: String,

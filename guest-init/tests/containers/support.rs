@@ -179,11 +179,13 @@ impl Guest {
         names
     }
 
-    /// How many children the server has, those included that have ended.
-    pub(crate) fn children(&self) -> usize {
+    /// The server's children, those included that have ended.
+    pub(crate) fn children(&self) -> Vec<String> {
         let process = self.server.as_ref().unwrap().id();
-        let path = format!("/proc/{process}/task/{process}/children");
-        fs::read_to_string(path).unwrap().split_whitespace().count()
+        let threads = fs::read_dir(format!("/proc/{process}/task")).unwrap();
+        let list = |thread: fs::DirEntry| fs::read_to_string(thread.path().join("children"));
+        let lists: String = threads.map(|one| list(one.unwrap()).unwrap()).collect();
+        lists.split_whitespace().map(str::to_owned).collect()
     }
 
     /// Waits until the server has done all that it was told.
