@@ -141,9 +141,10 @@ pub(super) struct Flags {
     /// Security option: no-new-privileges, seccomp=unconfined
     #[arg(long, value_name = "OPTION")]
     security_opt: Vec<SecurityOption>,
-    /// User namespace: host (the guest's own), or private
-    #[arg(long, value_name = "MODE", default_value = "host")]
-    userns: Namespace,
+    /// User namespace: host (the guest's own), or private, whose root is nobody outside
+    /// [default: host; private with --isolation namespace]
+    #[arg(long, value_name = "MODE")]
+    userns: Option<Namespace>,
     /// Give extended privileges inside the guest: all capabilities and devices, no seccomp filter.
     /// In a named host this includes its other containers; never this machine
     #[arg(long)]
@@ -505,7 +506,11 @@ fn request(flags: &Flags, command: &[String]) -> Result<Request> {
             .filter(|bytes| *bytes > 0)
             .or(Some(SHM_SIZE)),
         init: flags.init,
-        user_namespace: flags.userns == Namespace::Private,
+        user_namespace: match flags.userns {
+            Some(namespace) => namespace == Namespace::Private,
+            // Where the kernel is this machine's, root is to be nobody on it.
+            None => flags.isolation == Isolation::Namespace,
+        },
         shares: Shares {
             processes: flags.pid == Namespace::Host,
             ipc: flags.ipc == Namespace::Host,

@@ -122,6 +122,8 @@ impl Keeper {
             container: kept.record.config.id.clone(),
             task: Box::new(task),
             stdio,
+            // One that takes too long is killed with all that it has started.
+            group: matches!(client, Client::Health(_)),
         };
         self.execs.push(Exec {
             id: id.clone(),

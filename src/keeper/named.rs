@@ -247,7 +247,6 @@ impl Keeper {
                 record.short_id()
             );
         }
-        engine::policy::check(&record.config)?;
         let lock = record.try_lock()?;
         let lock = lock.with_context(|| format!("container {id} is running already"))?;
         let number = self.take(record, lock)?;

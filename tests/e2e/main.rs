@@ -6,6 +6,7 @@
 
 mod attacks;
 mod bench;
+mod copy;
 mod crashes;
 mod disks;
 mod exec;
