@@ -23,6 +23,12 @@ const CLONE_INTO_CGROUP: u64 = 1 << 33;
 /// `MOUNT_ATTR_NODEV` for [`mount_setattr`].
 pub(crate) const NODEV: u64 = 4;
 
+/// Of `linux/vm_sockets.h`, for a `timeval`; the C library's binding has none.
+const SO_VM_SOCKETS_CONNECT_TIMEOUT: libc::c_int = 6;
+
+/// Seconds that a connection to the host may take; the host itself gives up guests that are late.
+const VSOCK_PATIENCE: libc::time_t = 60;
+
 /// Which side of a clone this is.
 pub(crate) enum Cloned {
     /// The new process.
@@ -271,6 +277,7 @@ pub(crate) fn vsock_connect(cid: u32, port: u32, wait: bool) -> io::Result<Owned
     let socket = RawFd::try_from(socket).map_err(io::Error::other)?;
     // SAFETY: the descriptor was just made and nothing else owns it.
     let socket = unsafe { OwnedFd::from_raw_fd(socket) };
+    patient(&socket)?;
     // SAFETY: `sockaddr_vm` is plain integers, for which zero is a valid value.
     let mut address: libc::sockaddr_vm = unsafe { std::mem::zeroed() };
     address.svm_family = libc::sa_family_t::try_from(libc::AF_VSOCK).map_err(io::Error::other)?;
@@ -289,6 +296,26 @@ pub(crate) fn vsock_connect(cid: u32, port: u32, wait: bool) -> io::Result<Owned
         Err(error) if wait || error.raw_os_error() != Some(libc::EINPROGRESS) => Err(error),
         _ => Ok(socket),
     }
+}
+
+/// Has a connection over vsock wait as long as a busy host may take: the kernel's own limit is two seconds.
+fn patient(socket: &OwnedFd) -> io::Result<()> {
+    let limit = libc::timeval {
+        tv_sec: VSOCK_PATIENCE,
+        tv_usec: 0,
+    };
+    let length = libc::socklen_t::try_from(size_of::<libc::timeval>()).map_err(io::Error::other)?;
+    // SAFETY: the option takes one `timeval`, which lives through the call.
+    check(libc::c_long::from(unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::AF_VSOCK,
+            SO_VM_SOCKETS_CONNECT_TIMEOUT,
+            ptr::from_ref(&limit).cast(),
+            length,
+        )
+    }))?;
+    Ok(())
 }
 
 /// Brings the loopback interface of the current network namespace up.
@@ -621,4 +648,38 @@ pub(crate) fn execve(program: &CStr, arguments: &[CString], environment: &[CStri
 pub(crate) fn exit(code: i32) -> ! {
     // SAFETY: nothing runs after it.
     unsafe { libc::_exit(code) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connection_to_the_host_has_time() {
+        // SAFETY: plain integers.
+        let socket = unsafe { libc::socket(libc::AF_VSOCK, libc::SOCK_STREAM, 0) };
+        if socket < 0 {
+            // A kernel without such sockets has nothing to be patient with.
+            return;
+        }
+        // SAFETY: the descriptor was just made and nothing else owns it.
+        let socket = unsafe { OwnedFd::from_raw_fd(socket) };
+        patient(&socket).unwrap();
+        let mut limit = libc::timeval {
+            tv_sec: 0,
+            tv_usec: 0,
+        };
+        let mut length = libc::socklen_t::try_from(size_of::<libc::timeval>()).unwrap();
+        // SAFETY: the option is one `timeval`, and both places outlive the call.
+        let result = unsafe {
+            libc::getsockopt(
+                socket.as_raw_fd(),
+                libc::AF_VSOCK,
+                SO_VM_SOCKETS_CONNECT_TIMEOUT,
+                ptr::from_mut(&mut limit).cast(),
+                &raw mut length,
+            )
+        };
+        assert_eq!((result, limit.tv_sec), (0, VSOCK_PATIENCE));
+    }
 }

@@ -56,6 +56,9 @@ struct VirtualTime {
     #[arg(long, value_name = "MIB", default_value_t = DEFAULT_MEMORY_MIB,
         value_parser = clap::value_parser!(u64).range(MIN_MEMORY_MIB..))]
     memory: u64,
+    /// Debian's kernel for the machine, by its series
+    #[arg(long, value_name = "MAJOR.MINOR", value_parser = series)]
+    kernel_series: Option<String>,
     /// The command, which runs as root; its exit code is this command's
     #[arg(required = true, last = true, value_name = "COMMAND")]
     command: Vec<String>,
@@ -73,6 +76,7 @@ pub(super) fn main(arguments: &Arguments) -> Result<u8> {
                 additions: arguments.file.clone(),
                 output: arguments.output.clone(),
                 memory_mib: arguments.memory,
+                series: arguments.kernel_series.clone(),
                 command: arguments.command.clone(),
             };
             return virtual_time::run(&directories, &job);
@@ -114,6 +118,15 @@ fn stop(directories: &Directories) -> Result<()> {
         ));
     }
     Ok(())
+}
+
+/// Two numbers with a dot between, which also become a part of paths.
+fn series(text: &str) -> Result<String, String> {
+    let number = |text: &str| text.parse::<u16>().is_ok();
+    match text.split_once('.') {
+        Some((major, minor)) if number(major) && number(minor) => Ok(text.into()),
+        _ => Err("it is two numbers, as 6.12".into()),
+    }
 }
 
 fn status(directories: &Directories, as_json: bool) -> Result<u8> {

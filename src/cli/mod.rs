@@ -5,7 +5,7 @@ mod attach;
 mod bench;
 mod completion;
 mod container;
-mod copy;
+pub(crate) mod copy;
 mod create;
 mod df;
 mod doctor;

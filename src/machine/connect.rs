@@ -173,7 +173,7 @@ fn settings(directories: &Directories, directory: PathBuf) -> Result<Settings> {
     let memory = u64::from(system.mem_unit).saturating_mul(system.totalram) >> 20;
     Ok(Settings {
         directory,
-        kernel: kernel::ensure(&directories.cache)?,
+        kernel: kernel::ensure(&directories.cache, None)?,
         disks,
         memory_mib: number(MEMORY_VARIABLE)?.unwrap_or_else(|| qemu::memory(memory)),
         idle_seconds: number(IDLE_VARIABLE)?.unwrap_or(IDLE_SECONDS),

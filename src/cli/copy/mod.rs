@@ -275,6 +275,21 @@ fn send(
     written.context("cannot send the files")
 }
 
+/// Unpacks what a guest sent, as [`from`] does.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn unpack(
+    archive: impl io::Read,
+    directory: &Path,
+    name: Option<&str>,
+    keep_owners: bool,
+) -> Result<()> {
+    let target = Target {
+        directory: directory.into(),
+        name: name.map(Into::into),
+    };
+    unpack::read(archive, &target, keep_owners)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
