@@ -1,6 +1,10 @@
 //! `coracle`: every container in its own microVM, with docker's manners.
 //!
 //! A library for the sake of `fuzz/`, which has to reach what is inside; the program is [`main`].
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
+#[macro_use]
+mod output;
 
 mod cli;
 mod clock;

@@ -25,7 +25,7 @@ use crate::{
     clock::{self, now},
     root::MountedRoot,
     server::{Server, ServerError},
-    setting::Setting,
+    setting::{OWN_PROGRAM, Setting},
     sys,
 };
 
@@ -131,6 +131,7 @@ fn setting() -> Setting {
     Setting {
         directory: PathBuf::from(CONTAINERS),
         cgroups: PathBuf::from(CGROUPS),
+        program: PathBuf::from(OWN_PROGRAM),
         connect: Box::new(|port| sys::vsock_connect(HOST_CID, port, false)),
         mount_root: Box::new(MountedRoot::mount),
         set_clock: Box::new(clock::set),

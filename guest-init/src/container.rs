@@ -17,7 +17,7 @@ use crate::{
     child::{Child, Net},
     device_filter,
     failure::{Failure, Stage},
-    hosts,
+    fresh, hosts,
     network::Networks,
     root::MountedRoot,
     setting::Setting,
@@ -79,7 +79,7 @@ impl Container {
                 return Err(failure);
             }
         };
-        match launch(spec, (&root, &cgroup), streams, networks, joined) {
+        match launch(spec, setting, (&root, &cgroup), streams, networks, joined) {
             Ok((task, capabilities, etc)) => Ok(Self {
                 task,
                 capabilities,
@@ -210,6 +210,7 @@ fn make_etc(
 /// Clones the first process.
 fn launch(
     spec: &ContainerSpec,
+    setting: &Setting,
     (root, cgroup): (&MountedRoot, &Cgroup),
     streams: Streams,
     networks: &mut Networks,
@@ -246,6 +247,10 @@ fn launch(
         namespaces |= libc::CLONE_NEWUSER;
     }
     let capabilities = confine_devices(spec, root, cgroup)?;
+    let init = match spec.process.init {
+        true => Some(fresh::open_program(setting)?),
+        false => None,
+    };
     let flags = u64::from(namespaces.cast_unsigned());
     let (own, devpts, inits) = streams.part();
     match sys::clone3(flags, Some(cgroup.as_fd())).stage(|| "clone the first process")? {
@@ -263,12 +268,12 @@ fn launch(
                 capabilities,
                 network,
                 report: &theirs,
+                init: init.as_ref(),
             };
             child.run()
         }
         Cloned::Parent { pid, pidfd } => {
             drop(theirs);
-            let hosts = hosts.map(|file| (file, head));
             let mut task = Task::new(spec.id.clone(), (pid, pidfd), ours, inits)?;
             if let Err(failure) = help(spec, &task, networks, hosts) {
                 task.finish();
@@ -285,7 +290,7 @@ fn help(
     spec: &ContainerSpec,
     task: &Task,
     networks: &mut Networks,
-    hosts: Option<(fs::File, String)>,
+    hosts: Option<fs::File>,
 ) -> Result<(), Failure> {
     if spec.user_namespace {
         map_users(task.pid())?;
@@ -308,7 +313,7 @@ fn open_hosts(spec: &ContainerSpec, etc: &Etc) -> Result<Option<fs::File>, Failu
         return Ok(None);
     }
     let path = etc.directory.join(hosts::HOSTS);
-    let file = fs::OpenOptions::new().write(true).open(&path);
+    let file = fs::OpenOptions::new().read(true).write(true).open(&path);
     file.map(Some).stage(|| format!("open {}", path.display()))
 }
 

@@ -89,6 +89,16 @@ pub(crate) fn fork() -> io::Result<Option<Pid>> {
     check(libc::c_long::from(pid)).map(|_| Pid::from_raw(pid))
 }
 
+/// A clone of this process that is its parent's child, in the process namespace that was set for
+/// children: the new process's number for this one, `None` for itself. Not by `clone3(2)`, which
+/// containers' filters refuse.
+pub(crate) fn clone_sibling() -> io::Result<Option<Pid>> {
+    // SAFETY: without CLONE_VM the child has a copy of memory, as after fork, and goes on with the
+    // only thread there is, on a copy of its stack.
+    let pid = check(unsafe { libc::syscall(libc::SYS_clone, libc::CLONE_PARENT, 0, 0, 0, 0) })?;
+    Ok(i32::try_from(pid).ok().and_then(Pid::from_raw))
+}
+
 /// `unshare(2)`.
 pub(crate) fn unshare(flags: i32) -> io::Result<()> {
     // SAFETY: no memory is passed; the process has one thread, so nothing shares what is unshared.
@@ -551,12 +561,77 @@ pub(crate) fn close_all_but(kept: &[BorrowedFd<'_>]) -> io::Result<()> {
     Ok(())
 }
 
+/// Pointers to strings, and the null pointer that ends them.
+fn pointers(strings: &[CString]) -> Vec<*const libc::c_char> {
+    let ends = [ptr::null()];
+    strings.iter().map(|s| s.as_ptr()).chain(ends).collect()
+}
+
+/// Passes descriptors on to the program that is executed next, with the numbers from `first` on, and
+/// closes all others but the standard ones and `kept`, which is returned.
+pub(crate) fn pass_on(
+    passed: &[BorrowedFd<'_>],
+    first: RawFd,
+    kept: BorrowedFd<'_>,
+) -> io::Result<OwnedFd> {
+    let open: Vec<_> = passed.iter().copied().chain([kept]).collect();
+    // Limits on descriptors count already, and are perhaps low.
+    close_all_but(&open)?;
+    let count = RawFd::try_from(passed.len()).map_err(io::Error::other)?;
+    let away = |fd: &BorrowedFd<'_>| rustix::io::fcntl_dupfd_cloexec(fd, first + count);
+    let kept = away(&kept)?;
+    let copies = passed.iter().map(away).collect::<Result<Vec<_>, _>>()?;
+    for (number, copy) in (first..).zip(&copies) {
+        // SAFETY: what had the number is closed, or is one of those that were copied, which the caller
+        // does not use again: it executes a program, or ends.
+        check(libc::c_long::from(unsafe {
+            libc::dup2(copy.as_raw_fd(), number)
+        }))?;
+    }
+    Ok(kept)
+}
+
+/// `execveat(2)` of an open file; returns only when it failed.
+pub(crate) fn execveat(
+    program: impl AsFd,
+    arguments: &[CString],
+    environment: &[CString],
+) -> Errno {
+    let (arguments, environment) = (pointers(arguments), pointers(environment));
+    // SAFETY: both arrays end with a null pointer and all strings live through the call.
+    unsafe {
+        libc::syscall(
+            libc::SYS_execveat,
+            program.as_fd().as_raw_fd(),
+            c"".as_ptr(),
+            arguments.as_ptr(),
+            environment.as_ptr(),
+            libc::AT_EMPTY_PATH,
+        )
+    };
+    Errno::from_io_error(&io::Error::last_os_error()).unwrap_or(Errno::NOEXEC)
+}
+
+/// This process's environment, as it was executed with.
+pub(crate) fn environment() -> Vec<CString> {
+    unsafe extern "C" {
+        static environ: *const *const libc::c_char;
+    }
+    let mut lines = Vec::new();
+    // SAFETY: the C library keeps an array of strings there that a null pointer ends; the process has one
+    // thread, and nothing changes it.
+    unsafe {
+        let mut next = environ;
+        while !next.is_null() && !(*next).is_null() {
+            lines.push(CStr::from_ptr(*next).to_owned());
+            next = next.add(1);
+        }
+    }
+    lines
+}
+
 /// `execve(2)`; returns only when it failed.
 pub(crate) fn execve(program: &CStr, arguments: &[CString], environment: &[CString]) -> Errno {
-    let pointers = |strings: &[CString]| -> Vec<*const libc::c_char> {
-        let ends = [ptr::null()];
-        strings.iter().map(|s| s.as_ptr()).chain(ends).collect()
-    };
     let (arguments, environment) = (pointers(arguments), pointers(environment));
     // SAFETY: both arrays end with a null pointer and all strings live through the call.
     unsafe { libc::execve(program.as_ptr(), arguments.as_ptr(), environment.as_ptr()) };

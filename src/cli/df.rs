@@ -8,7 +8,7 @@ use super::{
     age::age,
     table::{self, size},
 };
-use crate::state::Directories;
+use crate::{output, state::Directories};
 
 /// Show what images take on the disk, and what of it would be free without them
 #[derive(clap::Args)]
@@ -24,7 +24,7 @@ pub(super) struct Arguments {
 pub(super) fn main(arguments: &Arguments) -> Result<()> {
     let usage = Store::open(&Directories::new()?.data)?.usage()?;
     if arguments.json {
-        println!("{}", json(&usage));
+        output::json(&json(&usage))?;
     } else if arguments.verbose {
         images(&usage);
     } else {
@@ -72,7 +72,7 @@ fn summary(usage: &Usage) {
 }
 
 fn images(usage: &Usage) {
-    println!("Images space usage:\n");
+    out!("Images space usage:\n\n");
     let headings = [
         "REPOSITORY",
         "TAG",

@@ -16,7 +16,7 @@ use serde_json::Value;
 
 use super::{format::Format, moment::Moment};
 use crate::{
-    clock,
+    clock, output,
     state::{self, Directories, journal},
 };
 
@@ -105,6 +105,7 @@ fn print_all(reader: &mut BufReader<File>, arguments: &Arguments, since: u64) ->
         let late = arguments.until.is_some_and(|Moment(until)| time > until);
         if time >= since && !late && wanted(&event, &arguments.filter) {
             print(&event, time, arguments)?;
+            output::check()?;
         }
     }
 }
@@ -163,8 +164,7 @@ fn holds(event: &Value, name: &str, value: &str) -> bool {
 
 fn print(event: &Value, time: u64, arguments: &Arguments) -> Result<()> {
     if let Some(format) = &arguments.format {
-        println!("{}", format.line(event)?);
-        return Ok(());
+        return format.print(std::slice::from_ref(event));
     }
     let attributes = event
         .pointer("/Actor/Attributes")
@@ -174,7 +174,7 @@ fn print(event: &Value, time: u64, arguments: &Arguments) -> Result<()> {
         .flatten()
         .map(|(name, value)| format!("{name}={}", value.as_str().unwrap_or_default()))
         .collect();
-    println!(
+    outln!(
         "{} container {} {} ({})",
         clock::rfc3339(time),
         text(event, "/Action"),

@@ -81,7 +81,7 @@ pub(super) fn stop(arguments: &Stop) -> Result<u8> {
     each(&arguments.containers, |name| {
         let container = containers.find(name)?;
         stop_one(&container, arguments.signal, arguments.time)?;
-        println!("{name}");
+        outln!("{name}");
         Ok(())
     })
 }
@@ -147,7 +147,7 @@ pub(super) fn kill(arguments: &Kill) -> Result<u8> {
             signal,
         };
         ask(&container, &request)?;
-        println!("{name}");
+        outln!("{name}");
         Ok(())
     })
 }
@@ -161,7 +161,7 @@ pub(super) fn restart(arguments: &Stop) -> Result<u8> {
         let link = start::start(&container, &directories, None)?;
         match start::until_started(&link)? {
             Some(crate::engine::Ended::Failed { message, .. }) => bail!("{name}: {message}"),
-            _ => println!("{name}"),
+            _ => outln!("{name}"),
         }
         journal::note(&directories.data, &container.config, "restart", &[]);
         Ok(())
@@ -172,7 +172,7 @@ pub(super) fn wait(arguments: &Names) -> Result<u8> {
     let containers = Containers::new(&Directories::new()?);
     each(&arguments.containers, |name| {
         let container = containers.find(name)?;
-        println!("{}", wait_one(&container)?);
+        outln!("{}", wait_one(&container)?);
         Ok(())
     })
 }
@@ -202,7 +202,7 @@ pub(super) fn remove(arguments: &Remove) -> Result<u8> {
             found => found?,
         };
         remove_one(&containers, &container, arguments.force, &directories)?;
-        println!("{name}");
+        outln!("{name}");
         Ok(())
     })
 }
@@ -265,6 +265,11 @@ pub(super) fn rename(arguments: &Rename) -> Result<()> {
     let mut container = containers.find(&arguments.container)?;
     containers.rename(&mut container, &arguments.name)?;
     journal::note(&directories.data, &container.config, "rename", &[]);
+    if container.state()?.status.is_live() {
+        let id = container.config.id.clone();
+        // One that has just ended is known to nobody.
+        let _ = ask(&container, &Request::Rename { container: id });
+    }
     Ok(())
 }
 
@@ -279,7 +284,7 @@ pub(super) fn pause(arguments: &Names, paused: bool) -> Result<u8> {
             paused,
         };
         ask(&container, &request)?;
-        println!("{name}");
+        outln!("{name}");
         Ok(())
     })
 }
@@ -313,7 +318,7 @@ pub(super) fn stop_all(containers: &Containers) -> Result<u8> {
     }
     for container in stopping {
         drop(container.keeper_lock());
-        println!("{}", container.config.name);
+        outln!("{}", container.config.name);
     }
     Ok(0)
 }

@@ -4,13 +4,13 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Subcommand;
-use serde_json::json;
 
 use crate::{
     machine::{
         self,
         virtual_time::{self, Addition, DEFAULT_MEMORY_MIB, Job, MIN_MEMORY_MIB},
     },
+    output,
     state::Directories,
 };
 
@@ -94,21 +94,22 @@ fn status(directories: &Directories, as_json: bool) -> Result<u8> {
     let status = machine::status(directories)?;
     let code = u8::from(!status.running);
     if as_json {
-        println!("{}", serde_json::to_string_pretty(&json!(status))?);
+        output::json_pretty(&status)?;
         return Ok(code);
     }
     if !status.running {
-        println!("stopped");
+        outln!("stopped");
         return Ok(code);
     }
     let pid = status.pid.map_or("?".into(), |pid| pid.to_string());
-    println!("running     for {} s (process {pid})", status.seconds);
-    println!(
+    outln!("running     for {} s (process {pid})", status.seconds);
+    outln!(
         "machine     {} processor, {} MiB",
-        status.processors, status.memory_mib
+        status.processors,
+        status.memory_mib
     );
-    println!("kernel      {}", status.kernel);
-    println!("in use by   {} monitors and shells", status.clients);
-    println!("stops       after {} s without any", status.idle_seconds);
+    outln!("kernel      {}", status.kernel);
+    outln!("in use by   {} monitors and shells", status.clients);
+    outln!("stops       after {} s without any", status.idle_seconds);
     Ok(code)
 }

@@ -46,14 +46,14 @@ pub(super) fn main(arguments: &Arguments) -> Result<u8> {
     super::each(&arguments.containers, |name| {
         let container = containers.find(name)?;
         if container.state()?.status.is_live() {
-            println!("{name}");
+            outln!("{name}");
             return Ok(());
         }
         let link = start(&container, &directories, None)?;
         match until_started(&link)? {
-            None => println!("{name}"),
+            None => outln!("{name}"),
             Some(Ended::Failed { message, .. }) => bail!("{name}: {message}"),
-            Some(_) => println!("{name}"),
+            Some(_) => outln!("{name}"),
         }
         Ok(())
     })

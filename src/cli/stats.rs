@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::{format::Format, memory, table, tool};
 use crate::{
     clock,
+    output::{self, Screen, Stream},
     state::{
         Directories,
         container::{Container, Containers},
@@ -37,7 +38,6 @@ pub(super) struct Arguments {
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// Clears a terminal and goes to its upper left corner.
-const CLEAR: &str = "\x1b[2J\x1b[H";
 
 /// What a container had used at a time.
 struct Sample {
@@ -74,9 +74,10 @@ pub(super) fn main(arguments: &Arguments) -> Result<()> {
         // A share of time needs two looks.
         if !first || all.is_empty() {
             if !arguments.no_stream && arguments.format.is_none() {
-                print!("{CLEAR}");
+                Screen::default().empty().show(Stream::Output);
             }
             print(arguments, &rows)?;
+            output::check()?;
             if arguments.no_stream {
                 return Ok(());
             }

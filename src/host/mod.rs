@@ -137,6 +137,7 @@ impl Host {
             .arg(theirs.as_raw_fd().to_string())
             .arg("--plan-fd")
             .arg(plan.as_raw_fd().to_string())
+            .env_clear()
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(words.try_clone().context("cannot duplicate a file")?)

@@ -18,7 +18,7 @@ use super::{
     phase::Phase,
     wire::{Event, Exit, Request},
 };
-use crate::state::container::Status;
+use crate::state::{container::Status, private};
 
 /// A command that is connected.
 pub(super) struct Client {
@@ -216,6 +216,11 @@ impl Keeper {
                 let number = self.live(&container)?;
                 self.set_role(client, Role::Waiting { number });
             }
+            Request::Rename { container } => {
+                let number = self.live(&container)?;
+                self.rename(number)?;
+                self.tell(client, &Event::Done);
+            }
             Request::Pause { container, paused } => {
                 let number = self.running(&container)?;
                 self.pause(client, number, paused)?;
@@ -264,9 +269,11 @@ impl Keeper {
 
     /// What the first client shared with this process is given up.
     fn leave_first_client(&mut self) {
-        let words = self.kept.values().next().and_then(|kept| {
-            std::fs::File::create(kept.record.directory().join("keeper.log")).ok()
-        });
+        let words = self
+            .kept
+            .values()
+            .next()
+            .and_then(|kept| private::create(&kept.record.directory().join("keeper.log")).ok());
         let _ = crate::sys::leave_terminal(words.as_ref());
     }
 

@@ -6,14 +6,17 @@
 //! `coracle run` divides itself into a keeper and its first client, and so does `coracle start`.
 
 mod clients;
+mod end;
 mod execs;
 mod health;
+mod incoming;
 mod kept;
 mod life;
 mod named;
 mod network;
 mod phase;
 mod prepare;
+mod proof;
 mod restart;
 mod shelf;
 mod socket;
@@ -32,7 +35,7 @@ use std::{
 use anyhow::{Context, Result};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-pub(crate) use life::CHANNEL_UP;
+pub(crate) use incoming::CHANNEL_UP;
 pub(crate) use named::start as start_host;
 pub(crate) use prepare::{Prepared, prepare, prepare_host};
 pub(crate) use restart::wants_start;
@@ -55,6 +58,7 @@ use health::Probe;
 use named::Named;
 use network::Addresses;
 use phase::Phase;
+use proof::Unproved;
 use streams::{PIECE, Source, Streams};
 
 /// A container that is looked after.
@@ -99,6 +103,8 @@ enum Deadline {
 struct Machine {
     host: Host,
     guest: Option<Guest>,
+    /// The guest has opened its control channel, which it does once.
+    connected: bool,
     /// The guest has said hello.
     greeted: bool,
     start_timeout: Duration,
@@ -114,6 +120,7 @@ struct Keeper {
     kept: BTreeMap<u32, Kept>,
     addresses: Addresses,
     execs: Vec<Exec>,
+    unproved: Unproved,
     clients: BTreeMap<u64, Client>,
     listener: OwnedFd,
     socket: PathBuf,
@@ -134,6 +141,7 @@ enum Token {
     Client(u64),
     Host,
     Guest,
+    Unproved(u64),
     Stream(u32, Source),
 }
 
@@ -146,6 +154,7 @@ impl Keeper {
                 self.ready(token, &mut piece)?;
             }
             self.deadlines()?;
+            self.unproved.expire();
             self.tidy();
             self.settle_execs();
             self.probe();
@@ -170,6 +179,9 @@ impl Keeper {
                 waiting.add(Token::Guest, guest.as_fd(), false);
             }
         }
+        for (number, stream) in self.unproved.sources() {
+            waiting.add(Token::Unproved(number), stream, false);
+        }
         for (number, kept) in &self.kept {
             for (source, descriptor, room) in kept.streams.sources() {
                 waiting.add(Token::Stream(*number, source), descriptor, room);
@@ -179,7 +191,10 @@ impl Keeper {
         let probes = self.kept.values().filter_map(|kept| kept.probe.at());
         let named = self.named.iter().filter_map(Named::next);
         let next = deadlines.map(|(at, _)| at).chain(probes).chain(named);
-        let next = next.chain(self.late_exec()).min();
+        let next = next
+            .chain(self.late_exec())
+            .chain(self.unproved.next())
+            .min();
         waiting.wait(next)
     }
 
@@ -193,6 +208,7 @@ impl Keeper {
             Token::Client(number) => self.hear(number),
             Token::Host => self.host_event(),
             Token::Guest => self.guest_messages(),
+            Token::Unproved(number) => self.prove(number),
             Token::Stream(number, source) => {
                 if let Some(kept) = self.kept.get_mut(&number) {
                     kept.streams.event(source, piece);

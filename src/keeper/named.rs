@@ -4,7 +4,7 @@
 //! requests, their layers reach the guest while it runs ([`super::shelf`]), and the end of one of them
 //! is not the end of the others.
 
-use std::{fs::File, time::Instant};
+use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use coracle_protocol::{HostMessage, Upper};
@@ -24,6 +24,7 @@ use crate::{
         Directories, disk,
         files::Lock,
         host::{Host as Record, State, Status},
+        private,
     },
 };
 
@@ -91,8 +92,10 @@ fn keep(
     first: Socket,
     directories: &Directories,
 ) -> Result<()> {
-    let words = File::create(record.directory().join("keeper.log")).context("cannot make a log")?;
-    let mut keeper = new_keeper(directories, &record.config.id, Some(&words))?;
+    let words =
+        private::create(&record.directory().join("keeper.log")).context("cannot make a log")?;
+    let name = format!("host {}", record.config.name);
+    let mut keeper = new_keeper(directories, &record.config.id, &name, Some(&words))?;
     let lock = record.keeper_lock()?;
     let mut state = record.state()?;
     state.status = Status::Running;
@@ -235,6 +238,7 @@ impl Keeper {
                 record.short_id()
             );
         }
+        engine::policy::check(&record.config)?;
         let lock = record.try_lock()?;
         let lock = lock.with_context(|| format!("container {id} is running already"))?;
         let number = self.take(record, lock)?;

@@ -4,10 +4,7 @@ use std::{
     env,
     fs::{self, File},
     io,
-    os::{
-        fd::{BorrowedFd, OwnedFd},
-        unix::fs::DirBuilderExt,
-    },
+    os::fd::{BorrowedFd, OwnedFd},
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
@@ -24,7 +21,7 @@ use super::{
 };
 use crate::{
     report,
-    state::{Directories, create_directory, disk},
+    state::{Directories, create_directory, disk, private},
 };
 
 /// How often a broker that is just ending is followed by another try.
@@ -118,11 +115,7 @@ pub(super) fn running_or_started(directories: &Directories) -> Result<Packets> {
         return Ok(packets);
     }
     let directory = directory(directories);
-    let created = fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(&directory);
-    created.with_context(|| format!("cannot create {}", directory.display()))?;
+    create_directory(&directory)?;
     let lock = lock(&directory)?;
     // Another command may have started one meanwhile.
     if let Some(packets) = running(directories)? {
@@ -143,7 +136,7 @@ fn directory(directories: &Directories) -> PathBuf {
 fn lock(directory: &Path) -> Result<File> {
     let path = directory.join(LOCK);
     let lock = || {
-        let file = File::create(&path)?;
+        let file = private::create(&path)?;
         flock(&file, FlockOperation::LockExclusive)?;
         Ok::<_, io::Error>(file)
     };
@@ -187,7 +180,8 @@ fn start(settings: &Settings, lock: File) -> Result<()> {
         _ => {}
     }
     let path = settings.directory.join(LOG);
-    let log = File::create(&path).with_context(|| format!("cannot create {}", path.display()))?;
+    let log =
+        private::create(&path).with_context(|| format!("cannot create {}", path.display()))?;
     let (ours, theirs) = Packets::pair().context("cannot make a socket")?;
     let own = env::current_exe().context("cannot tell where this program is")?;
     let mut command = Command::new(&own);
@@ -195,6 +189,8 @@ fn start(settings: &Settings, lock: File) -> Result<()> {
         .arg(broker::COMMAND)
         .arg(serde_json::to_string(settings).context("a path is not UTF-8")?)
         .current_dir("/")
+        .env_clear()
+        .envs(env::vars_os().filter(|(name, _)| crate::sys::is_kept(name)))
         .stdin(Stdio::from(OwnedFd::from(theirs)))
         .stdout(lock)
         .stderr(log);

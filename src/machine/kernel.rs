@@ -127,7 +127,7 @@ pub(super) fn load(kernel: &Path, module: &str) {
             });
         match loaded {
             Ok(()) => return,
-            Err(error) => eprintln!("coracle: cannot load {}: {error}", path.display()),
+            Err(error) => errln!("coracle: cannot load {}: {error}", path.display()),
         }
     }
 }

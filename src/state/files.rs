@@ -18,7 +18,7 @@ use rustix::{
 };
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::create_directory;
+use super::{create_directory, private};
 
 /// A lock that is held until it is dropped.
 #[derive(Debug)]
@@ -43,7 +43,7 @@ pub(super) fn prepare<C: Serialize, S: Serialize>(
     write(&new.join("state.json"), state)?;
     for name in ["lock", "edit"] {
         let path = new.join(name);
-        File::create(&path).with_context(|| format!("cannot create {}", path.display()))?;
+        private::create(&path).with_context(|| format!("cannot create {}", path.display()))?;
     }
     Ok(new)
 }
@@ -155,7 +155,7 @@ pub(super) fn edit(directory: &Path, what: impl FnOnce() -> String) -> Result<Lo
 /// When it cannot be made.
 pub(super) fn lock_all(directory: &Path) -> Result<Lock> {
     let path = directory.join("lock");
-    let file = File::create(&path).with_context(|| format!("cannot open {}", path.display()))?;
+    let file = private::create(&path).with_context(|| format!("cannot open {}", path.display()))?;
     hold(file, &path)
 }
 
@@ -267,7 +267,7 @@ impl Reader {
 pub(super) fn write<T: Serialize>(path: &Path, value: &T) -> Result<()> {
     let bytes = serde_json::to_vec(value).context("cannot write JSON")?;
     let new = path.with_extension(format!("new-{}", std::process::id()));
-    let written = File::create(&new)
+    let written = private::create(&new)
         .and_then(|mut file| file.write_all(&bytes))
         .and_then(|()| fs::rename(&new, path));
     written.with_context(|| format!("cannot write {}", path.display()))

@@ -1,14 +1,14 @@
 //! What happened to containers: one JSON object in a line, as docker's events.
 
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::{self, File},
     io::{self, Write},
     path::{Path, PathBuf},
 };
 
 use serde_json::{Map, Value, json};
 
-use super::container::Config;
+use super::{container::Config, private};
 use crate::clock;
 
 /// Bytes after which a new journal is begun; the one before it is kept.
@@ -61,5 +61,5 @@ fn append(data: &Path, line: &str) -> io::Result<()> {
 }
 
 fn open(path: &Path) -> io::Result<File> {
-    OpenOptions::new().append(true).create(true).open(path)
+    private::options().append(true).create(true).open(path)
 }

@@ -49,7 +49,7 @@ fn keepers_are_gone(installation: &Installation) -> Result<(), String> {
     let keepers = installation.processes();
     let mut keepers = keepers
         .iter()
-        .filter(|(_, arguments)| arguments.contains(" run "));
+        .filter(|(_, arguments)| arguments.contains("keeper of"));
     keepers.next().map_or(Ok(()), |(_, one)| Err(one.clone()))
 }
 

@@ -23,6 +23,8 @@ mod namespace;
 mod neighbours;
 mod network;
 mod ordinary_user;
+mod output;
+mod private;
 mod process;
 mod programs;
 mod registry;

@@ -70,6 +70,36 @@ fn containers_that_come_and_go_are_known_to_who_stays() {
 }
 
 #[test]
+fn own_lines_stay_and_a_new_name_is_followed() {
+    let host = Host::create("names", &[]);
+    let stays = host.hold("stays-names", &[]);
+    let _ = stays
+        .exec(&["sh", "-c", "echo 10.0.0.1 mine >>/etc/hosts"])
+        .expect(0);
+    let other = host.hold("other-names", &[]);
+    let hosts = || stays.exec(&["cat", "/etc/hosts"]).expect(0).stdout;
+    let text = hosts();
+    assert!(text.contains("10.0.0.1 mine\n"), "{text}");
+    assert!(text.contains("other-names"), "{text}");
+    let renamed = Detached {
+        name: "renamed-names".into(),
+    };
+    let _ = coracle_tests::done(&mut coracle_tests::coracle([
+        "rename",
+        &other.name,
+        &renamed.name,
+    ]))
+    .expect(0);
+    let text = hosts();
+    assert!(!text.contains("other-names"), "{text}");
+    assert!(text.contains("renamed-names"), "{text}");
+    let _ = renamed.does(&["rm", "--force"]).expect(0);
+    let text = hosts();
+    assert!(text.contains("10.0.0.1 mine\n"), "{text}");
+    assert!(!text.contains("renamed-names"), "{text}");
+}
+
+#[test]
 fn container_that_shares_a_network_has_its_interface_and_names() {
     let host = Host::create("sharing", &[]);
     let web = server(&host, "web-sharing", &["--hostname", "front"]);

@@ -1,6 +1,6 @@
 //! What host and guest say to each other on the control channel.
 
-use alloc::{boxed::Box, string::String};
+use alloc::{boxed::Box, string::String, vec::Vec};
 
 use serde::{Deserialize, Serialize};
 
@@ -46,6 +46,14 @@ pub enum HostMessage {
         id: String,
         /// The new size.
         size: TerminalSize,
+    },
+    /// A container on the bridge is known to its neighbours by these names from now on; see
+    /// [`crate::is_name`]. Others are not changed.
+    Names {
+        /// The container.
+        id: String,
+        /// Its names, its host name first; at most [`crate::MAX_NAMES`].
+        names: Vec<String>,
     },
     /// Let go of a partition that was made for a layer; answered by `Forgotten`.
     Forget {

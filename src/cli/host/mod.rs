@@ -98,7 +98,7 @@ fn start(arguments: &Names) -> Result<u8> {
     let hosts = Hosts::new(&directories);
     each(&arguments.hosts, |name| {
         start_one(&hosts.find(name)?, &directories)?;
-        println!("{name}");
+        outln!("{name}");
         Ok(())
     })
 }
@@ -147,7 +147,7 @@ fn stop(arguments: &Stop) -> Result<u8> {
     let hosts = Hosts::new(&Directories::new()?);
     each(&arguments.hosts, |name| {
         stop_one(&hosts.find(name)?, arguments.time)?;
-        println!("{name}");
+        outln!("{name}");
         Ok(())
     })
 }
@@ -179,7 +179,7 @@ fn remove(arguments: &Remove) -> Result<u8> {
             found => found?,
         };
         remove_one(&host, arguments.force, &hosts, &containers, &directories)?;
-        println!("{name}");
+        outln!("{name}");
         Ok(())
     })
 }
@@ -253,7 +253,7 @@ pub(super) fn start_all(directories: &Directories) -> Result<u8> {
     }
     each(&names, |name| {
         start_one(&hosts.find(name)?, directories)?;
-        println!("{name}");
+        outln!("{name}");
         Ok(())
     })
 }
@@ -279,7 +279,7 @@ pub(super) fn stop_all(directories: &Directories) -> Result<u8> {
     }
     for host in stopping {
         drop(host.keeper_lock());
-        println!("{}", host.config.name);
+        outln!("{}", host.config.name);
     }
     Ok(0)
 }

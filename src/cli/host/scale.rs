@@ -118,7 +118,7 @@ fn scale(host: &Host, set: &Set, arguments: &Arguments, directories: &Directorie
         if container.directory().is_dir() {
             lifecycle::remove_one(&containers, &container, true, directories)?;
         }
-        println!("removed {}", container.config.name);
+        outln!("removed {}", container.config.name);
     }
     for container in &own {
         if !container.state()?.status.is_live() {
@@ -132,7 +132,7 @@ fn scale(host: &Host, set: &Set, arguments: &Arguments, directories: &Directorie
             return Err(error);
         }
     }
-    println!("{}: {wanted}", set.image);
+    outln!("{}: {wanted}", set.image);
     Ok(())
 }
 
@@ -178,7 +178,7 @@ fn run(container: &Container, directories: &Directories) -> Result<()> {
     let link = start::start(container, directories, None)?;
     match start::until_started(&link)? {
         Some(Ended::Failed { message, .. }) => bail!("{name}: {message}"),
-        _ => println!("started {name}"),
+        _ => outln!("started {name}"),
     }
     Ok(())
 }

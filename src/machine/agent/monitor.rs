@@ -82,6 +82,7 @@ fn start(
             "--plan-fd",
             &sys::number(&plan),
         ])
+        .env_clear()
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(words.try_clone().context("cannot duplicate a file")?);

@@ -2,8 +2,10 @@
 //! hears of its parent's end.
 #![expect(
     unsafe_code,
-    reason = "signal masks, signalfd and pre_exec have no safe interface"
+    reason = "signal masks, signalfd, pre_exec and the memory of arguments have no safe interface"
 )]
+
+mod shown;
 
 use std::{
     fs::File,
@@ -16,6 +18,8 @@ use std::{
 };
 
 use rustix::process::{Signal, set_parent_process_death_signal};
+
+pub(crate) use shown::{is_kept, show, show_alone};
 
 // The library that unwinds, as a part of the program: as one of the system's it would be the second that is looked
 // for, read and linked at each start, which takes a tenth of an empty program's time.
@@ -81,13 +85,6 @@ impl AsFd for Signals {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.file.as_fd()
     }
-}
-
-/// Ends the process, as others do, when it writes to a pipe that nobody reads any more.
-pub(crate) fn end_with_reader() {
-    // SAFETY: the default action replaces the runtime's choice to ignore the signal; no handler of
-    // ours is involved.
-    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
 }
 
 /// Divides the process, which has one thread: the new process's number for its parent, `None` for
