@@ -9,6 +9,7 @@ mod output;
 mod cli;
 mod clock;
 mod cpio;
+mod duration;
 mod engine;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
@@ -18,6 +19,7 @@ mod kernel;
 mod machine;
 mod programs;
 mod report;
+mod size;
 mod state;
 mod sys;
 

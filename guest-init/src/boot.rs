@@ -166,7 +166,9 @@ fn prepare() -> Result<(), BootError> {
     step(
         "share out control groups",
         cgroup::delegate(Path::new(CGROUPS)),
-    )
+    )?;
+    cgroup::count_blocks(Path::new(CGROUPS));
+    Ok(())
 }
 
 /// Keeps few free pages for each processor at hand: what lies there is not given back to the machine.

@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    os::fd::AsFd,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
     path::{Path, PathBuf},
 };
 
@@ -13,8 +13,9 @@ use rustix::{
 };
 
 use crate::{
-    cgroup::Cgroup,
+    cgroup::{self, Cgroup},
     child::{Child, Net},
+    clock::now,
     device_filter,
     failure::{Failure, Stage},
     fresh, hosts,
@@ -38,6 +39,7 @@ pub struct Container {
     /// Its first process.
     pub task: Task,
     cgroup: Cgroup,
+    memory: Memory,
     root: MountedRoot,
     etc: Etc,
     user_namespace: bool,
@@ -45,6 +47,19 @@ pub struct Container {
     shares_processes: bool,
     capabilities: u64,
 }
+
+/// What is known of a container's lack of memory.
+#[derive(Debug)]
+struct Memory {
+    events: Option<OwnedFd>,
+    /// Kills that the host was told of, and when it was.
+    kills: u64,
+    told: u64,
+}
+
+/// Nanoseconds between two messages of a container's lack of memory: it can run into its limit as often as it
+/// likes.
+const OUT_OF_MEMORY_PAUSE: u64 = 1_000_000_000;
 
 /// The files that are bound into a container's `/etc`; shared by those who share its network.
 #[derive(Debug, Clone)]
@@ -83,6 +98,11 @@ impl Container {
             Ok((task, capabilities, etc)) => Ok(Self {
                 task,
                 capabilities,
+                memory: Memory {
+                    events: cgroup.memory_events(),
+                    kills: 0,
+                    told: 0,
+                },
                 cgroup,
                 root,
                 etc,
@@ -101,6 +121,25 @@ impl Container {
     #[must_use]
     pub fn cgroup(&self) -> &Cgroup {
         &self.cgroup
+    }
+
+    /// What tells of its lack of memory, by a priority event.
+    pub fn memory_events(&self) -> Option<BorrowedFd<'_>> {
+        self.memory.events.as_ref().map(AsFd::as_fd)
+    }
+
+    /// What the host has to be told of its lack of memory, if it is new and not too soon. What is passed over is
+    /// told with its end.
+    pub fn lack_of_memory(&mut self) -> Option<GuestMessage> {
+        let kills = cgroup::kills(self.memory.events.as_ref()?);
+        let soon = self.memory.kills > 0 && now() < self.memory.told + OUT_OF_MEMORY_PAUSE;
+        if kills <= self.memory.kills || soon || !self.task.is_running() {
+            return None;
+        }
+        self.memory.kills = kills;
+        self.memory.told = now();
+        let id = self.task.id().to_owned();
+        Some(GuestMessage::OutOfMemory { id })
     }
 
     /// Its file systems.

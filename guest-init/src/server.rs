@@ -65,6 +65,9 @@ const CHILDREN: u64 = 1;
 /// Bits of a token that hold the source.
 const SOURCE_BITS: u32 = 8;
 
+/// The source of a container's lack of memory; others are those of [`token`].
+const MEMORY: u64 = (1 << SOURCE_BITS) - 1;
+
 /// Init at work.
 pub struct Server {
     setting: Setting,
@@ -167,6 +170,11 @@ impl Server {
         if data == CHILDREN {
             // They are looked for after each round of events.
             return Ok(());
+        }
+        if data & ((1 << SOURCE_BITS) - 1) == MEMORY {
+            let container = self.containers.get_mut(&(data >> SOURCE_BITS));
+            let message = container.and_then(Container::lack_of_memory);
+            return message.map_or(Ok(()), |message| self.say(&message));
         }
         let hung_up = flags.intersects(epoll::EventFlags::ERR | epoll::EventFlags::HUP);
         match source(data) {
@@ -273,6 +281,11 @@ impl Server {
                     task.signal(signal);
                 }
             }
+            HostMessage::Interrupt { id, signal, again } => {
+                if let Some(task) = self.find_mut(&id) {
+                    task.interrupt(signal, again);
+                }
+            }
             HostMessage::Resize { id, size } => {
                 if let Some(task) = self.find(&id) {
                     task.resize(size);
@@ -304,9 +317,27 @@ impl Server {
         containers.chain(execs).find(|task| task.id() == id)
     }
 
+    /// Waits for a new container's lack of memory, under the next number.
+    fn watch_memory(&self, container: &Container) -> Result<(), ServerError> {
+        let Some(events) = container.memory_events() else {
+            return Ok(());
+        };
+        let data = epoll::EventData::new_u64(self.next << SOURCE_BITS | MEMORY);
+        let flags = epoll::EventFlags::PRI | epoll::EventFlags::ET;
+        epoll::add(&self.epoll, events, data, flags)
+            .map_err(|errno| ServerError::Call("wait for a container's lack of memory", errno))
+    }
+
+    fn find_mut(&mut self, id: &str) -> Option<&mut Task> {
+        let containers = self.containers.values_mut().map(|one| &mut one.task);
+        let execs = self.execs.values_mut().map(|exec| &mut exec.task);
+        containers.chain(execs).find(|task| task.id() == id)
+    }
+
     fn run(&mut self, spec: &ContainerSpec) -> Result<(), ServerError> {
         match self.start(spec) {
             Ok(container) => {
+                self.watch_memory(&container)?;
                 self.containers.insert(self.next, container);
                 self.next += 1;
                 Ok(())

@@ -1,6 +1,7 @@
 //! A process that init started for the host, with its streams: carried along by events, ended.
 
 use std::{
+    fs,
     io::IoSliceMut,
     mem::MaybeUninit,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
@@ -33,6 +34,12 @@ const MAX_REPORT: usize = 2 + coracle_protocol::MAX_TEXT;
 
 /// Highest number of a signal on Linux.
 const MAX_SIGNAL: u8 = 64;
+
+/// The signal that ends a process without asking it.
+const SIGKILL: u8 = 9;
+
+/// Signals by which a person interrupts, whose default is to end: HUP, INT, QUIT, TERM.
+const INTERRUPTS: [u8; 4] = [1, 2, 3, 15];
 
 /// A descriptor that events come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,6 +79,8 @@ pub struct Task {
     /// Its process was just heard of.
     is_new: bool,
     exit: Option<(ExitStatus, u64)>,
+    /// The signal that it left to its default, and was killed in place of.
+    interrupted: Option<u8>,
     master: Option<OwnedFd>,
     pumps: [Option<Pump>; 3],
 }
@@ -126,6 +135,7 @@ impl Task {
             entry: Entry::Direct,
             is_new: false,
             exit: None,
+            interrupted: None,
             master: ours.master,
             pumps: ours.pumps,
         })
@@ -292,7 +302,11 @@ impl Task {
         let byte = |number: i32| u8::try_from(number).unwrap_or(u8::MAX);
         let exit = match (status.exit_status(), status.terminating_signal()) {
             (Some(code), _) => ExitStatus::Code(byte(code)),
-            (None, signal) => ExitStatus::Signal(byte(signal.unwrap_or_default())),
+            (None, signal) => {
+                let signal = byte(signal.unwrap_or_default());
+                let interrupted = self.interrupted.filter(|_| signal == SIGKILL);
+                ExitStatus::Signal(interrupted.unwrap_or(signal))
+            }
         };
         self.exit = Some((exit, now()));
         // Nobody is left to read, and all that was written is in the pipes.
@@ -407,6 +421,23 @@ impl Task {
         }
     }
 
+    /// Sends a signal by which a person interrupts. The kernel spares a namespace's first process what it leaves
+    /// to the default; outside it would end by it, and so it does here. One that had the signal before gets it no
+    /// second time.
+    pub fn interrupt(&mut self, signal: u8, again: bool) {
+        if self.exit.is_none() && INTERRUPTS.contains(&signal) && self.leaves_to_default(signal) {
+            self.interrupted.get_or_insert(signal);
+            self.signal(SIGKILL);
+        } else if !again {
+            self.signal(signal);
+        }
+    }
+
+    fn leaves_to_default(&self, signal: u8) -> bool {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid.as_raw_nonzero()));
+        status.is_ok_and(|status| is_left_to_default(&status, signal))
+    }
+
     /// Gives its terminal, if it has one, a new size.
     pub fn resize(&self, size: TerminalSize) {
         if let Some(master) = &self.master {
@@ -426,7 +457,7 @@ impl Task {
             let _ = pidfd_send_signal(leader, Signal::KILL);
         }
         if self.exit.is_none() {
-            self.signal(9);
+            self.signal(SIGKILL);
             self.reap(WaitIdOptions::empty());
         }
         if let Entry::Led(_, leader) = &self.entry {
@@ -434,6 +465,17 @@ impl Task {
             self.entry = Entry::Alone;
         }
     }
+}
+
+/// Reads `/proc/PID/status`: does the process neither catch, nor ignore, nor block a signal?
+fn is_left_to_default(status: &str, signal: u8) -> bool {
+    let bit = 1_u64 << (signal - 1);
+    let mut sets = status.lines().filter_map(|line| {
+        let (name, set) = line.split_once(':')?;
+        let is_set = matches!(name, "SigBlk" | "SigIgn" | "SigCgt");
+        is_set.then(|| u64::from_str_radix(set.trim(), 16).unwrap_or(u64::MAX))
+    });
+    sets.all(|set| set & bit == 0)
 }
 
 /// A process ended before its program, and could not say why.
@@ -572,4 +614,23 @@ fn pipe(socket: Option<Socket>, direction: Direction) -> Result<(OwnedFd, Option
     // The two ends do not share this flag: the container's own one blocks.
     not_blocking(&ours)?;
     Ok((own, Some(Pump::new(direction, socket, ours, false))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn signal_is_left_to_its_default_unless_it_is_caught_ignored_or_blocked() {
+        let status = |blocked: &str, ignored: &str, caught: &str| {
+            format!("Name:\tsh\nSigBlk:\t{blocked}\nSigIgn:\t{ignored}\nSigCgt:\t{caught}\n")
+        };
+        assert!(is_left_to_default(&status("0", "4", "10000"), 2));
+        assert!(!is_left_to_default(&status("2", "0", "0"), 2));
+        assert!(!is_left_to_default(&status("0", "2", "0"), 2));
+        assert!(!is_left_to_default(
+            &status("0", "0", "0000000000000002"),
+            2
+        ));
+    }
 }

@@ -20,24 +20,24 @@ use crate::{
     state::{self, Directories, journal},
 };
 
-/// Show what happens to containers
+/// Get real time events of containers and hosts
 #[derive(clap::Args)]
 pub(super) struct Arguments {
-    /// What has happened since then, too
+    /// Show all events created since timestamp
     #[arg(long, value_name = "TIME")]
     since: Option<Moment>,
-    /// End then
+    /// Stream events until this timestamp
     #[arg(long, value_name = "TIME")]
     until: Option<Moment>,
-    /// Only those for which it holds: event, container, image, label, type
+    /// Filter output based on conditions: event, container, host, image, label, type
     #[arg(short, long, value_name = "NAME=VALUE", value_parser = |text: &str| super::options::pair(text, '='))]
     filter: Vec<(String, String)>,
-    /// json, or a Go template such as '{{.Action}} {{.Actor.ID}}'
+    /// Format output as json, or by a Go template such as '{{.Action}} {{.Actor.ID}}'
     #[arg(long)]
     format: Option<Format>,
 }
 
-const FILTERS: [&str; 5] = ["event", "container", "image", "label", "type"];
+const FILTERS: [&str; 6] = ["event", "container", "host", "image", "label", "type"];
 
 pub(super) fn main(arguments: &Arguments) -> Result<()> {
     for (name, _) in &arguments.filter {
@@ -143,8 +143,9 @@ fn wanted(event: &Value, filters: &[(String, String)]) -> bool {
 fn holds(event: &Value, name: &str, value: &str) -> bool {
     match name {
         "event" => text(event, "/Action") == value,
-        "container" => {
-            text(event, "/id").starts_with(value) || text(event, "/Actor/Attributes/name") == value
+        "container" | "host" => {
+            let named = text(event, "/Actor/Attributes/name") == value;
+            text(event, "/Type") == name && (named || text(event, "/id").starts_with(value))
         }
         "image" => text(event, "/from") == value,
         "type" => text(event, "/Type") == value,
@@ -175,8 +176,9 @@ fn print(event: &Value, time: u64, arguments: &Arguments) -> Result<()> {
         .map(|(name, value)| format!("{name}={}", value.as_str().unwrap_or_default()))
         .collect();
     outln!(
-        "{} container {} {} ({})",
+        "{} {} {} {} ({})",
         clock::rfc3339(time),
+        text(event, "/Type"),
         text(event, "/Action"),
         text(event, "/id"),
         pairs.join(", ")

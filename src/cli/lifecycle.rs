@@ -1,46 +1,63 @@
 //! `coracle stop`, `kill`, `restart`, `wait`, `rm`, `rename`, `pause` and `unpause`.
 
 use anyhow::{Context, Result, bail};
-use rustix::process::Pid;
+use rustix::{
+    event::{PollFd, PollFlags, poll},
+    io::retry_on_intr,
+    process::Pid,
+};
+use vmm::control::Socket;
 
 use super::{
     each,
+    moment::Seconds,
     options::Signal,
-    start::{self, keeper_of},
+    start::{self, keeper_of, not_running},
+    together,
 };
 use crate::{
     keeper::{
         self,
         wire::{Event, Request},
     },
+    report,
     state::{
-        Directories,
+        Directories, NotFound,
         container::{Container, Containers},
         journal,
     },
 };
 
-/// Ask containers to stop, and kill those that have not when their time is over
+/// The signal that ends a process without asking it.
+const SIGKILL: u8 = 9;
+
+/// Stop one or more running containers
 #[derive(clap::Args)]
 pub(super) struct Stop {
-    /// Names or identifiers
+    /// Names or IDs
     #[arg(required = true, value_name = "CONTAINER")]
     containers: Vec<String>,
-    /// Seconds until it is killed [default: those given to 'run']
-    #[arg(short, long, visible_alias = "timeout", value_name = "SECONDS")]
-    time: Option<u64>,
-    /// Signal to send [default: the container's]
+    /// Time to wait before killing the container; -1 to wait forever [default: the container's]
+    #[arg(
+        short,
+        long,
+        visible_alias = "timeout",
+        value_name = "DURATION",
+        allow_negative_numbers = true
+    )]
+    time: Option<Seconds>,
+    /// Signal to send to the container [default: the container's stop signal]
     #[arg(short, long)]
     signal: Option<Signal>,
 }
 
-/// Kill containers, or send them another signal
+/// Kill one or more running containers
 #[derive(clap::Args)]
 pub(super) struct Kill {
-    /// Names or identifiers
+    /// Names or IDs
     #[arg(required = true, value_name = "CONTAINER")]
     containers: Vec<String>,
-    /// Signal to send
+    /// Signal to send to the container
     #[arg(short, long, default_value = "KILL")]
     signal: Signal,
 }
@@ -48,26 +65,26 @@ pub(super) struct Kill {
 /// Names of containers
 #[derive(clap::Args)]
 pub(super) struct Names {
-    /// Names or identifiers
+    /// Names or IDs
     #[arg(required = true, value_name = "CONTAINER")]
     containers: Vec<String>,
 }
 
-/// Remove containers
+/// Remove one or more containers
 #[derive(clap::Args)]
 pub(super) struct Remove {
-    /// Names or identifiers
+    /// Names or IDs
     #[arg(required = true, value_name = "CONTAINER")]
     containers: Vec<String>,
-    /// Kill those that run
+    /// Force the removal of a running container (uses SIGKILL)
     #[arg(short, long)]
     force: bool,
-    /// Remove its anonymous volumes, too (there are none)
+    /// Remove anonymous volumes associated with the container (there are none)
     #[arg(short, long)]
     volumes: bool,
 }
 
-/// Give a container another name
+/// Rename a container
 #[derive(clap::Args)]
 pub(super) struct Rename {
     /// The container
@@ -76,56 +93,111 @@ pub(super) struct Rename {
     name: String,
 }
 
-pub(super) fn stop(arguments: &Stop) -> Result<u8> {
-    let containers = Containers::new(&Directories::new()?);
-    each(&arguments.containers, |name| {
-        let container = containers.find(name)?;
-        stop_one(&container, arguments.signal, arguments.time)?;
-        outln!("{name}");
-        Ok(())
-    })
+impl Stop {
+    fn seconds(&self) -> Option<u64> {
+        self.time.map(|Seconds(time)| time)
+    }
 }
 
-/// Stops a container, if it runs, and waits until it has.
+pub(super) fn stop(arguments: &Stop) -> Result<u8> {
+    let containers = Containers::new(&Directories::new()?);
+    together(
+        &arguments.containers,
+        |name| {
+            begin_stop(
+                &containers.find(name)?,
+                arguments.signal,
+                arguments.seconds(),
+            )
+        },
+        |name, stopping| {
+            stopping.finish()?;
+            outln!("{name}");
+            Ok(())
+        },
+    )
+}
+
+/// A container that was asked to end.
+pub(super) struct Ending {
+    container: Container,
+    /// Its keeper tells of the end here; without one it does not run.
+    link: Option<Socket>,
+}
+
+impl Ending {
+    /// Waits until it has.
+    ///
+    /// # Errors
+    /// When its keeper refuses.
+    pub(super) fn finish(self) -> Result<()> {
+        let Some(link) = self.link else {
+            return Ok(());
+        };
+        answer(&link)?;
+        // Its keeper is gone with it, and a restart may follow at once.
+        drop(self.container.keeper_lock());
+        Ok(())
+    }
+}
+
+/// Asks a container to stop, if it runs.
 ///
 /// # Errors
-/// When its keeper refuses.
-pub(super) fn stop_one(
+/// When its keeper cannot be reached.
+pub(super) fn begin_stop(
     container: &Container,
     signal: Option<Signal>,
     seconds: Option<u64>,
-) -> Result<()> {
-    let state = container.state()?;
-    if !state.status.is_live() {
-        return Ok(());
-    }
+) -> Result<Ending> {
     let request = Request::Stop {
         container: container.config.id.clone(),
         signal: signal.map(|Signal(number)| number),
         seconds,
     };
-    ask(container, &request)?;
-    // Its keeper is gone with it, and a restart may follow at once.
-    drop(container.keeper_lock());
-    Ok(())
+    begin_end(container, &request)
 }
 
-/// Asks a container's keeper for something, and waits until it is done. A container that ends
-/// meanwhile is the answer, too.
+/// Kills a container, if it runs.
+///
+/// # Errors
+/// When its keeper cannot be reached.
+fn begin_kill(container: &Container) -> Result<Ending> {
+    let request = Request::Signal {
+        container: container.config.id.clone(),
+        signal: SIGKILL,
+    };
+    begin_end(container, &request)
+}
+
+fn begin_end(container: &Container, request: &Request) -> Result<Ending> {
+    Ok(Ending {
+        container: container.clone(),
+        link: match container.state()?.status.is_live() {
+            true => ask(container, request)?,
+            false => None,
+        },
+    })
+}
+
+/// Asks a container's keeper for something; `None` when the keeper is gone.
+///
+/// # Errors
+/// When it cannot be reached.
+fn ask(container: &Container, request: &Request) -> Result<Option<Socket>> {
+    let state = container.state()?;
+    let link = keeper::connect(&state.socket)?;
+    Ok(link.filter(|link| link.send(request, None).is_ok()))
+}
+
+/// Waits until a keeper has done what it was asked for. A container that ends meanwhile is the answer, too.
 ///
 /// # Errors
 /// When the keeper refuses.
-fn ask(container: &Container, request: &Request) -> Result<Option<u8>> {
-    let state = container.state()?;
-    let Some(link) = keeper::connect(&state.socket)? else {
-        return Ok(None);
-    };
-    if link.send(request, None).is_err() {
-        return Ok(None);
-    }
+fn answer(link: &Socket) -> Result<Option<u8>> {
     loop {
         let received = link.receive::<Event>();
-        match received.context("cannot hear from the container's keeper")? {
+        match received.context("lost connection to the container's keeper")? {
             Some((Event::Exited(exit), _)) => return Ok(Some(exit.code)),
             Some((Event::Failed { code, .. }, _)) => return Ok(Some(code)),
             Some((Event::Refused { message }, _)) => bail!(message),
@@ -138,15 +210,30 @@ fn ask(container: &Container, request: &Request) -> Result<Option<u8>> {
 pub(super) fn kill(arguments: &Kill) -> Result<u8> {
     let containers = Containers::new(&Directories::new()?);
     let Signal(signal) = arguments.signal;
-    each(&arguments.containers, |name| {
+    let begin = |name: &String| {
         let container = containers.find(name)?;
+        if signal == SIGKILL {
+            // One that is just to start again, too.
+            let name = &container.config.name;
+            if !container.state()?.status.is_live() {
+                bail!(not_running(name));
+            }
+            return begin_kill(&container);
+        }
         // It says so when the container does not run.
-        let _ = keeper_of(&container)?;
+        let (_, link) = keeper_of(&container)?;
         let request = Request::Signal {
             container: container.config.id.clone(),
             signal,
         };
-        ask(&container, &request)?;
+        link.send(&request, None)?;
+        answer(&link)?;
+        let link = None;
+        Ok(Ending { container, link })
+    };
+    // Whoever removes it next finds that it has ended.
+    together(&arguments.containers, begin, |name, ending| {
+        ending.finish()?;
         outln!("{name}");
         Ok(())
     })
@@ -155,10 +242,38 @@ pub(super) fn kill(arguments: &Kill) -> Result<u8> {
 pub(super) fn restart(arguments: &Stop) -> Result<u8> {
     let directories = Directories::new()?;
     let containers = Containers::new(&directories);
+    let all = arguments.containers.iter();
+    let begun = all.map(|name| {
+        begin_stop(
+            &containers.find(name)?,
+            arguments.signal,
+            arguments.seconds(),
+        )
+    });
+    let mut started: Vec<Option<Result<(Container, Socket)>>> = Vec::new();
+    let mut ending = Vec::new();
+    for (index, begun) in begun.enumerate() {
+        started.push(None);
+        match begun {
+            Ok(one) => ending.push((index, one)),
+            Err(error) => started[index] = Some(Err(error)),
+        }
+    }
+    // Each starts as soon as it has stopped, whatever the others do.
+    while !ending.is_empty() {
+        let (index, one) = ending.swap_remove(next_ended(&ending)?);
+        let container = one.container.clone();
+        let link = one
+            .finish()
+            .and_then(|()| start::start(&container, &directories, None));
+        started[index] = Some(link.map(|link| (container, link)));
+    }
+    let mut started = started.into_iter().flatten();
     each(&arguments.containers, |name| {
-        let container = containers.find(name)?;
-        stop_one(&container, arguments.signal, arguments.time)?;
-        let link = start::start(&container, &directories, None)?;
+        let Some(started) = started.next() else {
+            return Ok(());
+        };
+        let (container, link) = started?;
         match start::until_started(&link)? {
             Some(crate::engine::Ended::Failed { message, .. }) => bail!("{name}: {message}"),
             _ => outln!("{name}"),
@@ -166,6 +281,28 @@ pub(super) fn restart(arguments: &Stop) -> Result<u8> {
         journal::note(&directories.data, &container.config, "restart", &[]);
         Ok(())
     })
+}
+
+/// Waits until one of some containers has ended; gives its place in the list.
+///
+/// # Errors
+/// As `poll(2)`.
+fn next_ended(ending: &[(usize, Ending)]) -> Result<usize> {
+    let links: Vec<&Socket> = ending
+        .iter()
+        .filter_map(|(_, one)| one.link.as_ref())
+        .collect();
+    if links.len() < ending.len() {
+        let ended = ending.iter().position(|(_, one)| one.link.is_none());
+        return Ok(ended.unwrap_or(0));
+    }
+    let descriptors = links.iter().map(|link| PollFd::new(*link, PollFlags::IN));
+    let mut descriptors: Vec<PollFd<'_>> = descriptors.collect();
+    retry_on_intr(|| poll(&mut descriptors, None)).context("cannot wait for the containers")?;
+    let mut ready = descriptors.iter();
+    Ok(ready
+        .position(|descriptor| !descriptor.revents().is_empty())
+        .unwrap_or(0))
 }
 
 pub(super) fn wait(arguments: &Names) -> Result<u8> {
@@ -184,7 +321,8 @@ fn wait_one(container: &Container) -> Result<i32> {
         let request = Request::Wait {
             container: container.config.id.clone(),
         };
-        if let Ok(Some(code)) = ask(container, &request) {
+        let link = ask(container, &request);
+        if let Ok(Some(code)) = link.and_then(|link| link.map_or(Ok(None), |link| answer(&link))) {
             return Ok(code.into());
         }
         // It ended just now, in whatever way; its keeper has the last word.
@@ -196,15 +334,35 @@ fn wait_one(container: &Container) -> Result<i32> {
 pub(super) fn remove(arguments: &Remove) -> Result<u8> {
     let directories = Directories::new()?;
     let containers = Containers::new(&directories);
+    if arguments.force {
+        let all = arguments.containers.iter();
+        kill_all(all.filter_map(|name| containers.find(name).ok()));
+    }
     each(&arguments.containers, |name| {
         let container = match containers.find(name) {
-            Err(_) if arguments.force => return Ok(()),
+            Err(error) if arguments.force && error.is::<NotFound>() => return passed_over(&error),
             found => found?,
         };
         remove_one(&containers, &container, arguments.force, &directories)?;
         outln!("{name}");
         Ok(())
     })
+}
+
+/// Kills those that run of some containers, all at once, and waits until they have ended. What cannot be killed is
+/// told when it is removed.
+pub(super) fn kill_all(containers: impl IntoIterator<Item = Container>) {
+    let begun = containers.into_iter().map(|one| begin_kill(&one));
+    let begun: Vec<Result<Ending>> = begun.collect();
+    for ending in begun.into_iter().flatten() {
+        let _ = ending.finish();
+    }
+}
+
+/// As docker's `--force`: what is not there is no error, but not passed over in silence.
+pub(super) fn passed_over(error: &anyhow::Error) -> Result<()> {
+    report::warn(&format!("{error:#}"));
+    Ok(())
 }
 
 /// Removes a container, with `force` even one that runs, or that is gone meanwhile.
@@ -236,18 +394,13 @@ fn remove_now(
         if !force {
             let name = &container.config.name;
             bail!(
-                "container {name} is {}; 'coracle stop {name}' stops it, and --force removes it \
-                 anyway",
+                "cannot remove container {name}: it is {}; stop it first ('coracle stop {name}'), or \
+                 use --force",
                 state.status.word()
             );
         }
-        let request = Request::Stop {
-            container: container.config.id.clone(),
-            signal: Some(9),
-            seconds: Some(0),
-        };
         // A keeper that is gone already is what is wanted.
-        let _ = ask(container, &request);
+        let _ = begin_kill(container).and_then(Ending::finish);
     }
     if !container.directory().is_dir() {
         // Its keeper removed it, as it was told when it was made.
@@ -283,7 +436,9 @@ pub(super) fn pause(arguments: &Names, paused: bool) -> Result<u8> {
             container: container.config.id.clone(),
             paused,
         };
-        ask(&container, &request)?;
+        if let Some(link) = ask(&container, &request)? {
+            answer(&link)?;
+        }
         outln!("{name}");
         Ok(())
     })
@@ -302,8 +457,12 @@ pub(super) fn terminate(keeper: u32) -> Result<()> {
     )?)
 }
 
-/// Stops all containers; not as a person would, so that they start again with the system.
-pub(super) fn stop_all(containers: &Containers) -> Result<u8> {
+/// Has all containers stop; not as a person would, so that they start again with the system. Gives those that
+/// run.
+///
+/// # Errors
+/// When they cannot be listed.
+pub(super) fn begin_stop_all(containers: &Containers) -> Result<Vec<Container>> {
     let mut stopping = Vec::new();
     for container in containers.list()? {
         let Ok(state) = container.state() else {
@@ -316,9 +475,5 @@ pub(super) fn stop_all(containers: &Containers) -> Result<u8> {
             stopping.push(container);
         }
     }
-    for container in stopping {
-        drop(container.keeper_lock());
-        outln!("{}", container.config.name);
-    }
-    Ok(0)
+    Ok(stopping)
 }

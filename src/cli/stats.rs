@@ -14,30 +14,29 @@ use crate::{
         Directories,
         container::{Container, Containers},
         host::Hosts,
+        network::Mode,
     },
 };
 
-/// Show what containers use
+/// Display a live stream of container resource usage statistics
 #[derive(clap::Args)]
 pub(super) struct Arguments {
-    /// Names or identifiers; all that run unless given
+    /// Names or IDs [default: all that run]
     #[arg(value_name = "CONTAINER")]
     containers: Vec<String>,
-    /// Show it once
+    /// Disable streaming and only print the first result
     #[arg(long)]
     no_stream: bool,
-    /// Do not shorten identifiers
+    /// Don't truncate output
     #[arg(long)]
     no_trunc: bool,
-    /// json, or a Go template such as '{{.Name}} {{.MemUsage}}'
+    /// Format output as json, or by a Go template such as '{{.Name}} {{.MemUsage}}'
     #[arg(long)]
     format: Option<Format>,
 }
 
 /// Time between two looks.
 const PAUSE: Duration = Duration::from_secs(1);
-
-/// Clears a terminal and goes to its upper left corner.
 
 /// What a container had used at a time.
 struct Sample {
@@ -105,7 +104,11 @@ fn sample(container: &Container) -> Result<Sample> {
             .strip_prefix("==> ")
             .and_then(|line| line.strip_suffix(" <=="))
         {
-            Some(name) => current = name.into(),
+            Some(name) => {
+                current = name.into();
+                // One that is there and empty counts nothing yet.
+                files.entry(current.clone()).or_default();
+            }
             None => {
                 let file = files.entry(current.clone()).or_default();
                 file.push_str(line);
@@ -135,15 +138,35 @@ impl Sample {
             .unwrap_or(0)
     }
 
-    /// Bytes read and written.
-    fn blocks(&self) -> (u64, u64) {
-        let text = self.files.get("io.stat").map_or("", String::as_str);
+    /// Bytes read from disks and written to them, where that is counted.
+    fn blocks(&self) -> Option<(u64, u64)> {
+        let text = self.files.get("io.stat")?;
         let sum = |name: &str| {
             text.split_whitespace()
                 .filter_map(|word| word.strip_prefix(name)?.parse::<u64>().ok())
                 .fold(0, u64::saturating_add)
         };
-        (sum("rbytes="), sum("wbytes="))
+        Some((sum("rbytes="), sum("wbytes=")))
+    }
+
+    /// Bytes received from the network and sent there, where that is counted.
+    fn network(&self) -> Option<(u64, u64)> {
+        let mut sum = (0_u64, 0_u64);
+        for line in self.files.get("net/dev")?.lines() {
+            // Those without a colon are the heading.
+            let Some((name, counts)) = line.split_once(':') else {
+                continue;
+            };
+            if name.trim() == "lo" {
+                continue;
+            }
+            let mut counts = counts.split_whitespace();
+            let mut count = |index| counts.nth(index)?.parse::<u64>().ok();
+            // Received: the first; sent: the ninth.
+            let (received, sent) = (count(0).unwrap_or(0), count(7).unwrap_or(0));
+            sum = (sum.0.saturating_add(received), sum.1.saturating_add(sent));
+        }
+        Some(sum)
     }
 }
 
@@ -168,21 +191,32 @@ fn row(
     // As docker: what the kernel would give up first is not counted.
     let used = charged.saturating_sub(reclaimable);
     let limit = sample.single("memory.max").unwrap_or(memory);
-    let (read, written) = sample.blocks();
+    // The guest's own network is not the container's.
+    let network = sample
+        .network()
+        .filter(|_| container.config.network != Mode::Host);
     json!({
         "ID": if whole { &container.config.id } else { container.short_id() },
         "Container": container.config.name,
         "Name": container.config.name,
         "CPUPerc": format!("{}%", hundredths(cpu(sample, before))),
-        "MemUsage": format!("{} / {}", binary_size(used), binary_size(limit)),
+        "MemUsage": format!("{} / {}", table::binary_size(used), table::binary_size(limit)),
         "MemPerc": format!("{}%", hundredths(used.saturating_mul(10_000) / limit.max(1))),
         "MemCharged": charged,
         "MemReclaimable": reclaimable,
         "MemMarginal": marginal(container, sample),
-        "NetIO": "0B / 0B",
-        "BlockIO": format!("{} / {}", table::size(read), table::size(written)),
+        "NetIO": both(network),
+        "BlockIO": both(sample.blocks()),
         "PIDs": sample.single("pids.current").unwrap_or(0).to_string(),
     })
+}
+
+/// Bytes in and out; docker's dashes where nobody counts them.
+fn both(bytes: Option<(u64, u64)>) -> String {
+    match bytes {
+        Some((read, written)) => format!("{} / {}", table::size(read), table::size(written)),
+        None => "--".into(),
+    }
 }
 
 /// Bytes that would be free again without the container. With a host of its own: what its keeper and
@@ -213,35 +247,6 @@ fn cpu(sample: &Sample, before: Option<&Sample>) -> u64 {
 
 fn hundredths(value: u64) -> String {
     format!("{}.{:02}", value / 100, value % 100)
-}
-
-/// Bytes as docker prints memory: powers of 1024, four digits.
-fn binary_size(bytes: u64) -> String {
-    const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
-    #[expect(clippy::cast_precision_loss, reason = "four digits are printed")]
-    let mut value = bytes as f64;
-    let mut units = UNITS.iter();
-    let mut unit = units.next().unwrap_or(&"B");
-    for next in units {
-        if value < 1024.0 {
-            break;
-        }
-        value /= 1024.0;
-        unit = next;
-    }
-    let decimals = match value {
-        _ if unit == &"B" => 0,
-        value if value < 10.0 => 3,
-        value if value < 100.0 => 2,
-        value if value < 1000.0 => 1,
-        _ => 0,
-    };
-    let text = format!("{value:.decimals$}");
-    let text = match text.contains('.') {
-        true => text.trim_end_matches('0').trim_end_matches('.'),
-        false => &text,
-    };
-    format!("{text}{unit}")
 }
 
 fn print(arguments: &Arguments, rows: &[Value]) -> Result<()> {
@@ -276,15 +281,29 @@ mod tests {
     use super::*;
 
     #[test]
-    fn memory_is_told_in_docker_s_units() {
-        for (bytes, text) in [
-            (0, "0B"),
-            (1536, "1.5KiB"),
-            (1 << 30, "1GiB"),
-            (12_345_678, "11.77MiB"),
-        ] {
-            assert_eq!(binary_size(bytes), text);
-        }
+    fn what_is_counted_is_shown_and_the_rest_has_dashes() {
+        let interfaces = "Inter-|   Receive                |  Transmit\n \
+                          face |bytes    packets errs drop|bytes    packets\n    \
+                          lo:  999 1 0 0 0 0 0 0 999 1 0 0 0 0 0 0\n  \
+                          eth0: 1500 2 0 0 0 0 0 0 42 1 0 0 0 0 0 0\n";
+        let disks = "254:0 rbytes=4096 wbytes=0 rios=1 wios=0\n254:16 rbytes=0 wbytes=512\n";
+        let files = [
+            ("net/dev".into(), interfaces.into()),
+            ("io.stat".into(), disks.into()),
+        ];
+        let sample = Sample {
+            at: 0,
+            files: files.into(),
+        };
+        assert_eq!(sample.network(), Some((1500, 42)));
+        assert_eq!(sample.blocks(), Some((4096, 512)));
+        assert_eq!(both(sample.network()), "1.50kB / 42B");
+        let nothing = Sample {
+            at: 0,
+            files: BTreeMap::new(),
+        };
+        assert_eq!(both(nothing.network()), "--");
+        assert_eq!(both(nothing.blocks()), "--");
     }
 
     #[test]

@@ -5,16 +5,18 @@ mod initramfs;
 pub(crate) mod namespace;
 mod place;
 mod plan;
+mod process;
 
 use std::{
     fs::File,
     io::{self, Read, Seek, Write},
     os::{
         fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
-        unix::{net::UnixStream, process::CommandExt},
+        unix::net::UnixStream,
     },
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -22,21 +24,27 @@ use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     fs::{MemfdFlags, memfd_create},
     io::{FdFlags, fcntl_setfd, retry_on_intr},
-    process::{Pid, setpriority_pgrp},
+    net::sockopt::{Timeout, set_socket_timeout},
+    process::setpriority_pgrp,
 };
 use vmm::{
     control::{FromMonitor, Report, Socket, ToMonitor},
     plan::Plan,
 };
 
-pub(crate) use place::{Place, choose};
+pub(crate) use place::{Place, choose, is_in_machine};
 pub(crate) use plan::{DEFAULT_MEMORY, Shape, plan};
+pub(crate) use process::Process;
 
-use crate::{machine, programs, report, state::Directories};
+use crate::{engine, machine, programs, report, state::Directories, sys::ending};
 
 /// Nice value of a monitor that is about to end: a tenth of the usual share, so that it ends soon on
 /// a busy system too.
 const PRIORITY_AT_THE_END: i32 = 10;
+
+/// How long a monitor may take to report that it has stopped its machine: a hundred times what it takes, in a
+/// software host.
+const REPORT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Bytes of a dead monitor's words that are shown.
 const MAX_WORDS: u64 = 4 << 10;
@@ -46,6 +54,8 @@ pub(crate) struct Host {
     control: Socket,
     monitor: Monitor,
     report: Option<Report>,
+    /// What stands around the monitor, in words.
+    jail: Option<String>,
 }
 
 /// What a host is made of.
@@ -59,7 +69,7 @@ pub(crate) enum Design {
 /// Where the monitor runs.
 enum Monitor {
     /// A child process, and what it writes on standard error.
-    Child { child: Child, words: File },
+    Child { child: Process, words: File },
     /// In a software host.
     Remote,
     /// There is none: init itself, and its control group.
@@ -106,6 +116,14 @@ impl Host {
     /// # Errors
     /// When the program is missing or cannot be started, or the software host cannot.
     pub(crate) fn start(design: &Design, directories: &Directories) -> Result<Self> {
+        let host = Self::begin(design, directories)?;
+        // One that is stuck reads nothing, and must not hold up who writes to it.
+        set_socket_timeout(&host.control, Timeout::Send, Some(REPORT_TIMEOUT))
+            .context("cannot set a timeout")?;
+        Ok(host)
+    }
+
+    fn begin(design: &Design, directories: &Directories) -> Result<Self> {
         match design {
             Design::Namespace(design) => {
                 let (control, child, words) = namespace::start(design)?;
@@ -117,6 +135,7 @@ impl Host {
                         group: design.group.clone(),
                     },
                     report: None,
+                    jail: None,
                 })
             }
             Design::Machine(plan, Place::Here) => Self::start_here(plan),
@@ -126,6 +145,7 @@ impl Host {
                     control: Socket::from(control),
                     monitor: Monitor::Remote,
                     report: None,
+                    jail: None,
                 })
             }
         }
@@ -142,7 +162,8 @@ impl Host {
         for descriptor in [theirs.as_fd(), plan.as_fd()] {
             fcntl_setfd(descriptor, FdFlags::empty()).context("cannot pass a descriptor on")?;
         }
-        let child = Command::new(&program)
+        let mut command = Command::new(&program);
+        command
             .arg("--control-fd")
             .arg(theirs.as_raw_fd().to_string())
             .arg("--plan-fd")
@@ -150,15 +171,14 @@ impl Host {
             .env_clear()
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .stderr(words.try_clone().context("cannot duplicate a file")?)
-            // Ctrl-C is for us to hear; what follows from it for the guest is our decision.
-            .process_group(0)
-            .spawn()
+            .stderr(words.try_clone().context("cannot duplicate a file")?);
+        let child = Process::spawn(&mut command)
             .with_context(|| format!("cannot start {}", program.display()))?;
         Ok(Self {
             control,
             monitor: Monitor::Child { child, words },
             report: None,
+            jail: None,
         })
     }
 
@@ -168,12 +188,20 @@ impl Host {
     /// When the monitor died without a report.
     pub(crate) fn next(&mut self) -> Result<Event> {
         match self.control.receive::<FromMonitor>() {
-            Ok(Some((FromMonitor::Connection { port }, Some(stream)))) => Ok(Event::Connection {
-                port,
-                stream: UnixStream::from(stream),
-            }),
-            Ok(Some((FromMonitor::Connection { port }, None))) => {
-                bail!("the monitor told of a connection to port {port} without its stream")
+            Ok(Some((FromMonitor::Connection { port, walls }, Some(stream)))) => {
+                if let Some(walls) = walls {
+                    self.jail = Some(walls.to_string());
+                    if let Monitor::Child { child, .. } = &mut self.monitor {
+                        child.settle();
+                    }
+                }
+                Ok(Event::Connection {
+                    port,
+                    stream: UnixStream::from(stream),
+                })
+            }
+            Ok(Some((FromMonitor::Connection { port, .. }, None))) => {
+                bail!("the monitor announced a connection to port {port} without its socket")
             }
             Ok(Some((FromMonitor::Extent { place, refused }, _))) => {
                 Ok(Event::Extent { place, refused })
@@ -183,7 +211,7 @@ impl Host {
                 Ok(Event::Stopped(Box::new(report)))
             }
             Ok(None) => Err(self.died()),
-            Err(error) => Err(error).context("cannot hear from the monitor"),
+            Err(error) => Err(error).context("lost connection to the monitor"),
         }
     }
 
@@ -224,27 +252,38 @@ impl Host {
     /// # Errors
     /// As `poll(2)`.
     pub(crate) fn has_event(&self) -> Result<bool> {
+        self.has_event_within(Duration::ZERO)
+    }
+
+    fn has_event_within(&self, time: Duration) -> Result<bool> {
         let mut descriptor = [PollFd::new(&self.control, PollFlags::IN)];
-        let at_once = Timespec {
-            tv_sec: 0,
-            tv_nsec: 0,
+        let time = Timespec {
+            tv_sec: time.as_secs().try_into().unwrap_or(i64::MAX),
+            tv_nsec: time.subsec_nanos().into(),
         };
-        let ready = retry_on_intr(|| poll(&mut descriptor, Some(&at_once)));
+        let ready = retry_on_intr(|| poll(&mut descriptor, Some(&time)));
         Ok(ready.context("cannot look at the monitor's socket")? > 0)
+    }
+
+    /// What stands around the monitor, in words; empty where there is none, or the guest was not heard yet.
+    pub(crate) fn jail(&self) -> &str {
+        self.jail.as_deref().unwrap_or_default()
     }
 
     /// Words for a monitor that is gone without a report.
     fn died(&mut self) -> anyhow::Error {
-        let (who, child, words) = match &mut self.monitor {
-            Monitor::Child { child, words } => ("the monitor", child, words),
-            Monitor::Init { child, words, .. } => ("init", child, words),
+        let (who, status, words) = match &mut self.monitor {
+            Monitor::Child { child, words } => ("the monitor", child.end(ending::PATIENCE), words),
+            Monitor::Init { child, words, .. } => {
+                ("init", ending::end(child, ending::PATIENCE), words)
+            }
             Monitor::Remote => {
                 return anyhow!(
                     "the software host's connection broke; see 'coracle machine status'"
                 );
             }
         };
-        let status = match child.wait() {
+        let status = match status {
             Ok(status) => status.to_string(),
             Err(error) => error.to_string(),
         };
@@ -256,6 +295,7 @@ impl Host {
             Ok(_) => String::from_utf8_lossy(&text).trim().to_owned(),
             Err(error) => error.to_string(),
         };
+        let text = engine::clean(&text);
         anyhow!("{who} ended without a report ({status}) {text}")
     }
 
@@ -269,17 +309,28 @@ impl Host {
         matches!(self.monitor, Monitor::Init { .. })
     }
 
-    /// Stops the machine; its report, if it could still give one.
+    /// Stops the machine; its report, if it could still give one. However the monitor is, this ends, and so does
+    /// the monitor.
     ///
-    /// A monitor that has reported is only about to end, and is not waited for: the system takes its
-    /// time (some timer ticks) to take a virtual machine apart, and nothing depends on that. One that
-    /// has not is waited for.
-    pub(crate) fn finish(mut self) -> Option<Report> {
+    /// A monitor that has reported is only about to end: it is killed, should it not, and not waited for. The
+    /// system takes its time (some timer ticks) to take a virtual machine apart, and nothing depends on that.
+    /// One that has not is waited for, and killed when that takes too long.
+    pub(crate) fn finish(self) -> Option<Report> {
+        self.finish_within(REPORT_TIMEOUT, ending::PATIENCE)
+    }
+
+    fn finish_within(mut self, to_report: Duration, to_end: Duration) -> Option<Report> {
         self.step_back();
         if self.report.is_none() {
             // A monitor that is gone already has nothing to be told.
             let told = self.control.send(&ToMonitor::Stop, None);
+            let until = Instant::now() + to_report;
             while told.is_ok() && self.report.is_none() {
+                // One that is stuck says nothing.
+                let left = until.saturating_duration_since(Instant::now());
+                if !self.has_event_within(left).unwrap_or(false) {
+                    break;
+                }
                 match self.control.receive::<FromMonitor>() {
                     Ok(Some((FromMonitor::Stopped(report), _))) => self.report = Some(report),
                     Ok(Some(_)) => {}
@@ -291,12 +342,24 @@ impl Host {
             control,
             mut monitor,
             report,
+            ..
         } = self;
         drop(control);
-        if let Monitor::Child { child, .. } | Monitor::Init { child, .. } = &mut monitor
-            && report.is_none()
-            && let Err(error) = child.wait()
-        {
+        let ended = match &mut monitor {
+            Monitor::Remote => Ok(()),
+            Monitor::Child { child, .. } if report.is_some() => {
+                child.kill();
+                Ok(())
+            }
+            Monitor::Init { child, .. } if report.is_some() => {
+                // One that has ended just now cannot be killed.
+                let _ = child.kill();
+                Ok(())
+            }
+            Monitor::Child { child, .. } => child.end(to_end).map(drop),
+            Monitor::Init { child, .. } => ending::end(child, to_end).map(drop),
+        };
+        if let Err(error) = ended {
             report::warn(&format!("cannot wait for the monitor: {error}"));
         }
         if let Monitor::Init { group, .. } = &monitor {
@@ -312,7 +375,7 @@ impl Host {
     fn step_back(&self) {
         if let Monitor::Child { child, .. } = &self.monitor {
             // The group is the monitor with all its threads. It may be gone already.
-            let _ = setpriority_pgrp(Some(Pid::from_child(child)), PRIORITY_AT_THE_END);
+            let _ = setpriority_pgrp(Some(child.group()), PRIORITY_AT_THE_END);
         }
     }
 }
@@ -332,4 +395,30 @@ fn memory_file(name: &str, content: &[u8]) -> Result<File> {
         Ok(file)
     };
     write().context("cannot make a file in memory")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn monitor_that_does_nothing_any_more_is_killed() {
+        let (control, theirs) = Socket::pair().unwrap();
+        let mut command = Command::new("sh");
+        command.args(["-c", "trap '' TERM INT HUP; while :; do sleep 1; done"]);
+        let child = Process::spawn(&mut command).unwrap();
+        let group = child.group();
+        let words = memory_file("words", &[]).unwrap();
+        let host = Host {
+            control,
+            monitor: Monitor::Child { child, words },
+            report: None,
+            jail: None,
+        };
+        let moment = Duration::from_millis(1);
+        assert!(host.finish_within(moment, moment).is_none());
+        // It was waited for, and so is nobody any more.
+        assert!(rustix::process::test_kill_process(group).is_err());
+        drop(theirs);
+    }
 }

@@ -12,7 +12,7 @@ use super::{
     restart,
     wire::Event,
 };
-use crate::{clock, engine, report, state::container::Status};
+use crate::{clock, engine, machine, report, state::container::Status};
 
 /// How long output of a container that has ended may be on its way, where no client is slow.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
@@ -42,6 +42,7 @@ impl Keeper {
         }
         kept.deadline = Some((Instant::now() + KILL_TIMEOUT, Deadline::Force));
         let id = kept.record.config.id.clone();
+        self.journal(number, "kill", &[("signal", SIGKILL.to_string())]);
         self.say(&HostMessage::Signal {
             id,
             signal: SIGKILL,
@@ -151,32 +152,33 @@ impl Keeper {
         kept.deadline = None;
         let never_ran = kept.state.pid == 0;
         let state = &mut kept.state;
+        let told_of_memory = state.oom;
         state.exit_code = i32::from(end.code);
-        state.oom = end.oom;
-        state.finished = clock::wall();
+        state.oom |= end.oom;
         state.pid = 0;
         state.health = None;
         state.error.clone_from(&end.error);
-        // As docker: what could not be executed was only created.
-        state.status = if never_ran && !end.error.is_empty() {
-            Status::Created
+        // As docker: what could never be executed was only created.
+        if never_ran && !end.error.is_empty() && state.finished == 0 {
+            state.status = Status::Created;
         } else {
-            Status::Exited
-        };
+            state.status = Status::Exited;
+            state.finished = clock::wall();
+        }
         kept.explain(end.damaged);
-        let restart = !never_ran
+        let mut restart = !never_ran
             && !kept.stopping
             && restart::wants_restart(kept.record.config.restart, &kept.state);
+        if restart && self.in_software_host && machine::was_stopped(&self.directories) {
+            restart = false;
+            kept.state.error = restart::HOST_STOPPED.into();
+        }
         let exit_code = [("exitCode", end.code.to_string())];
-        if end.oom {
+        if end.oom && !told_of_memory {
             self.journal(number, "oom", &[]);
         }
         self.journal(number, "die", &exit_code);
-        if self
-            .kept
-            .get(&number)
-            .is_some_and(|kept| kept.state.stopped)
-        {
+        if self.kept.get(&number).is_some_and(|kept| kept.stop_asked) {
             self.journal(number, "stop", &[]);
         }
         if restart {

@@ -111,7 +111,7 @@ impl Keeper {
         stdio: Stdio,
     ) -> Result<Option<String>> {
         if self.execs.len() >= MAX_EXECS {
-            bail!("{MAX_EXECS} processes run beside the containers already");
+            bail!("too many exec sessions: the maximum is {MAX_EXECS}");
         }
         let Some(kept) = self.kept.get(&number) else {
             return Ok(None);
@@ -184,7 +184,9 @@ impl Keeper {
             GuestMessage::Started { id, .. }
             | GuestMessage::Exited { id, .. }
             | GuestMessage::Failed { id, .. } => id,
-            GuestMessage::Hello { .. } | GuestMessage::Forgotten { .. } => return false,
+            GuestMessage::Hello { .. }
+            | GuestMessage::OutOfMemory { .. }
+            | GuestMessage::Forgotten { .. } => return false,
         };
         let Some(index) = self.execs.iter().position(|exec| exec.id == *id) else {
             return false;
@@ -213,6 +215,7 @@ impl Keeper {
             }),
             GuestMessage::Hello { .. }
             | GuestMessage::Started { .. }
+            | GuestMessage::OutOfMemory { .. }
             | GuestMessage::Forgotten { .. } => return true,
         };
         if let Some(exec) = self.execs.get_mut(index) {

@@ -50,10 +50,11 @@ impl Keeper {
             // The first one is init's: it connects before there is any container. A later one is
             // nobody's that may be heard, even when init has closed its own.
             if !std::mem::replace(&mut machine.connected, true) {
-                machine.guest = Some(Guest::new(stream)?);
+                machine.guest = Some(Guest::new(stream));
                 let start = Instant::now() + machine.start_timeout;
                 for kept in self.kept.values_mut() {
                     kept.deadline = Some((start, Deadline::Start));
+                    machine.host.jail().clone_into(&mut kept.state.jail);
                 }
                 self.mark(CHANNEL_UP);
             }
@@ -66,6 +67,13 @@ impl Keeper {
     /// What the guest has to say.
     pub(super) fn guest_messages(&mut self) {
         if let Err(error) = self.read_guest() {
+            self.lost(&error);
+        }
+    }
+
+    /// Writes what waits for a guest, which must not take too long to read it.
+    pub(super) fn flush_guest(&mut self) {
+        if let Some(Err(error)) = self.guest().map(Guest::flush) {
             self.lost(&error);
         }
     }
@@ -127,13 +135,14 @@ impl Keeper {
         } = message
         {
             if !self.forgotten(partition, gone) {
-                bail!("the guest broke the contract: it was not asked to forget {partition}");
+                bail!("guest protocol error: it was not asked to forget {partition}");
             }
             return Ok(());
         }
         let number = match &message {
             GuestMessage::Started { id, .. }
             | GuestMessage::Exited { id, .. }
+            | GuestMessage::OutOfMemory { id }
             | GuestMessage::Failed { id, .. } => self.number_of(id),
             GuestMessage::Hello { .. } | GuestMessage::Forgotten { .. } => None,
         };
@@ -174,11 +183,26 @@ impl Keeper {
                 self.mark_of(number, "container's exit seen");
                 self.ended(number, end);
             }
+            (Some((number, kept)), GuestMessage::OutOfMemory { .. })
+                if matches!(kept.phase, Phase::Running | Phase::Draining(_)) =>
+            {
+                if !kept.lack_of_memory.count(Instant::now()) {
+                    bail!("guest protocol error: it tells of nothing but lack of memory");
+                }
+                // One that is given up has no state but its end.
+                if matches!(kept.phase, Phase::Running) {
+                    if !std::mem::replace(&mut kept.state.oom, true) {
+                        kept.save();
+                    }
+                    self.journal(number, "oom", &[]);
+                }
+            }
             // News of a container that this keeper has given up already.
             (
                 None,
                 GuestMessage::Started { .. }
                 | GuestMessage::Exited { .. }
+                | GuestMessage::OutOfMemory { .. }
                 | GuestMessage::Failed { .. },
             ) if self.named.as_mut().is_some_and(Named::takes_late_news) => {}
             (_, message) => {
@@ -187,9 +211,10 @@ impl Keeper {
                     GuestMessage::Started { .. } => "started",
                     GuestMessage::Exited { .. } => "exited",
                     GuestMessage::Failed { .. } => "failed",
+                    GuestMessage::OutOfMemory { .. } => "out of memory",
                     GuestMessage::Forgotten { .. } => "forgotten",
                 };
-                bail!("the guest broke the contract: {name:?} does not belong here")
+                bail!("guest protocol error: {name:?} does not belong here")
             }
         }
         Ok(())
@@ -201,12 +226,12 @@ impl Keeper {
         };
         if version != VERSION {
             bail!(
-                "the guest's init speaks version {version} of the contract, this program \
+                "the guest's init speaks protocol version {version}, this program \
                  {VERSION}; install coracle, coracle-vmm and coracle-init of one release"
             );
         }
         if std::mem::replace(&mut machine.greeted, true) {
-            bail!("the guest broke the contract: \"hello\" does not belong here");
+            bail!("guest protocol error: \"hello\" does not belong here");
         }
         let own_kernel = !machine.host.shares_kernel();
         self.kernel = engine::clean(kernel);
@@ -242,12 +267,12 @@ impl Keeper {
             Some(Phase::Running)
         );
         if running {
-            return anyhow!("the guest closed its control channel and did not stop");
+            return anyhow!("the guest closed its control channel without stopping");
         }
         let limit = self
             .machine
             .as_ref()
             .map_or(Duration::ZERO, |machine| machine.start_timeout);
-        anyhow!("the guest does not answer: no container within {limit:?} of its first word")
+        anyhow!("the guest is not responding: no container within {limit:?} of its first message")
     }
 }

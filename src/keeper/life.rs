@@ -6,11 +6,14 @@ use anyhow::{Context, Result};
 use coracle_protocol::{HostMessage, Stdio};
 
 use super::{
-    Deadline, Keeper, Kept, Machine, Prepared, health::Probe, phase::Phase, streams::Streams,
+    Deadline, Keeper, Kept, Machine, Prepared,
+    health::Probe,
+    phase::{LackOfMemory, Phase},
+    streams::Streams,
 };
 use crate::{
-    clock,
-    host::Host,
+    engine::Guest,
+    host::{Design, Host, Place},
     state::{
         container::{Container, LogPolicy, Wellness},
         files::Lock,
@@ -39,8 +42,13 @@ impl Keeper {
             stopping: false,
             timed_out: false,
             warnings: Vec::new(),
-            signal_at_start: None,
+            stop_asked: false,
+            message_at_start: None,
+            interrupted: None,
+            lack_of_memory: LackOfMemory::default(),
             probe: Probe::Off,
+            health_saved: None,
+            health_is_unsaved: false,
             lock,
         };
         kept.begin();
@@ -78,7 +86,10 @@ impl Keeper {
         kept.stopping = false;
         kept.timed_out = false;
         kept.warnings.clear();
-        kept.signal_at_start = None;
+        kept.stop_asked = false;
+        kept.message_at_start = None;
+        kept.interrupted = None;
+        kept.lack_of_memory = LackOfMemory::default();
         kept.deadline = None;
         Ok(())
     }
@@ -89,6 +100,7 @@ impl Keeper {
             design,
             start_timeout,
         } = prepared;
+        self.in_software_host = matches!(design, Design::Machine(_, Place::Machine));
         match Host::start(&design, &self.directories) {
             Ok(host) => {
                 self.mark("monitor started");
@@ -109,18 +121,17 @@ impl Keeper {
         self.journal(number, "start", &[]);
         if let Some(kept) = self.kept.get_mut(&number) {
             let config = &kept.record.config;
-            if kept.signal_at_start.is_none() {
+            if !matches!(kept.deadline, Some((_, Deadline::Kill))) {
                 let timeout = config.timeout.map(Duration::from_secs);
                 kept.deadline = timeout.map(|time| (Instant::now() + time, Deadline::Timeout));
             }
             kept.state.health = config.health.as_ref().map(|_| Wellness::Starting);
             kept.state.failing = 0;
             kept.probe = Probe::first(config.health.as_ref());
-            kept.state.started = clock::wall();
+            kept.runs();
             kept.save();
-            let id = kept.record.config.id.clone();
-            if let Some(signal) = kept.signal_at_start.take() {
-                self.say(&HostMessage::Signal { id, signal });
+            if let Some(message) = kept.message_at_start.take() {
+                self.say(&message);
             }
         }
         self.tell_start(number);
@@ -148,6 +159,10 @@ impl Keeper {
     /// Does what is due.
     pub(super) fn deadlines(&mut self) -> Result<()> {
         let now = Instant::now();
+        let late = |guest: &Guest| guest.deadline().is_some_and(|until| until <= now);
+        if self.guest().is_some_and(|guest| late(guest)) {
+            self.flush_guest();
+        }
         let due: Vec<(u32, Deadline)> = self
             .kept
             .iter_mut()
@@ -156,6 +171,7 @@ impl Keeper {
                 Some((*number, deadline))
             })
             .collect();
+        self.interrupt_again(now);
         for (number, deadline) in due {
             match deadline {
                 Deadline::Kill => self.kill(number),

@@ -37,6 +37,9 @@ const MEMORY_VARIABLE: &str = "CORACLE_MACHINE_MEMORY";
 /// The lock that a broker's starter holds until the socket is there.
 const LOCK: &str = "lock";
 
+/// Is there from the software host's stop by a person to its next start.
+const STOPPED: &str = "stopped";
+
 /// The broker's log.
 const LOG: &str = "broker.log";
 
@@ -78,7 +81,9 @@ pub(super) fn ask(
     match packets.receive() {
         Ok(Some((bytes, _))) => match serde_json::from_slice(&bytes) {
             Ok(Reply::Failed(words)) => bail!("the software host: {words}"),
-            reply => reply.context("the software host makes no sense").map(Some),
+            reply => reply
+                .context("unexpected reply from the software host")
+                .map(Some),
         },
         Ok(None) | Err(_) => Ok(None),
     }
@@ -101,7 +106,7 @@ pub(super) fn begin(
         }
     }
     bail!(
-        "the software host ends as soon as it is asked for anything; {} may say why",
+        "the software host exits on every request; see {}",
         directory(directories).join(LOG).display()
     )
 }
@@ -121,10 +126,29 @@ pub(super) fn running_or_started(directories: &Directories) -> Result<Packets> {
     if let Some(packets) = running(directories)? {
         return Ok(packets);
     }
+    // Somebody wants it again.
+    let _ = fs::remove_file(directory.join(STOPPED));
     let settings = settings(directories, directory)?;
     report::debug(|| format!("starting a software host: {settings:?}"));
     start(&settings, lock)?;
-    running(directories)?.context("the software host was up, and has ended again")
+    running(directories)?.context("the software host exited right after it started")
+}
+
+/// Notes that a person stops the software host.
+///
+/// # Errors
+/// As `open(2)`, with the path.
+pub(super) fn note_stop(directories: &Directories) -> Result<()> {
+    let directory = directory(directories);
+    create_directory(&directory)?;
+    let path = directory.join(STOPPED);
+    let noted = private::create(&path).map(drop);
+    noted.with_context(|| format!("cannot create {}", path.display()))
+}
+
+/// Whether that was noted since it was started last.
+pub(super) fn was_stopped(directories: &Directories) -> bool {
+    directory(directories).join(STOPPED).exists()
 }
 
 /// Where the broker's socket, lock and logs are.

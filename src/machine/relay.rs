@@ -97,7 +97,8 @@ impl Exchange {
 
     /// Relays between a local socket and a channel until both directions have ended. A packet from
     /// the channel that brings no stream gets the descriptor that `attach` has for it, if any. When
-    /// the local end is done, `last_words` may add a packet to the last that it sent.
+    /// the local end is done, `last_words` may add a packet to the last that it sent; when the channel is, the
+    /// local end is told, and `left` is called.
     pub(super) fn relay(
         self: &Arc<Self>,
         local: &Arc<Packets>,
@@ -105,12 +106,16 @@ impl Exchange {
         messages: Messages,
         attach: Attach,
         last_words: impl FnOnce(&[u8]) -> Option<Vec<u8>>,
+        left: impl FnOnce() + Send + 'static,
     ) {
         let down = {
             let (this, local) = (self.clone(), local.clone());
-            thread::spawn(move || match this.downward(&local, messages, attach) {
-                Ok(()) => local.finish(),
-                Err(_) => local.close(),
+            thread::spawn(move || {
+                match this.downward(&local, messages, attach) {
+                    Ok(()) => local.finish(),
+                    Err(_) => local.close(),
+                }
+                left();
             })
         };
         let mut last = Vec::new();

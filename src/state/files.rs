@@ -110,7 +110,8 @@ pub(super) fn check_version(directory: &Path, version: u32, known: u32) -> Resul
     )
 }
 
-/// What became of the thing in a directory. One whose keeper died is put right first, by `repair`.
+/// What became of the thing in a directory. One whose keeper died is put right first, by `repair`; when that is
+/// written down, `repaired` is called, by one of all processes that find it.
 ///
 /// # Errors
 /// When its file cannot be read: it was removed meanwhile.
@@ -118,6 +119,7 @@ pub(super) fn current<S: Serialize + DeserializeOwned>(
     directory: &Path,
     is_live: impl Fn(&S) -> bool,
     repair: impl FnOnce(&mut S),
+    repaired: impl FnOnce(),
 ) -> Result<S> {
     let path = directory.join("state.json");
     let state = read(&path)?;
@@ -132,6 +134,7 @@ pub(super) fn current<S: Serialize + DeserializeOwned>(
     if is_live(&state) {
         repair(&mut state);
         write(&path, &state)?;
+        repaired();
     }
     Ok(state)
 }
@@ -200,7 +203,7 @@ fn open(path: &Path) -> Result<File> {
 /// When the file is missing or holds something else.
 pub(super) fn read<T: DeserializeOwned>(path: &Path) -> Result<T> {
     let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-    serde_json::from_slice(&bytes).with_context(|| format!("cannot understand {}", path.display()))
+    serde_json::from_slice(&bytes).with_context(|| format!("cannot parse {}", path.display()))
 }
 
 /// Many small files below one directory, read with as few system calls as it takes.

@@ -22,9 +22,9 @@ use anyhow::{Result, bail};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Directories, MachineMode, create_directory,
+    Directories, MachineMode, NotFound, container, create_directory,
     files::{self, Lock, lock, read, write},
-    words,
+    journal, words,
 };
 use crate::clock;
 
@@ -92,6 +92,9 @@ pub(crate) struct State {
     pub(crate) release: String,
     /// A person stopped it.
     pub(crate) stopped: bool,
+    /// What stands around its monitor, in words.
+    #[serde(default)]
+    pub(crate) jail: String,
 }
 
 impl State {
@@ -107,6 +110,7 @@ impl State {
             error: String::new(),
             release: String::new(),
             stopped: false,
+            jail: String::new(),
         }
     }
 }
@@ -153,13 +157,16 @@ impl Hosts {
         let directory = self.root.join(&config.name);
         if directory.is_dir() {
             bail!(
-                "there is a host {0} already; 'coracle host rm {0}' removes it",
+                "host {0} already exists; start it with 'coracle host start {0}', or choose another \
+                 name",
                 config.name
             );
         }
         let new = files::prepare(&self.root, &config.id, &config, &State::new())?;
         files::publish(&new, &directory)?;
-        Ok(Host { directory, config })
+        let host = Host { directory, config };
+        host.note("create");
+        Ok(host)
     }
 
     /// Finds one by name, identifier, or the identifier's first digits.
@@ -178,11 +185,22 @@ impl Hosts {
         match (matching.next(), matching.next()) {
             (Some(host), None) => Ok(host),
             (Some(_), Some(_)) => {
-                bail!("{text:?} is the beginning of several identifiers; give more digits")
+                bail!("host ID {text:?} is ambiguous: several begin with it; give more digits")
             }
-            (None, _) => {
-                bail!("no such host: {text}; 'coracle host ls' lists them, 'host create' makes one")
-            }
+            (None, _) => Err(self.not_found(text).into()),
+        }
+    }
+
+    fn not_found(&self, text: &str) -> NotFound {
+        let data = self.root.parent().unwrap_or(&self.root);
+        let hint = match container::exists(data, text) {
+            true => format!("{text} is a container: leave 'host' out"),
+            false => "'coracle host ls' lists them, 'coracle host create' makes one".into(),
+        };
+        NotFound {
+            kind: "host",
+            name: text.into(),
+            hint,
         }
     }
 
@@ -214,6 +232,7 @@ impl Hosts {
         let away = files::put_away(&self.root, &host.config.id, &host.directory)?;
         drop(global);
         let _ = fs::remove_dir_all(&away);
+        host.note("destroy");
         Ok(())
     }
 }
@@ -230,12 +249,20 @@ impl Host {
     /// When its file cannot be read: it was removed meanwhile.
     pub(crate) fn state(&self) -> Result<State> {
         let is_live = |state: &State| state.status == Status::Running;
-        files::current(&self.directory, is_live, |state| {
+        let repair = |state: &mut State| {
             state.status = Status::Exited;
             state.finished = clock::wall();
             state.error = "its keeper ended by a signal or with the system".into();
             let _ = fs::remove_file(&state.socket);
-        })
+        };
+        files::current(&self.directory, is_live, repair, || self.note("die"))
+    }
+
+    /// Notes an event of the host's.
+    pub(crate) fn note(&self, action: &str) {
+        if let Some(data) = self.directory.parent().and_then(Path::parent) {
+            journal::note_host(data, &self.config, action);
+        }
     }
 
     /// Replaces its state as a whole.

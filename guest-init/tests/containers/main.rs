@@ -74,6 +74,25 @@ fn signal_that_ends_the_program_comes_back() {
 
 #[test]
 #[ignore = "needs root"]
+fn interrupt_ends_what_leaves_it_to_the_default_and_nothing_else() {
+    let caught = "trap '' INT; trap 'exit 7' HUP; echo ready; while :; do sleep 0.1; done";
+    for (script, status) in [
+        ("echo ready; exec sleep 1000", ExitStatus::Signal(2)),
+        (caught, ExitStatus::Code(7)),
+    ] {
+        let mut guest = Guest::start(NEEDS);
+        let mut streams = guest.begin(spec(&["sh", "-c", script]));
+        assert_eq!(streams.line(), "ready");
+        for (signal, again) in [(2, false), (1, true), (1, false)] {
+            let id = "test".into();
+            guest.send(&HostMessage::Interrupt { id, signal, again });
+        }
+        assert_eq!(guest.exit(), status);
+    }
+}
+
+#[test]
+#[ignore = "needs root"]
 fn megabytes_through_stdin_come_back_unchanged() {
     let mut guest = Guest::start(NEEDS);
     let sent: Vec<u8> = (0..20_000_000_u32)

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use anyhow::{Context, Result, bail};
 use clap::Subcommand;
 
-use super::{each, lifecycle, start::until_taken};
+use super::{each, lifecycle, moment::Seconds, start::until_taken, together};
 use crate::{
     keeper::{
         self,
@@ -18,7 +18,7 @@ use crate::{
     },
     report,
     state::{
-        Directories,
+        Directories, NotFound,
         container::{Container, Containers, Summary},
         disk,
         host::{Host, Hosts, State, Status},
@@ -34,48 +34,54 @@ pub(super) struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Make a host and start it
+    /// Create a host and start it
     Create(create::Arguments),
     /// List hosts
     #[command(visible_alias = "ps")]
     Ls(list::Arguments),
-    /// Show all that is known of hosts, as JSON
+    /// Return low-level information on hosts, as JSON
     Inspect(list::Inspect),
-    /// Start hosts, and the containers in them whose restart policy wants it
+    /// Start one or more hosts, with the containers whose restart policy says so
     Start(Names),
-    /// Stop hosts, with all containers in them
+    /// Stop one or more hosts, with all their containers
     Stop(Stop),
-    /// Remove hosts
+    /// Remove one or more hosts
     Rm(Remove),
-    /// Run a program with the rights of a host's root
+    /// Execute a command as root of a host
     Exec(exec::Arguments),
-    /// Have so many containers of an image in a host, by starting or removing some
+    /// Set the number of containers of an image in a host
     Scale(scale::Arguments),
 }
 
 #[derive(clap::Args)]
 struct Names {
-    /// Names or identifiers
+    /// Names or IDs
     #[arg(required = true, value_name = "HOST")]
     hosts: Vec<String>,
 }
 
 #[derive(clap::Args)]
 struct Stop {
-    /// Names or identifiers
+    /// Names or IDs
     #[arg(required = true, value_name = "HOST")]
     hosts: Vec<String>,
-    /// Seconds until a container that has not stopped is killed [default: the container's]
-    #[arg(short, long, visible_alias = "timeout", value_name = "SECONDS")]
-    time: Option<u64>,
+    /// Time to wait before killing a container; -1 to wait forever [default: the container's]
+    #[arg(
+        short,
+        long,
+        visible_alias = "timeout",
+        value_name = "DURATION",
+        allow_negative_numbers = true
+    )]
+    time: Option<Seconds>,
 }
 
 #[derive(clap::Args)]
 struct Remove {
-    /// Names or identifiers
+    /// Names or IDs
     #[arg(required = true, value_name = "HOST")]
     hosts: Vec<String>,
-    /// Even one that is up or has containers, which are removed, too
+    /// Force the removal of a running host, and of its containers
     #[arg(short, long)]
     force: bool,
 }
@@ -128,7 +134,7 @@ fn boot(host: &Host, prepared: keeper::Prepared, directories: &Directories) -> R
     let link = keeper::start_host(host, prepared, directories)?;
     until_taken(&link)?;
     let received = link.receive::<Event>();
-    match received.context("cannot hear from the host's keeper")? {
+    match received.context("lost connection to the host's keeper")? {
         Some((Event::Started, _)) => Ok(()),
         Some((Event::Failed { message, .. }, _)) => {
             // It is gone with all that it had when this returns.
@@ -136,7 +142,7 @@ fn boot(host: &Host, prepared: keeper::Prepared, directories: &Directories) -> R
             bail!("host {}: {message}", host.config.name)
         }
         _ => bail!(
-            "the keeper of host {} ended while the host started; {} may say why",
+            "the keeper of host {} ended while the host started; see {}",
             host.config.name,
             host.directory().join("keeper.log").display()
         ),
@@ -145,37 +151,55 @@ fn boot(host: &Host, prepared: keeper::Prepared, directories: &Directories) -> R
 
 fn stop(arguments: &Stop) -> Result<u8> {
     let hosts = Hosts::new(&Directories::new()?);
-    each(&arguments.hosts, |name| {
-        stop_one(&hosts.find(name)?, arguments.time)?;
+    let begin = |name: &String| {
+        let host = hosts.find(name)?;
+        let running = begin_stop(&host, arguments.time.map(|Seconds(time)| time))?;
+        Ok((host, running))
+    };
+    together(&arguments.hosts, begin, |name, (host, running)| {
+        if running {
+            drop(host.keeper_lock());
+        }
         outln!("{name}");
         Ok(())
     })
 }
 
-/// Stops a host, if it is up, and waits until it is gone.
+/// Asks a host to stop; whether it is up, and its keeper's lock is free when it is not.
 ///
 /// # Errors
-/// When its keeper refuses.
-fn stop_one(host: &Host, seconds: Option<u64>) -> Result<()> {
+/// When its keeper cannot be reached.
+fn begin_stop(host: &Host, seconds: Option<u64>) -> Result<bool> {
     let state = host.state()?;
     if state.status != Status::Running {
-        return Ok(());
+        return Ok(false);
     }
     if let Some(link) = keeper::connect(&state.socket)? {
         // A keeper that is just ending is what is wanted.
         let _ = link.send(&Request::StopHost { seconds }, None);
     }
-    drop(host.keeper_lock());
-    Ok(())
+    Ok(true)
 }
 
 fn remove(arguments: &Remove) -> Result<u8> {
     let directories = Directories::new()?;
     let hosts = Hosts::new(&directories);
     let containers = Containers::new(&directories);
+    if arguments.force {
+        // All of them at once; what cannot be stopped is told when it is removed.
+        for host in arguments
+            .hosts
+            .iter()
+            .filter_map(|name| hosts.find(name).ok())
+        {
+            let _ = begin_stop(&host, Some(0));
+        }
+    }
     each(&arguments.hosts, |name| {
         let host = match hosts.find(name) {
-            Err(_) if arguments.force => return Ok(()),
+            Err(error) if arguments.force && error.is::<NotFound>() => {
+                return lifecycle::passed_over(&error);
+            }
             found => found?,
         };
         remove_one(&host, arguments.force, &hosts, &containers, &directories)?;
@@ -196,16 +220,20 @@ fn remove_one(
     let up = host.state()?.status == Status::Running;
     let own = containers_of(host, containers)?;
     if !force && up {
-        bail!("host {name} is up; 'coracle host stop {name}' stops it, --force removes it anyway");
+        bail!(
+            "cannot remove host {name}: it is running; stop it first ('coracle host stop {name}'), or use --force"
+        );
     }
     if !force && !own.is_empty() {
         bail!(
-            "host {name} has {} containers ('coracle ps -a --filter host={name}'); --force removes \
-             them, too",
+            "cannot remove host {name}: it has {} containers ('coracle ps -a --filter host={name}'); \
+             remove them first, or use --force",
             own.len()
         );
     }
-    stop_one(host, Some(0))?;
+    if begin_stop(host, Some(0))? {
+        drop(host.keeper_lock());
+    }
     for container in own {
         if container.directory().is_dir() {
             lifecycle::remove_one(containers, &container, true, directories)?;
@@ -262,8 +290,11 @@ fn starts_with_system(state: &State) -> bool {
     state.status == Status::Exited && !state.stopped
 }
 
-/// Stops all hosts; not as a person would, so that they start again with the system.
-pub(super) fn stop_all(directories: &Directories) -> Result<u8> {
+/// Has all hosts stop; not as a person would, so that they start again with the system. Gives those that are up.
+///
+/// # Errors
+/// When they cannot be listed.
+pub(super) fn begin_stop_all(directories: &Directories) -> Result<Vec<Host>> {
     let mut stopping = Vec::new();
     for host in Hosts::new(directories).list()? {
         let Ok(state) = host.state() else {
@@ -277,11 +308,7 @@ pub(super) fn stop_all(directories: &Directories) -> Result<u8> {
             stopping.push(host);
         }
     }
-    for host in stopping {
-        drop(host.keeper_lock());
-        outln!("{}", host.config.name);
-    }
-    Ok(0)
+    Ok(stopping)
 }
 
 #[cfg(test)]

@@ -82,13 +82,21 @@ impl Config {
         let held = self.layers.iter().map(|layer| {
             hold(layer).map_err(|error: io::Error| {
                 anyhow!(
-                    "layer {} of image {} is gone ({error}); load or pull the image again",
+                    "layer {} of image {} is missing ({error}); load or pull the image again",
                     layer.0.display(),
                     self.image
                 )
             })
         });
         held.collect()
+    }
+
+    /// Docker's words for who wants something of a container that restarts.
+    pub(crate) fn is_restarting(&self) -> String {
+        format!(
+            "container {} is restarting, wait until the container is running",
+            self.name
+        )
     }
 
     /// The names that neighbours know the container by, its host name first: each once, and only what
