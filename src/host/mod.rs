@@ -101,6 +101,16 @@ pub(crate) enum Event {
 }
 
 impl Host {
+    /// One whose monitor is at the other end of a socket, wherever that is.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(crate) fn at(control: Socket) -> Self {
+        Self {
+            control,
+            monitor: Monitor::Remote,
+            report: None,
+        }
+    }
+
     /// Starts a monitor, or init alone.
     ///
     /// # Errors
