@@ -6,9 +6,10 @@ use serde_json::json;
 
 use super::{
     age::age,
+    prune::images_of,
     table::{self, size},
 };
-use crate::state::Directories;
+use crate::state::{Directories, container::Containers};
 
 /// Show what images take on the disk, and what of it would be free without them
 #[derive(clap::Args)]
@@ -22,7 +23,9 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn main(arguments: &Arguments) -> Result<()> {
-    let usage = Store::open(&Directories::new()?.data)?.usage()?;
+    let directories = Directories::new()?;
+    let containers = Containers::new(&directories).list()?;
+    let usage = Store::open(&directories.data)?.usage(&images_of(&containers))?;
     if arguments.json {
         println!("{}", json(&usage));
     } else if arguments.verbose {

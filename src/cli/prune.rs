@@ -1,12 +1,18 @@
 //! `coracle prune`.
 
-use std::io::{self, BufRead, Write};
+use std::{
+    collections::BTreeSet,
+    io::{self, BufRead, Write},
+};
 
 use anyhow::{Context, Result};
-use images::store::Store;
+use images::{digest::Digest, store::Store};
 
 use super::table::size;
-use crate::state::{Directories, container::Containers};
+use crate::state::{
+    Directories,
+    container::{Container, Containers},
+};
 
 /// Remove images without a name, and what nobody needs
 #[derive(clap::Args)]
@@ -24,13 +30,14 @@ pub(super) fn main(arguments: &Arguments) -> Result<()> {
         return Ok(());
     }
     let directories = Directories::new()?;
-    // Those that do not run need their layers, too.
+    // Those that do not run need their image and its layers, too.
     let containers = Containers::new(&directories).list()?;
+    let used = images_of(&containers);
     let held: Vec<_> = containers
         .iter()
         .map(|container| container.config.hold_layers())
         .collect();
-    let pruned = Store::open(&directories.data)?.prune(arguments.all)?;
+    let pruned = Store::open(&directories.data)?.prune(arguments.all, &used)?;
     drop(held);
     if !pruned.untagged.is_empty() || !pruned.deleted.is_empty() {
         println!("Deleted Images:");
@@ -43,6 +50,14 @@ pub(super) fn main(arguments: &Arguments) -> Result<()> {
     }
     println!("\nTotal reclaimed space: {}", size(pruned.bytes));
     Ok(())
+}
+
+/// The images that containers are of.
+pub(super) fn images_of(containers: &[Container]) -> BTreeSet<Digest> {
+    let ids = containers
+        .iter()
+        .map(|container| &container.config.image_id);
+    ids.filter_map(|id| id.parse().ok()).collect()
 }
 
 fn agreed(all: bool) -> Result<bool> {

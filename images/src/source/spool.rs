@@ -5,7 +5,8 @@ use std::io::{self, Read};
 use std::path::Path;
 
 use super::SourceError;
-use crate::layer::{Compression, MAX_ZSTD_WINDOW_LOG};
+use crate::layer::Compression;
+pub(crate) use crate::layer::decompressed;
 
 /// Most bytes that an input may unpack to: several of the largest images in use. Stops a small
 /// file that decompresses without end from filling the disk.
@@ -66,28 +67,3 @@ pub(super) fn spool(input: impl Read, origin: &str, scratch: &Path) -> Result<Fi
 
 /// Bytes copied at once.
 const CHUNK: usize = 256 << 10;
-
-/// A stream without its compression.
-pub(crate) fn decompressed<'a>(
-    input: impl Read + 'a,
-    compression: Compression,
-) -> io::Result<Box<dyn Read + 'a>> {
-    Ok(match compression {
-        Compression::None => Box::new(input),
-        Compression::Gzip => {
-            let input = io::BufReader::with_capacity(INPUT_BUFFER, input);
-            Box::new(flate2::bufread::MultiGzDecoder::new(input))
-        }
-        Compression::Zstd => Box::new(zstd_decoder(input)?),
-    })
-}
-
-/// Bytes of compressed input read at once.
-const INPUT_BUFFER: usize = 128 << 10;
-
-/// A decoder that refuses streams which ask for more memory than zstd gives them by default.
-fn zstd_decoder<R: Read>(input: R) -> io::Result<impl Read> {
-    let mut decoder = zstd::stream::read::Decoder::new(input)?;
-    decoder.window_log_max(MAX_ZSTD_WINDOW_LOG)?;
-    Ok(decoder)
-}
