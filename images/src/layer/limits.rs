@@ -62,6 +62,10 @@ pub const MAX_DIRECTORY_XATTR_BYTES: u64 = 16 << 20;
 /// being told to (stops streams that ask for gigabytes of memory).
 pub const MAX_ZSTD_WINDOW_LOG: u32 = 27;
 
+/// Most memory of an xz decoder in KiB, 96 MiB: what `xz -9` needs, with its dictionary of 64 MiB (stops streams that ask
+/// for gigabytes of memory).
+pub const MAX_XZ_MEMORY: u32 = 96 << 10;
+
 /// Bounds for one layer. The default is what the constants of this module say.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {

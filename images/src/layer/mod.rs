@@ -44,6 +44,10 @@ pub enum Compression {
     Gzip,
     /// Zstandard, of any number of frames.
     Zstd,
+    /// Bzip2, of any number of streams. No media type of a layer has it, but docker's archives may.
+    Bzip2,
+    /// The same for xz.
+    Xz,
 }
 
 impl fmt::Display for Compression {
@@ -52,6 +56,8 @@ impl fmt::Display for Compression {
             Self::None => "plain tar",
             Self::Gzip => "gzip",
             Self::Zstd => "zstd",
+            Self::Bzip2 => "bzip2",
+            Self::Xz => "xz",
         })
     }
 }

@@ -14,11 +14,14 @@ const MAX_SPOOLED: u64 = 128 << 30;
 /// Bytes looked at to tell a compression.
 const MAGIC: usize = 4;
 
-/// Tells a compression by the first bytes (RFC 1952 section 2.3.1, RFC 8878 section 3.1.1).
+/// Tells a compression by the first bytes (RFC 1952 section 2.3.1, RFC 8878 section 3.1.1, the .xz file format 2.1.1.1;
+/// bzip2 has no specification).
 pub(crate) fn compression_of(start: &[u8]) -> Compression {
     match start {
         [0x1f, 0x8b, ..] => Compression::Gzip,
         [0x28, 0xb5, 0x2f, 0xfd, ..] => Compression::Zstd,
+        [b'B', b'Z', b'h', b'1'..=b'9', ..] => Compression::Bzip2,
+        [0xfd, b'7', b'z', b'X', ..] => Compression::Xz,
         _ => Compression::None,
     }
 }

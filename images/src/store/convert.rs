@@ -243,9 +243,10 @@ impl Conversion<'_> {
         };
         let (found, input) = peek(input).map_err(read)?;
         let compression = match (layer.kind, found) {
-            (Some(LayerKind::Tar), _) | (None, Compression::None) => Compression::None,
-            (Some(LayerKind::Gzip), _) | (None, Compression::Gzip) => Compression::Gzip,
-            (Some(LayerKind::Zstd), _) | (None, Compression::Zstd) => Compression::Zstd,
+            (Some(LayerKind::Tar), _) => Compression::None,
+            (Some(LayerKind::Gzip), _) => Compression::Gzip,
+            (Some(LayerKind::Zstd), _) => Compression::Zstd,
+            (None, found) => found,
         };
         let limits = Limits::default();
         let expected = layer.diff_id.as_ref();
@@ -305,8 +306,17 @@ impl Conversion<'_> {
         fs::remove_file(&recipe_path).map_err(io_error("remove", &recipe_path))?;
         // Then the blob itself is kept. A layer that cannot be read twice is one that cannot
         // be saved later, which is no reason to refuse it now.
-        if let Ok(mut again) = (self.again)() {
-            write_new(&path.with_extension(beside::BLOB), &mut again)?;
+        if let Ok(again) = (self.again)() {
+            let failed = || io_error("read", path);
+            let (compression, mut again) = peek(again).map_err(failed())?;
+            let path = path.with_extension(beside::BLOB);
+            if matches!(compression, Compression::Bzip2 | Compression::Xz) {
+                // No media type of a layer says so.
+                let mut again = decompressed(again, compression).map_err(failed())?;
+                write_new(&path, &mut again)?;
+            } else {
+                write_new(&path, &mut again)?;
+            }
         }
         Ok(())
     }

@@ -256,7 +256,8 @@ fn as_it_came(blob: File) -> io::Result<Blob> {
     let size = start.len() as u64 + io::copy(&mut hasher, &mut io::sink())?;
     let digest = hasher.digest();
     let suffix = match compression_of(&start) {
-        Compression::None => "",
+        // What is packed otherwise was unpacked before it was kept.
+        Compression::None | Compression::Bzip2 | Compression::Xz => "",
         Compression::Gzip => "+gzip",
         Compression::Zstd => "+zstd",
     };
