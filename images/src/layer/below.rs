@@ -7,9 +7,9 @@ use std::io;
 use super::tree::{IMPLIED, OPAQUE};
 use crate::erofs::{Found, Meta, Reader, file_type};
 
-/// The layers below.
+/// The layers below one that is being made.
 #[derive(Debug)]
-pub(crate) struct Below {
+pub struct Below {
     /// The uppermost first.
     layers: Vec<Reader>,
 }
@@ -32,7 +32,7 @@ impl Below {
     ///
     /// # Errors
     /// Those of reading, and for a file that is not a layer.
-    pub(crate) fn new(layers: impl IntoIterator<Item = File>) -> io::Result<Self> {
+    pub fn new(layers: impl IntoIterator<Item = File>) -> io::Result<Self> {
         let mut layers: Vec<Reader> = layers
             .into_iter()
             .map(Reader::new)

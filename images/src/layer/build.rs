@@ -24,7 +24,7 @@ const OVERLAY: &[u8] = b"trusted.overlay.";
 
 /// What a layer is put upon.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Onto<'a> {
+pub enum Onto<'a> {
     /// Nothing: it is the only one.
     Nothing,
     /// Something that is not known: where that matters, the layer says so of itself, and is made again when it is.
@@ -79,7 +79,15 @@ impl<'a, 'b, R: Input> Builder<'a, 'b, R> {
     pub(super) fn run(mut self) -> Result<Tree, Stop> {
         while let Some(entry) = self.archive.next()? {
             self.tree.count()?;
-            self.add(&entry)?;
+            match self.add(&entry) {
+                // It may lead somewhere else when it is known what is below, and is refused then or never.
+                Err(Stop::Layer(error))
+                    if matches!(self.onto, Onto::Unknown) && error.depends_on_below() =>
+                {
+                    self.tree.unsettle();
+                }
+                other => other?,
+            }
         }
         self.settle()?;
         Ok(self.tree)
@@ -290,16 +298,11 @@ impl<'a, 'b, R: Input> Builder<'a, 'b, R> {
         match self.tree.find(&target) {
             Some(Node::Leaf(leaf)) if !self.tree.leaf(leaf).whiteout => return Ok(leaf),
             Some(Node::Leaf(_)) => return Err(refused("removed by this layer").into()),
-            Some(Node::Directory(directory))
-                if !matches!(self.onto, Onto::Unknown) || !self.tree.is_implied(directory) =>
-            {
-                return Err(refused("a directory").into());
-            }
-            _ => {}
+            Some(Node::Directory(_)) => return Err(refused("a directory").into()),
+            None => {}
         }
         match self.onto {
-            Onto::Nothing => Err(refused("not in this layer before it").into()),
-            Onto::Unknown => self.placeholder(),
+            Onto::Nothing | Onto::Unknown => Err(refused("not in this layer before it").into()),
             Onto::Layers(below) => match self.seen_below(&target)? {
                 Seen::Leaf(layer, found) => self.copy_up(below, layer, &found, &target),
                 Seen::Directory(_) => Err(refused("a directory").into()),
@@ -308,20 +311,6 @@ impl<'a, 'b, R: Input> Builder<'a, 'b, R> {
                 }
             },
         }
-    }
-
-    /// Something in the place of a file of a lower layer.
-    fn placeholder(&mut self) -> Result<u32, Stop> {
-        self.tree.unsettle();
-        let meta = Meta {
-            mode: file_type::FIFO,
-            uid: 0,
-            gid: 0,
-            mtime: (0, 0),
-            xattrs: Xattrs::default(),
-        };
-        let inode = self.writer.special(&meta, 0).map_err(write_error)?;
-        Ok(self.tree.add_nameless(Leaf::new(inode, meta.mode)))
     }
 
     /// Brings a file of a lower layer into this one under its own name, as overlayfs does when it is linked to, so that
@@ -347,7 +336,7 @@ impl<'a, 'b, R: Input> Builder<'a, 'b, R> {
                 .map_err(write_error)?,
         };
         let Some((name, parents)) = path.split_last() else {
-            return Ok(self.tree.add_nameless(Leaf::new(inode, meta.mode)));
+            return Err(write_error(io::ErrorKind::InvalidInput.into()));
         };
         self.tree.count()?;
         let parents: Vec<&[u8]> = parents.iter().map(Vec::as_slice).collect();

@@ -122,6 +122,14 @@ pub enum LayerError {
 }
 
 impl LayerError {
+    /// Whether the same entry may be good upon other layers.
+    pub(super) fn depends_on_below(&self) -> bool {
+        matches!(
+            self,
+            Self::Through { .. } | Self::Circle { .. } | Self::HardLink { .. }
+        )
+    }
+
     /// What a failure to read the archive is.
     pub(super) fn reading(compression: Compression, offset: u64, source: io::Error) -> Self {
         match source.get_ref().and_then(|inner| inner.downcast_ref()) {

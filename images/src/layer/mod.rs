@@ -23,8 +23,8 @@ use std::thread;
 
 use sha2::{Digest as _, Sha256};
 
-pub(crate) use below::Below;
-pub(crate) use build::Onto;
+pub use below::Below;
+pub use build::Onto;
 pub(crate) use decompress::decompressed;
 pub use error::LayerError;
 pub use limits::*;
@@ -110,7 +110,7 @@ pub fn convert(
 ///
 /// # Errors
 /// [`LayerError`].
-pub(crate) fn convert_onto(
+pub fn convert_onto(
     input: impl Read,
     compression: Compression,
     expected_diff_id: Option<&Digest>,

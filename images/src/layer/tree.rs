@@ -25,8 +25,8 @@ pub(super) const OPAQUE: (&[u8], &[u8]) = (b"trusted.overlay.opaque", b"y");
 pub(super) const IMPLIED: (&[u8], &[u8]) = (b"trusted.coracle.implied", b"y");
 
 /// The mark of the root of a layer that means different things on different layers, in a way that its names do not tell
-/// any more: it has a hard link to what is not in it, or something was placed in a directory before an entry
-/// described, removed or replaced that.
+/// any more: an entry of it was left out, a hard link to what is not in it perhaps; or something was placed in a
+/// directory before an entry described, removed or replaced that.
 pub(super) const UNSETTLED: (&[u8], &[u8]) = (b"trusted.coracle.unsettled", b"y");
 
 /// Something with a name: a directory, or an inode of another kind.
@@ -254,11 +254,6 @@ impl Tree {
             })
     }
 
-    /// Whether no entry has described a directory.
-    pub(super) fn is_implied(&self, directory: u32) -> bool {
-        self.directories[directory as usize].implied
-    }
-
     /// Whether a directory shows nothing of lower layers.
     pub(super) fn is_opaque(&self, directory: u32) -> bool {
         self.directories[directory as usize].opaque
@@ -322,13 +317,6 @@ impl Tree {
         self.leaves.push(leaf);
         self.put(parent, name, Node::Leaf(index))?;
         Ok(index)
-    }
-
-    /// Takes an inode of the image that has no name yet.
-    pub(super) fn add_nameless(&mut self, leaf: Leaf) -> u32 {
-        let index = u32::try_from(self.leaves.len()).expect("at most MAX_NODES");
-        self.leaves.push(Leaf { links: 0, ..leaf });
-        index
     }
 
     /// Gives it one more name.

@@ -125,7 +125,7 @@ fn damaged_or_short_documents_of_a_mirror_are_had_from_the_registry() {
         for action in [
             Action::Truncate(20),
             Action::Corrupt(20),
-            Action::Corrupt(200),
+            Action::Corrupt(100),
             Action::Answer("200 OK", Vec::new(), "{}".to_owned()),
         ] {
             let (_, own) = scene.pull(with_blob(&path, action), |_, _| Action::Pass);
