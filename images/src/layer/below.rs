@@ -18,6 +18,13 @@ pub struct Below {
 #[derive(Debug, Clone)]
 pub(super) struct Place(Vec<(usize, Found)>);
 
+impl Place {
+    /// In how many of them it is.
+    pub(super) fn layers(&self) -> u64 {
+        self.0.len() as u64
+    }
+}
+
 /// What a name means there.
 #[derive(Debug)]
 pub(super) enum Seen {

@@ -40,8 +40,9 @@ pub const MAX_NAME: usize = 255;
 /// Most symbolic links on the way to one entry: what containerd and umoci follow.
 pub const MAX_LINKS: u32 = 255;
 
-/// Most steps along names and links for all entries of a layer: many more than an honest layer needs, all of whose
-/// entries have 16 components and lie below a link (stops a million entries at the end of long chains).
+/// Most steps along names and links for all entries of a layer, of which each counts as often as there are lower layers to
+/// look at: many more than an honest layer needs, all of whose entries have 16 components and lie below a link (stops a
+/// million entries at the end of long chains).
 pub const MAX_LINK_STEPS: u64 = 32 << 20;
 
 /// Most bytes of files of lower layers that a layer has hard links to, each of which is copied (stops layers of nothing

@@ -271,12 +271,22 @@ fn uuid(diff_id: &Digest) -> [u8; 16] {
     uuid
 }
 
-/// Whether a layer that was made without knowing what is below may have to be made again on these: a hint, which may be
-/// wrong in one direction only.
+/// Whether a layer that was made without knowing what is below says that it may depend on that.
 ///
 /// # Errors
 /// Those of reading.
-pub(crate) fn may_depend(layer: File, below: &Below) -> io::Result<bool> {
+pub(crate) fn may_depend(layer: File) -> io::Result<bool> {
+    let layer = crate::erofs::Reader::new(layer)?;
+    let marks = layer.xattrs(&layer.root()?)?;
+    let names = [tree::UNSETTLED.0, tree::OPAQUE.0, tree::IMPLIED.0];
+    Ok(names.iter().any(|name| marks.has(name)))
+}
+
+/// Whether it may have to be made again on these: a hint, which may be wrong in one direction only.
+///
+/// # Errors
+/// Those of reading.
+pub(crate) fn may_depend_on(layer: File, below: &Below) -> io::Result<bool> {
     let layer = crate::erofs::Reader::new(layer)?;
     let marks = layer.xattrs(&layer.root()?)?;
     if marks.has(tree::UNSETTLED.0) || marks.has(tree::OPAQUE.0) {

@@ -90,7 +90,7 @@ impl<R: Input> Builder<'_, '_, R> {
             links: 0,
         };
         while let Some(name) = way.pending.pop() {
-            self.link_steps += 1;
+            self.link_steps += 1 + way.here().1.map_or(0, Place::layers);
             if self.link_steps > MAX_LINK_STEPS {
                 let what = "more steps along names and links".to_owned();
                 let limit = MAX_LINK_STEPS;

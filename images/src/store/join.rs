@@ -45,16 +45,9 @@ impl Store {
                     Some(below) => Digest::of(format!("{below} {diff_id}").as_bytes()),
                 };
                 chain = Some(above.clone());
-                let below: Vec<PathBuf> = diff_ids
-                    .iter()
-                    .zip(&joined)
-                    .map(|(plain, joined): (&Digest, &Option<Digest>)| {
-                        self.file_of(joined.as_ref().unwrap_or(plain), made)
-                    })
-                    .collect();
                 let known = held_or_made(self, &above, made, number, &mut held)?;
                 let needed = known
-                    || match self.on_top(origin, diff_id, &below, made, scratch)? {
+                    || match self.on_top(origin, diff_ids, &joined, made, scratch)? {
                         Some(new) => {
                             made.insert(above.clone(), new);
                             true
@@ -68,22 +61,33 @@ impl Store {
         Ok(held)
     }
 
-    /// Makes a layer again on those below; `None` when it is the same as without.
+    /// Makes the layer behind those that are joined already again on these; `None` when it is the same as without.
     fn on_top(
         &self,
         origin: &str,
-        diff_id: &Digest,
-        below: &[PathBuf],
+        diff_ids: &[Digest],
+        joined: &[Option<Digest>],
         made: &BTreeMap<Digest, Made>,
         scratch: &Path,
     ) -> Result<Option<Made>, StoreError> {
+        let Some(diff_id) = diff_ids.get(joined.len()) else {
+            return Ok(None);
+        };
         let path = self.file_of(diff_id, made);
-        let open = |path: &PathBuf| File::open(path).map_err(io_error("read", path));
-        let files = below.iter().map(open).collect::<Result<Vec<_>, _>>()?;
-        let below = Below::new(files).map_err(io_error("read", &path))?;
-        let image = open(&path)?;
-        let copy = image.try_clone().map_err(io_error("read", &path))?;
-        if !layer::may_depend(copy, &below).map_err(io_error("read", &path))? {
+        let failed = || io_error("read", &path);
+        let image = File::open(&path).map_err(failed())?;
+        let copy = || image.try_clone().map_err(failed());
+        // Nearly all end here.
+        if !layer::may_depend(copy()?).map_err(failed())? {
+            return Ok(None);
+        }
+        let open = |(plain, joined): (&Digest, &Option<Digest>)| {
+            let path = self.file_of(joined.as_ref().unwrap_or(plain), made);
+            File::open(&path).map_err(io_error("read", &path))
+        };
+        let files = diff_ids.iter().zip(joined).map(open);
+        let below = Below::new(files.collect::<Result<Vec<_>, _>>()?).map_err(failed())?;
+        if !layer::may_depend_on(copy()?, &below).map_err(failed())? {
             return Ok(None);
         }
         let new = scratch.join(format!("{}-joined.erofs", made.len()));

@@ -138,7 +138,7 @@ impl Connection {
             Action::Stall(length) => {
                 self.pass(stream, &request, true, length);
                 // Until the other side gives up.
-                let _ = (&*stream).take(u64::MAX).read_to_end(&mut Vec::new());
+                let _ = stream.take(u64::MAX).read_to_end(&mut Vec::new());
             }
             Action::Drip(length) => {
                 if let Some((head, body)) = self.fetch(&request, true) {
