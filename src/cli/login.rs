@@ -9,7 +9,7 @@ use images::{
 };
 use rustix::termios::{self, LocalModes, OptionalActions};
 
-use crate::{report, sys};
+use crate::report;
 
 /// Log in to a registry; the credentials are kept where docker keeps them
 #[derive(clap::Args)]
@@ -52,7 +52,7 @@ pub(super) fn login(arguments: &Login) -> Result<()> {
     let file = own_credentials()
         .context("neither DOCKER_CONFIG nor HOME says where credentials are kept")?;
     if arguments.password.is_some() {
-        sys::show("coracle login");
+        crate::sys::show("coracle login");
         report::warn("a password on the command line is not safe; use --password-stdin");
     }
     let user = match &arguments.username {
