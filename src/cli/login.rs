@@ -52,7 +52,6 @@ pub(super) fn login(arguments: &Login) -> Result<()> {
     let file = own_credentials()
         .context("neither DOCKER_CONFIG nor HOME says where credentials are kept")?;
     if arguments.password.is_some() {
-        crate::sys::show("coracle login");
         report::warn("a password on the command line is not safe; use --password-stdin");
     }
     let user = match &arguments.username {
