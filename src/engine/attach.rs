@@ -220,6 +220,10 @@ impl Attached {
         if signal == libc::SIGWINCH {
             return if self.terminal { self.resize() } else { Ok(()) };
         }
+        let gone = signal == libc::SIGHUP && self.owner && self.terminal_is_gone(by_kernel);
+        if gone && self.signals.outlives_terminal() {
+            return Ok(());
+        }
         if self.is_second(signal) {
             // Asked before: an owner's container goes away now.
             let _ = rustix::net::shutdown(&self.link, rustix::net::Shutdown::Write);
@@ -233,7 +237,7 @@ impl Attached {
         let number = u8::try_from(signal).unwrap_or(0);
         let request = match signal {
             libc::SIGTERM if self.owner => Request::End { signal: None },
-            libc::SIGHUP if self.owner && self.terminal_is_gone(by_kernel) => Request::End {
+            libc::SIGHUP if gone => Request::End {
                 signal: Some(number),
             },
             _ => Request::Forward { signal: number },
