@@ -16,16 +16,16 @@ pub(crate) mod agent;
 pub(crate) mod broker;
 mod connect;
 mod kernel;
-mod mux;
+pub(crate) mod mux;
 mod packets;
 mod qemu;
-mod relay;
+pub(crate) mod relay;
 mod requirements;
 mod share;
 mod shell;
 mod sys;
 pub(crate) mod virtual_time;
-mod wire;
+pub(crate) mod wire;
 
 use std::{
     fs::File,
@@ -224,6 +224,7 @@ mod tests {
             disks: vec![disk],
             vsock_cid: None,
             boot_deadline_ms: 0,
+            require_jail: false,
         }
     }
 

@@ -1,6 +1,6 @@
 //! Containers of one named host talk to each other, and to nobody else.
 
-use coracle_tests::{Detached, Host, run};
+use coracle_tests::{Detached, Host, run, times};
 
 /// A container with a web server, whose page says its name; it listens when this returns.
 fn server(host: &Host, name: &str, flags: &[&str]) -> Detached {
@@ -159,7 +159,7 @@ fn guests_own_network_sees_the_bridge_and_its_containers() {
 #[test]
 fn addresses_and_ports_are_free_again_after_many_containers() {
     let host = Host::create("many", &[]);
-    for _ in 0..20 {
+    for _ in 0..times("CORACLE_TEST_STARTS", 20) {
         let script = "ip -4 -o addr show eth0 | tr -s ' ' | cut -d ' ' -f 4";
         assert_eq!(output(&host, &[], script), "172.17.0.2/16\n");
     }

@@ -50,12 +50,11 @@ fn environment_file_may_have_a_mark_and_no_blanks_in_names() {
     let mut file = tempfile::NamedTempFile::new().unwrap();
     std::io::Write::write_all(&mut file, b"\xef\xbb\xbfX=1\r\n  Y= 2 \n").unwrap();
     let path = file.path().to_str().unwrap().to_owned();
-    let path = path.as_str();
     let show = "echo \"[$X][$Y]\"";
-    let text = output(["--env-file", path, "busybox", "sh", "-c", show]);
+    let text = output(["--env-file", &path, "busybox", "sh", "-c", show]);
     assert_eq!(text, "[1][ 2 ]\n");
     std::io::Write::write_all(&mut file, b"A B=1\n").unwrap();
-    let done = run(["--env-file", path, "busybox", "true"]).expect(125);
+    let done = run(["--env-file", &path, "busybox", "true"]).expect(125);
     assert!(done.stderr.contains("line 3"), "{}", done.stderr);
     assert!(done.stderr.contains("\"A B\""), "{}", done.stderr);
 }
