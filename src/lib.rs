@@ -10,6 +10,7 @@ mod cli;
 mod clock;
 mod cpio;
 mod destination;
+mod duration;
 mod engine;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
@@ -19,6 +20,7 @@ mod kernel;
 mod machine;
 mod programs;
 mod report;
+mod size;
 mod state;
 mod sys;
 

@@ -7,10 +7,7 @@ use std::{
 };
 
 use coracle_protocol::{ContainerSpec, GuestMessage, Network, Resources, Shares};
-use rustix::{
-    net::{AddressFamily, SocketFlags, SocketType, socketpair},
-    process::Pid,
-};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
 use crate::{
     cgroup::{self, Cgroup},
@@ -18,10 +15,11 @@ use crate::{
     clock::now,
     device_filter,
     failure::{Failure, Stage},
-    fresh, hosts,
+    fresh, hosts, ipc,
     network::Networks,
     root::MountedRoot,
     setting::Setting,
+    shift::Shift,
     sys::{self, Cloned},
     task::{Causes, Streams, Task},
     terminal::Terminal,
@@ -42,7 +40,7 @@ pub struct Container {
     memory: Memory,
     root: MountedRoot,
     etc: Etc,
-    user_namespace: bool,
+    shift: Option<Shift>,
     /// Its processes have no namespace whose end is theirs.
     shares_processes: bool,
     capabilities: u64,
@@ -88,9 +86,13 @@ impl Container {
         check_shares(spec)?;
         networks.prepare(spec)?;
         // Connections take a while, in which the rest is done.
-        let terminal = spec.process.terminal.map(Terminal::open).transpose()?;
-        let streams = Streams::open(spec.stdio, terminal, &setting.connect)?;
-        let root = (setting.mount_root)(&spec.root, setting.directory.join(&spec.id))?;
+        let shift = spec.user_namespace.then(|| Shift::of(&spec.id));
+        let terminal = spec.process.terminal;
+        let terminal = terminal
+            .map(|size| Terminal::open(size, shift))
+            .transpose()?;
+        let streams = Streams::open(spec.stdio, terminal, &setting.connect, shift)?;
+        let root = (setting.mount_root)(&spec.root, setting.directory.join(&spec.id), shift)?;
         let cgroup = match Cgroup::create(&setting.cgroups, &spec.id, &spec.resources) {
             Ok(cgroup) => cgroup,
             Err(failure) => {
@@ -110,7 +112,7 @@ impl Container {
                 cgroup,
                 root,
                 etc,
-                user_namespace: spec.user_namespace,
+                shift,
                 shares_processes: spec.shares.processes,
                 resources: spec.resources.clone(),
                 privileged: spec.privileged,
@@ -158,7 +160,13 @@ impl Container {
     /// It has a user namespace of its own.
     #[must_use]
     pub fn user_namespace(&self) -> bool {
-        self.user_namespace
+        self.shift.is_some()
+    }
+
+    /// Who its users are outside, where they are others.
+    #[must_use]
+    pub fn shift(&self) -> Option<Shift> {
+        self.shift
     }
 
     /// The capabilities that its programs may have.
@@ -283,6 +291,11 @@ fn make_etc(
     for (name, content) in hosts::files(spec, head, &neighbours) {
         let path = directory.join(name);
         fs::write(&path, content).stage(|| format!("write {}", path.display()))?;
+        if spec.user_namespace {
+            let file = fs::File::open(&path).stage(|| format!("open {}", path.display()))?;
+            let given = Shift::of(&spec.id).give(file);
+            given.stage(|| format!("give away {}", path.display()))?;
+        }
         names.push(name);
     }
     Ok(Etc {
@@ -377,7 +390,13 @@ fn help(
     hosts: Option<fs::File>,
 ) -> Result<(), Failure> {
     if spec.user_namespace {
-        map_users(task.pid())?;
+        Shift::of(&spec.id).map(task.pid())?;
+        for limit in &spec.process.rlimits {
+            // It may only lower them itself. What cannot be raised fails there, by its name.
+            let _ = sys::raise_rlimit(task.pid(), limit.resource, limit.hard);
+        }
+        let settings = spec.sysctls.iter().filter(|(name, _)| ipc::owns(name));
+        ipc::set(task.pidfd(), settings)?;
         task.let_go_on()?;
     }
     if let (Network::Bridge(interface), Some(hosts)) = (&spec.network, hosts) {
@@ -425,16 +444,6 @@ fn confine_devices(
     sys::mount_setattr(&root.root, sys::NODEV, false)
         .stage(|| "mount the root without device nodes")?;
     Ok(spec.process.capabilities & !(1 << CAP_MKNOD))
-}
-
-/// Maps all users and groups of a process's user namespace to themselves: the namespace keeps the
-/// container's capabilities from reaching beyond it, and files keep their owners.
-fn map_users(pid: Pid) -> Result<(), Failure> {
-    for file in ["uid_map", "gid_map"] {
-        let path = format!("/proc/{}/{file}", pid.as_raw_nonzero());
-        fs::write(&path, "0 0 4294967295").stage(|| format!("write {path}"))?;
-    }
-    Ok(())
 }
 
 #[cfg(test)]

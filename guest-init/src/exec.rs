@@ -11,7 +11,7 @@ use rustix::{
     fs::{Mode, OFlags, open},
     io::Errno,
     net::{AddressFamily, SocketFlags, SocketType, socketpair, sockopt::set_socket_passcred},
-    process::umask,
+    process::{getpid, umask},
     thread::{ThreadNameSpaceType as NameSpace, move_into_thread_name_spaces},
 };
 
@@ -19,6 +19,7 @@ use crate::{
     cgroup::Cgroup,
     child::{self, Way},
     container::{Container, check_id},
+    credentials,
     failure::{Failure, Stage},
     fresh::{self, Role},
     setting::Setting,
@@ -69,7 +70,7 @@ impl Exec {
             }
             _ => None,
         };
-        let streams = Streams::open(stdio, terminal, &setting.connect)?;
+        let streams = Streams::open(stdio, terminal, &setting.connect, container.shift())?;
         let mut group = own_group_of(&id, container, (work, own_group), setting)?;
         match launch(id, container, work, (streams, &mut group), setting) {
             Ok(task) => Ok(Self {
@@ -189,9 +190,16 @@ fn lead(
         | NameSpace::CONTROL_GROUP;
     if container.user_namespace() {
         namespaces |= NameSpace::USER;
+        // In there it may only lower them. What cannot be raised fails then, by its name.
+        for limit in &process.rlimits {
+            let _ = sys::raise_rlimit(getpid(), limit.resource, limit.hard);
+        }
     }
     move_into_thread_name_spaces(container.task.pidfd(), namespaces)
         .stage(|| "enter the container's namespaces")?;
+    if container.user_namespace() {
+        credentials::become_root()?;
+    }
     let capabilities = process.capabilities & container.capabilities();
     let program = child::become_program(process, streams, capabilities, Way::Beside, || Ok(()))?;
     let terminal = process.terminal.is_some();

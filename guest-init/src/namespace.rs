@@ -52,6 +52,9 @@ const CONTAINERS: &str = "containers";
 /// Where containers' roots are put together, on a file system of the inner process's own.
 const PLACE: &str = "/run";
 
+/// Where a sysfs is mounted in there; no container has this name.
+const SYSTEM: &str = ".sys";
+
 /// Exit codes: of one that failed, and of one that did what it was for.
 const FAILED: i32 = 1;
 const DONE: i32 = 0;
@@ -207,6 +210,11 @@ fn inner(group: &Path, door: OwnedFd, layers: Vec<OwnedFd>, begun: u64) -> Resul
     step("mount /proc", mount("proc", "/proc", "proc", safe, None))?;
     let flags = MountFlags::NOSUID | MountFlags::NODEV;
     step("mount /run", mount("tmpfs", PLACE, "tmpfs", flags, None))?;
+    // A container with a user namespace may mount its own only where one is in view of which nothing is
+    // hidden, and this machine's may be partly.
+    let system = Path::new(PLACE).join(SYSTEM);
+    step("make directories", mkdir(&system, Mode::RWXU))?;
+    step("mount sysfs", mount("sysfs", &system, "sysfs", safe, None))?;
     sys::set_signal(Signal::PIPE, true);
     for (limit, value) in [(RLIMIT_NOFILE, DESCRIPTORS), (RLIMIT_NPROC, u64::MAX)] {
         // A system that allows less keeps to that.
@@ -218,7 +226,9 @@ fn inner(group: &Path, door: OwnedFd, layers: Vec<OwnedFd>, begun: u64) -> Resul
         cgroups: group.join(CONTAINERS),
         program: PathBuf::from(OWN_PROGRAM),
         connect: Box::new(move |port| connect(door.as_fd(), port)),
-        mount_root: Box::new(move |spec, place| MountedRoot::mount_files(spec, place, &layers)),
+        mount_root: Box::new(move |spec, place, shift| {
+            MountedRoot::mount_files(spec, place, &layers, shift)
+        }),
         // It is this machine's.
         set_clock: Box::new(|_| {}),
     };

@@ -25,6 +25,7 @@ use crate::{
     failure::{Failure, Stage},
     pump::{Direction, Pump, Turn},
     setting::Connect,
+    shift::Shift,
     sys,
     terminal::{self, Terminal},
 };
@@ -542,11 +543,13 @@ fn not_blocking(fd: impl AsFd) -> Result<(), Failure> {
 }
 
 impl Streams {
-    /// Connects streams, to a terminal where one is given.
+    /// Connects streams, to a terminal where one is given. What the process gets is its own root's,
+    /// whoever that is outside.
     pub(crate) fn open(
         stdio: Stdio,
         terminal: Option<Terminal>,
         connect: &Connect,
+        shift: Option<Shift>,
     ) -> Result<Self, Failure> {
         let connect = |port: Option<Port>| {
             let Some(Port { number, secret }) = port else {
@@ -558,10 +561,24 @@ impl Streams {
         };
         let stdin = connect(stdio.stdin)?;
         let stdout = connect(stdio.stdout)?;
-        match terminal {
-            Some(terminal) => Self::terminal(terminal, stdin, stdout),
-            None => Self::pipes(stdin, stdout, connect(stdio.stderr)?),
+        let Some(terminal) = terminal else {
+            let stderr = connect(stdio.stderr)?;
+            let given = [&stdin, &stdout, &stderr].map(Option::is_some);
+            let streams = Self::pipes(stdin, stdout, stderr)?;
+            // What is `/dev/null` is everybody's.
+            let own = streams.own.iter().zip(given).filter(|(_, given)| *given);
+            if let Some(shift) = shift {
+                for (end, _) in own {
+                    shift.give(end).stage(|| "give the streams away")?;
+                }
+            }
+            return Ok(streams);
+        };
+        if let Some(shift) = shift {
+            let given = shift.give_terminal(&terminal.slave);
+            given.stage(|| "give the terminal away")?;
         }
+        Self::terminal(terminal, stdin, stdout)
     }
 
     /// Parts them: the process's own, its instance of devpts, and what stays with init.

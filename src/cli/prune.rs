@@ -11,13 +11,13 @@ use crate::{
     state::{Directories, container::Containers},
 };
 
-/// Remove images without a name, and what nobody needs
+/// Remove dangling images, and downloads that were not completed
 #[derive(clap::Args)]
 pub(super) struct Arguments {
-    /// Remove all images that no container has
+    /// Remove all images that no container uses, not just dangling ones
     #[arg(short, long)]
     all: bool,
-    /// Do not ask
+    /// Do not prompt for confirmation
     #[arg(short, long)]
     force: bool,
 }
@@ -50,12 +50,12 @@ pub(super) fn main(arguments: &Arguments) -> Result<()> {
 
 fn agreed(all: bool) -> Result<bool> {
     let what = if all {
-        "all images that no container has"
+        "all images without at least one container associated to them"
     } else {
-        "all images without a name"
+        "all dangling images"
     };
     out!(
-        "WARNING! This will remove {what}, and downloads that were broken off.\n\
+        "WARNING! This will remove {what}, and incomplete downloads.\n\
          Are you sure you want to continue? [y/N] "
     );
     output::flush(Stream::Output);

@@ -19,13 +19,13 @@ use crate::{
 /// Save images to an archive or directory that docker, podman and skopeo read
 #[derive(clap::Args)]
 pub(super) struct Arguments {
-    /// Names or identifiers
+    /// Names or IDs
     #[arg(required = true, value_name = "IMAGE")]
     images: Vec<String>,
-    /// Where to write [default: standard output]
+    /// Write to a file, instead of standard output
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// What to write
+    /// Archive format
     #[arg(long, value_name = "FORMAT", default_value = "docker-archive")]
     format: Format,
 }
@@ -43,12 +43,12 @@ enum Format {
 pub(super) fn main(arguments: &Arguments) -> Result<()> {
     let store = Store::open(&Directories::new()?.data)?;
     match (&arguments.output, arguments.format) {
-        (None, Format::OciDir) => bail!("a directory needs a name; give one with --output"),
+        (None, Format::OciDir) => bail!("--format oci-dir requires --output"),
         (Some(path), Format::OciDir) => directory(&store, arguments, path),
         (Some(path), _) => destination::write(path, |file| archive(&store, arguments, file)),
         (None, _) => {
             if output::is_terminal(Stream::Output) {
-                bail!("standard output is a terminal; name a file with --output, or pipe it on");
+                bail!("standard output is a terminal; use --output, or a pipe");
             }
             archive(&store, arguments, &mut output::raw(Stream::Output))
         }

@@ -39,7 +39,7 @@ const IMPATIENCE: Duration = Duration::from_secs(10);
 /// # Errors
 /// As `signalfd(2)`.
 pub(crate) fn take_signals() -> Result<Signals> {
-    Signals::new(&SIGNALS).context("cannot take signals")
+    Signals::new(&SIGNALS).context("cannot block signals")
 }
 
 /// The user ended the command before, or instead of, the process's end.
@@ -193,7 +193,7 @@ impl Attached {
     /// One event; the end, if it is one.
     fn event(&mut self) -> Result<Option<Ended>> {
         let received = self.link.receive::<Event>();
-        match received.context("cannot hear from the container's keeper")? {
+        match received.context("lost connection to the container's keeper")? {
             Some((Event::Stream { index }, Some(stream))) => {
                 self.streams.connect(index, stream.into())?;
             }
@@ -274,7 +274,7 @@ impl Attached {
         // A keeper that is gone is seen by its silence.
         match self.link.send(request, None) {
             Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
-            result => result.context("cannot ask the container's keeper"),
+            result => result.context("cannot send a request to the container's keeper"),
         }
     }
 
@@ -283,7 +283,7 @@ impl Attached {
         self.say(&Request::Detach)?;
         loop {
             let received = self.link.receive::<Event>();
-            match received.context("cannot hear from the container's keeper")? {
+            match received.context("lost connection to the container's keeper")? {
                 Some((Event::Done, _)) | None => return Ok(()),
                 Some(_) => {}
             }

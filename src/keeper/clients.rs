@@ -89,7 +89,7 @@ impl Keeper {
         };
         let event = Event::Stream { index };
         let told = client.socket.send(&event, Some(stream.as_fd()));
-        told.context("cannot give a client its stream")
+        told.context("cannot pass a stream to a client")
     }
 
     /// Takes one packet of a client's.
@@ -277,7 +277,7 @@ impl Keeper {
 
     fn live(&self, id: &str) -> Result<u32> {
         self.number_of(id)
-            .context("the container has just ended; 'coracle ps --all' shows how")
+            .context("the container has just exited; see 'coracle ps --all'")
     }
 
     fn running(&self, id: &str) -> Result<u32> {

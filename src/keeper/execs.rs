@@ -111,7 +111,7 @@ impl Keeper {
         stdio: Stdio,
     ) -> Result<Option<String>> {
         if self.execs.len() >= MAX_EXECS {
-            bail!("{MAX_EXECS} processes run beside the containers already");
+            bail!("too many exec sessions: the maximum is {MAX_EXECS}");
         }
         let Some(kept) = self.kept.get(&number) else {
             return Ok(None);

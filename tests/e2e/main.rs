@@ -11,6 +11,7 @@ mod crashes;
 mod disks;
 mod exec;
 mod exit_codes;
+mod filters;
 mod hostile_images;
 mod hosts;
 mod image_commands;

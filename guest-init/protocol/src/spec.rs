@@ -35,7 +35,7 @@ pub struct ContainerSpec {
     pub sysctls: Vec<(String, String)>,
     /// Limits of its cgroup.
     pub resources: Resources,
-    /// Give it a user namespace of its own.
+    /// Give it a user namespace of its own, whose users are nobody outside.
     pub user_namespace: bool,
     /// Namespaces of the guest's own that it has instead of new ones.
     #[serde(default)]

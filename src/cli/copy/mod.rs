@@ -25,24 +25,24 @@ use crate::{
     },
 };
 
-/// Copy files between a container and this machine
+/// Copy files between a container and the local file system
 #[derive(clap::Args)]
 #[command(
     override_usage = "coracle cp [OPTIONS] CONTAINER:PATH PATH|-\n       coracle cp [OPTIONS] PATH|- \
                       CONTAINER:PATH"
 )]
 pub(super) struct Arguments {
-    /// What to copy; - is a tar archive on standard input
+    /// Source; - for a tar archive on standard input
     from: String,
-    /// Where to; - is a tar archive on standard output
+    /// Destination; - for a tar archive on standard output
     to: String,
-    /// Keep owners, and the set-user and set-group bits
+    /// Archive mode: copy all UID/GID information, and set-user-ID bits
     #[arg(short, long)]
     archive: bool,
-    /// Follow a symbolic link that FROM is
+    /// Always follow the symbolic link in FROM
     #[arg(short = 'L', long)]
     follow_link: bool,
-    /// Say nothing (nothing is said anyway)
+    /// Suppress progress output (there is none)
     #[arg(short, long)]
     quiet: bool,
 }
@@ -91,7 +91,7 @@ pub(super) fn main(arguments: &Arguments) -> Result<()> {
         (Some((name, path)), None) => from(&containers.find(name)?, &path, arguments),
         (None, Some((name, path))) => to(&containers.find(name)?, &path, arguments),
         (Some(_), Some(_)) => bail!("copying between containers is not supported"),
-        (None, None) => bail!("one of the two must be CONTAINER:PATH"),
+        (None, None) => bail!("must specify at least one container source: CONTAINER:PATH"),
     }
 }
 
@@ -264,7 +264,7 @@ fn send(
 ) -> Result<()> {
     let mut session = tool::begin(container, tool, true)?;
     let Some(input) = session.input.take() else {
-        bail!("the guest broke the contract: a stream is missing");
+        bail!("guest protocol error: a stream is missing");
     };
     let mut out = BufWriter::with_capacity(BUFFER, &input);
     let written = write(&mut out).and_then(|()| out.flush());
