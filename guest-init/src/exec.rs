@@ -9,6 +9,7 @@ use std::{
 use coracle_protocol::{Process, Stdio, Task as Work};
 use rustix::{
     fs::{Mode, OFlags, open},
+    io::Errno,
     net::{AddressFamily, SocketFlags, SocketType, socketpair, sockopt::set_socket_passcred},
     process::{getpid, umask},
     thread::{ThreadNameSpaceType as NameSpace, move_into_thread_name_spaces},
@@ -70,8 +71,8 @@ impl Exec {
             _ => None,
         };
         let streams = Streams::open(stdio, terminal, &setting.connect, container.shift())?;
-        let group = own_group_of(&id, container, (work, own_group), setting)?;
-        match launch(id, container, work, (streams, &group), setting) {
+        let mut group = own_group_of(&id, container, (work, own_group), setting)?;
+        match launch(id, container, work, (streams, &mut group), setting) {
             Ok(task) => Ok(Self {
                 task,
                 container: number,
@@ -120,7 +121,7 @@ fn launch(
     id: String,
     container: &Container,
     work: &Work,
-    (streams, own_group): (Streams, &Option<Cgroup>),
+    (streams, own_group): (Streams, &mut Option<Cgroup>),
     setting: &Setting,
 ) -> Result<Task, Failure> {
     let (report, theirs) = socketpair(
@@ -141,7 +142,13 @@ fn launch(
         Work::Tool(tool) if !tools::touches_files(tool) => None,
         _ => Some(own_group.as_ref().unwrap_or(container.cgroup()).as_fd()),
     };
-    match sys::clone3(0, group).stage(|| "clone a process")? {
+    let mut cloned = sys::clone3(0, group);
+    if group.is_some() && cloned.as_ref().is_err_and(is_busy) {
+        // The container has shared out its own group, which then may have none but groups in it.
+        let inner = own_group.insert(container.cgroup().inner(&id)?);
+        cloned = sys::clone3(0, Some(inner.as_fd()));
+    }
+    match cloned.stage(|| "clone a process")? {
         Cloned::Child => {
             drop(report);
             let result = match work {
@@ -158,6 +165,10 @@ fn launch(
         }
         Cloned::Parent { pid, pidfd } => Task::new(id, (pid, pidfd), report, inits),
     }
+}
+
+fn is_busy(error: &std::io::Error) -> bool {
+    Errno::from_io_error(error) == Some(Errno::BUSY)
 }
 
 /// Becomes as confined as a program in the container, of which only the process namespace is missing:

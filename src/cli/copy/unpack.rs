@@ -98,8 +98,10 @@ impl Unpacker {
     /// Where a path of the archive goes, below the root; `None` for the root itself.
     fn inner(&self, path: &[u8]) -> Result<Option<PathBuf>> {
         let mut parts = Vec::new();
-        for component in Path::new(OsStr::from_bytes(path)).components() {
+        // The first component is what the archive is of, also where that is a dot.
+        for (index, component) in Path::new(OsStr::from_bytes(path)).components().enumerate() {
             match component {
+                Component::Normal(_) if index == 0 => {}
                 Component::Normal(part) => parts.push(part),
                 Component::CurDir | Component::RootDir => {}
                 Component::ParentDir | Component::Prefix(_) => {
@@ -107,12 +109,7 @@ impl Unpacker {
                 }
             }
         }
-        let inner: PathBuf = self
-            .name
-            .as_deref()
-            .into_iter()
-            .chain(parts.into_iter().skip(1))
-            .collect();
+        let inner: PathBuf = self.name.as_deref().into_iter().chain(parts).collect();
         Ok((!inner.as_os_str().is_empty()).then_some(inner))
     }
 
@@ -383,6 +380,19 @@ mod tests {
             assert_eq!(there.permissions().mode() & 0o7777, 0o755, "{path}");
             assert_eq!(there.modified().unwrap(), time(1_000_000_000), "{path}");
         }
+    }
+
+    #[test]
+    fn contents_of_a_root_keep_their_names() {
+        let directory = tempfile::tempdir().unwrap();
+        let archive = [
+            entry("./", Kind::Directory, "", 0),
+            entry("./etc", Kind::Directory, "", 0),
+            file("./etc/passwd", "text"),
+        ];
+        unpack(directory.path(), None, &archive).unwrap();
+        let text = fs::read_to_string(directory.path().join("etc/passwd")).unwrap();
+        assert_eq!(text, "text");
     }
 
     #[test]
