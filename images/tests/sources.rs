@@ -38,10 +38,14 @@ fn layout_in_a_tar_is_loaded_under_its_name() {
 fn packed(program: &str, bytes: &[u8]) -> Vec<u8> {
     let (first, second) = bytes.split_at(bytes.len() / 3);
     let pack = |bytes: &[u8]| {
-        let mut file = tempfile::NamedTempFile::new().unwrap();
-        file.write_all(bytes).unwrap();
+        let mut file = tempfile::NamedTempFile::new().expect("a file");
+        file.write_all(bytes).expect("a file");
         let mut command = std::process::Command::new(program);
-        let output = command.arg("-9c").arg(file.path()).output().unwrap();
+        let output = command
+            .arg("-9c")
+            .arg(file.path())
+            .output()
+            .expect("it is installed");
         assert!(output.status.success(), "{program}");
         output.stdout
     };
@@ -51,11 +55,12 @@ fn packed(program: &str, bytes: &[u8]) -> Vec<u8> {
 #[test]
 fn layers_of_a_docker_archive_may_be_packed_in_any_way() {
     let plain = two_layers();
-    let pack: [&dyn Fn(&[u8]) -> Vec<u8>; 4] = [
-        &|bytes| packed("xz", bytes),
-        &|bytes| packed("bzip2", bytes),
-        &|bytes| gzip(bytes),
-        &|bytes| zstd::encode_all(bytes, 1).unwrap(),
+    type Pack = fn(&[u8]) -> Vec<u8>;
+    let pack: [Pack; 4] = [
+        |bytes| packed("xz", bytes),
+        |bytes| packed("bzip2", bytes),
+        gzip,
+        |bytes| zstd::encode_all(bytes, 1).unwrap(),
     ];
     for pack in pack {
         let mut image = plain.clone();

@@ -15,6 +15,9 @@ use crate::support::{Image, Place, descriptor};
 
 /// What the tests compare of a file: type, permissions, owner, and content or target.
 type Seen = (u32, (u32, u32), Vec<u8>);
+/// A directory tree by its paths, as a layer has it and as it is seen.
+type Tree = BTreeMap<Vec<u8>, Node>;
+type View = BTreeMap<Vec<u8>, Seen>;
 
 const FORMAT: u32 = 0o170_000;
 const DIRECTORY: u32 = 0o040_000;
@@ -23,7 +26,7 @@ const OPAQUE: &[u8] = b"trusted.overlay.opaque";
 const IMPLIED: &[u8] = b"trusted.coracle.implied";
 
 /// Loads an image of these layers; gives the trees of its layers, the lowest first.
-fn load(place: &Place, layers: &[Vec<u8>]) -> Result<Vec<BTreeMap<Vec<u8>, Node>>, String> {
+fn load(place: &Place, layers: &[Vec<u8>]) -> Result<Vec<Tree>, String> {
     let image = Image::of_layers("joined", layers.to_vec());
     place
         .load_bytes(&image.oci_tar())
@@ -31,7 +34,7 @@ fn load(place: &Place, layers: &[Vec<u8>]) -> Result<Vec<BTreeMap<Vec<u8>, Node>
     Ok(trees(place, "joined"))
 }
 
-fn trees(place: &Place, name: &str) -> Vec<BTreeMap<Vec<u8>, Node>> {
+fn trees(place: &Place, name: &str) -> Vec<Tree> {
     let image = place.store.resolve(name).unwrap();
     let tree =
         |layer: &images::store::LayerFile| read_with_library(&fs::read(&layer.path).unwrap());
@@ -44,8 +47,8 @@ fn is_below(path: &[u8], directory: &[u8]) -> bool {
 }
 
 /// What overlayfs shows, with directories that nothing describes as `inherit` of the guest has them.
-fn merged(layers: &[BTreeMap<Vec<u8>, Node>]) -> BTreeMap<Vec<u8>, Node> {
-    let mut shown: BTreeMap<Vec<u8>, Node> = BTreeMap::new();
+fn merged(layers: &[Tree]) -> Tree {
+    let mut shown: Tree = BTreeMap::new();
     for layer in layers {
         for (path, node) in layer.iter().filter(|(path, _)| !path.is_empty()) {
             let is_directory = |node: &Node| node.mode & FORMAT == DIRECTORY;
@@ -64,7 +67,7 @@ fn merged(layers: &[BTreeMap<Vec<u8>, Node>]) -> BTreeMap<Vec<u8>, Node> {
     shown
 }
 
-fn seen(nodes: &BTreeMap<Vec<u8>, Node>) -> BTreeMap<Vec<u8>, Seen> {
+fn seen(nodes: &Tree) -> View {
     nodes
         .iter()
         .map(|(path, node)| {
@@ -75,7 +78,7 @@ fn seen(nodes: &BTreeMap<Vec<u8>, Node>) -> BTreeMap<Vec<u8>, Seen> {
 }
 
 /// What umoci unpacks; `None` when it refuses to.
-fn unpacked(place: &Place, layers: &[Vec<u8>]) -> Option<BTreeMap<Vec<u8>, Seen>> {
+fn unpacked(place: &Place, layers: &[Vec<u8>]) -> Option<View> {
     let mut image = Image::of_layers("joined", layers.to_vec());
     let manifest = image.seal().manifest.to_string().into_bytes();
     let mut entry = descriptor(crate::support::MANIFEST, &manifest);
@@ -99,7 +102,7 @@ fn unpacked(place: &Place, layers: &[Vec<u8>]) -> Option<BTreeMap<Vec<u8>, Seen>
     Some(nodes)
 }
 
-fn walk(directory: &Path, path: &mut Vec<u8>, nodes: &mut BTreeMap<Vec<u8>, Seen>) {
+fn walk(directory: &Path, path: &mut Vec<u8>, nodes: &mut View) {
     for entry in fs::read_dir(directory).unwrap() {
         let entry = entry.unwrap();
         let length = path.len();
@@ -134,7 +137,7 @@ fn bytes(layers: &[&[Entry]]) -> Vec<Vec<u8>> {
 
 /// Loads these, compares with umoci, and gives what is seen and the trees.
 #[track_caller]
-fn same_as_umoci(layers: &[&[Entry]]) -> (BTreeMap<Vec<u8>, Seen>, Vec<BTreeMap<Vec<u8>, Node>>) {
+fn same_as_umoci(layers: &[&[Entry]]) -> (View, Vec<Tree>) {
     let place = Place::new();
     let layers = bytes(layers);
     let trees = load(&place, &layers).unwrap_or_else(|error| panic!("{error}"));
@@ -145,7 +148,7 @@ fn same_as_umoci(layers: &[&[Entry]]) -> (BTreeMap<Vec<u8>, Seen>, Vec<BTreeMap<
     (ours, trees)
 }
 
-fn named(nodes: &BTreeMap<Vec<u8>, Seen>) -> BTreeMap<String, String> {
+fn named(nodes: &View) -> BTreeMap<String, String> {
     nodes
         .iter()
         .map(|(path, (mode, owner, content))| {
