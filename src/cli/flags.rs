@@ -114,8 +114,9 @@ pub(super) struct Flags {
     /// Check every block of the image that is read, and refuse what has changed on the disk
     #[arg(long)]
     verify: bool,
-    /// size=SIZE of a disk for what the container writes, which stays until 'rm'; without it that is
-    /// in the guest's memory, and gone when the container ends
+    /// size=SIZE of a disk for what the container writes, which stays until 'rm'; without it that is in
+    /// the guest's memory, and gone when the container ends. memory=SIZE: at most this much in memory,
+    /// also where a named host has a disk
     #[arg(long, value_name = "NAME=VALUE", value_parser = |text: &str| options::pair(text, '='))]
     storage_opt: Vec<(String, String)>,
     /// Make the root file system read-only
@@ -477,7 +478,7 @@ fn config(
         timeout: flags.timeout,
         memory: flags.memory.map(|bytes| bytes.0),
         cpu: flags.cpus.map(|cpus| cpus.thousandths.get()),
-        disk: disk_size(flags)?,
+        disk: storage(flags)?.0,
         kernel: flags.kernel.as_ref().map(absolute).transpose()?,
         machine: flags.machine,
         host: None,
@@ -559,18 +560,23 @@ fn log_policy(flags: &Flags) -> Result<LogPolicy> {
     Ok(LogPolicy::Local(size))
 }
 
-/// Bytes of the disk for what the container writes, if it has one.
-fn disk_size(flags: &Flags) -> Result<Option<u64>> {
-    let mut size = None;
+/// Bytes of the disk for what the container writes, if it has one, and of memory, if that is limited.
+fn storage(flags: &Flags) -> Result<(Option<u64>, Option<u64>)> {
+    let (mut size, mut memory) = (None, None);
     for (name, value) in &flags.storage_opt {
-        if name != "size" {
-            bail!("unknown storage option {name:?}; there is size");
+        let bytes = value.parse().map_err(anyhow::Error::msg);
+        let Bytes(bytes) = bytes.context("--storage-opt")?;
+        match name.as_str() {
+            "size" => size = Some(disk::size(bytes).context("--storage-opt")?),
+            "memory" if bytes > 0 => memory = Some(bytes),
+            "memory" => bail!("--storage-opt memory=0 would leave no room at all"),
+            _ => bail!("unknown storage option {name:?}; there are size and memory"),
         }
-        let bytes: Bytes = value
-            .parse()
-            .map_err(anyhow::Error::msg)
-            .context("--storage-opt")?;
-        size = Some(disk::size(bytes.0).context("--storage-opt")?);
+    }
+    if size.is_some() && memory.is_some() {
+        bail!(
+            "--storage-opt size and memory contradict each other: what is written goes to one of them"
+        );
     }
     if size.is_some() && flags.host.is_some() {
         bail!(
@@ -578,7 +584,7 @@ fn disk_size(flags: &Flags) -> Result<Option<u64>> {
              container with a host of its own can have one"
         );
     }
-    Ok(size)
+    Ok((size, memory))
 }
 
 /// The image's labels, then the user's.
@@ -616,7 +622,8 @@ fn request(flags: &Flags, command: &[String]) -> Result<Request> {
         groups: flags.group_add.clone(),
         hostname: flags.hostname.clone(),
         terminal: flags.tty.then(engine::terminal_size),
-        disk: !flags.storage_opt.is_empty(),
+        disk: storage(flags)?.0.is_some(),
+        upper_memory: storage(flags)?.1,
         read_only: flags.read_only,
         tmpfs: flags
             .tmpfs

@@ -205,6 +205,23 @@ fn containers_of_a_host_share_its_disk_and_each_gives_its_part_back() {
     );
     let _ = writer.exec(&["test", "-e", "/big"]).expect(0);
     let _ = writer.does(&["rm", "--force"]).expect(0);
+
+    // The host's root gets in also while the disk is full.
+    let fill = "dd if=/dev/zero of=/all bs=1M 2>&1; dd if=/dev/zero of=/rest bs=1k 2>&1; sync";
+    let _ = neighbour.exec(&["sh", "-c", fill]);
+    let look = coracle([
+        "host",
+        "exec",
+        "with-disk",
+        "sh",
+        "-c",
+        "echo in > /file && cat /file",
+    ])
+    .output()
+    .unwrap();
+    let said = String::from_utf8_lossy(&look.stdout);
+    assert_eq!(said, "in\n", "{}", String::from_utf8_lossy(&look.stderr));
+    let _ = neighbour.exec(&["rm", "/all", "/rest"]).expect(0);
     let mut turns = 0;
     while taken() > empty + (20 << 20) {
         let _ = neighbour.exec(&["sync"]).expect(0);
