@@ -564,13 +564,15 @@ fn log_policy(flags: &Flags) -> Result<LogPolicy> {
 fn storage(flags: &Flags) -> Result<(Option<u64>, Option<u64>)> {
     let (mut size, mut memory) = (None, None);
     for (name, value) in &flags.storage_opt {
+        if !["size", "memory"].contains(&name.as_str()) {
+            bail!("unknown storage option {name:?}; there are size and memory");
+        }
         let bytes = value.parse().map_err(anyhow::Error::msg);
         let Bytes(bytes) = bytes.context("--storage-opt")?;
-        match name.as_str() {
-            "size" => size = Some(disk::size(bytes).context("--storage-opt")?),
-            "memory" if bytes > 0 => memory = Some(bytes),
-            "memory" => bail!("--storage-opt memory=0 would leave no room at all"),
-            _ => bail!("unknown storage option {name:?}; there are size and memory"),
+        match (name.as_str(), bytes) {
+            ("size", _) => size = Some(disk::size(bytes).context("--storage-opt")?),
+            (_, 0) => bail!("--storage-opt memory=0 would leave no room at all"),
+            _ => memory = Some(bytes),
         }
     }
     if size.is_some() && memory.is_some() {
