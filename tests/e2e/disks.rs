@@ -105,7 +105,8 @@ fn sizes_that_cannot_be_are_refused_in_words() {
         ("size=1m", "16 MiB to 1 TiB"),
         ("size=2t", "16 MiB to 1 TiB"),
         ("size=much", "is not a size"),
-        ("colour=blue", "there is size"),
+        ("colour=blue", "there are size and memory"),
+        ("memory=0", "no room"),
     ] {
         let refused = run(["--storage-opt", option, "busybox", "true"]).expect(125);
         assert!(refused.stderr.contains(words), "{refused:?}");
