@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use coracle_protocol::{MAX_LAYERS, Rlimit, Shares, Stdio, Verity};
 use images::store::{Image, LayerFile};
 
-use policies::{disk_size, health, log_policy};
+use policies::{health, log_policy, storage};
 use values::{LogDriver, Namespace, RestartPolicy, SecurityOption};
 
 use crate::{
@@ -119,7 +119,8 @@ pub(super) struct Flags {
     #[arg(long)]
     verify: bool,
     /// size=SIZE: keep the writable layer on a disk of this size until 'rm'; without it, it is in the
-    /// guest's memory, and lost when the container exits
+    /// guest's memory, and lost when the container exits. memory=SIZE: keep it in memory, at most this
+    /// much, even if the named host has a disk
     #[arg(long, value_name = "NAME=VALUE", value_parser = |text: &str| options::pair(text, '='))]
     storage_opt: Vec<(String, String)>,
     /// Mount the container's root file system as read-only
@@ -437,7 +438,7 @@ fn config(
         timeout: Some(flags.timeout.0).filter(|seconds| *seconds > 0),
         memory: flags.memory.and_then(|memory| memory.0),
         cpu: flags.cpus.map(|cpus| cpus.thousandths.get()),
-        disk: disk_size(flags)?,
+        disk: storage(flags)?.0,
         kernel: flags.kernel.as_ref().map(absolute).transpose()?,
         machine: flags.machine,
         host: None,
@@ -484,7 +485,8 @@ fn request(flags: &Flags, command: &[String]) -> Result<Request> {
         groups: flags.group_add.clone(),
         hostname: flags.hostname.clone(),
         terminal: flags.tty.then(engine::terminal_size),
-        disk: !flags.storage_opt.is_empty(),
+        disk: storage(flags)?.0.is_some(),
+        upper_memory: storage(flags)?.1,
         read_only: flags.read_only,
         tmpfs: flags
             .tmpfs

@@ -284,7 +284,8 @@ impl Keeper {
             for (layer, wanted) in spec.root.layers.iter_mut().zip(wanted) {
                 layer.verity = wanted.verity;
             }
-            if named.record.config.disk.is_some() {
+            // Where it is not to be in memory in any case.
+            if named.record.config.disk.is_some() && spec.root.upper == Upper::Tmpfs(None) {
                 spec.root.upper = Upper::Shared(engine::DISK);
             }
         }
