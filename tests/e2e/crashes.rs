@@ -6,8 +6,8 @@ use std::{
     process::{Command, Stdio},
 };
 
-use coracle_tests::{Detached, Done, coracle, done, signal, times, wait};
-use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open};
+use coracle_tests::{Detached, Done, coracle, done, signal, times, wait, watch};
+use rustix::process::Signal;
 
 /// Rounds of each kind of death.
 fn rounds() -> usize {
@@ -25,18 +25,9 @@ fn keeper(container: &Detached) -> u32 {
 
 /// Kills a process and waits until it is gone.
 fn kill(pid: u32) {
-    let number = i32::try_from(pid).ok().and_then(Pid::from_raw).unwrap();
-    let watch = pidfd_open(number, PidfdFlags::empty()).unwrap();
+    let watched = watch(pid).unwrap();
     signal(pid, Signal::KILL);
-    let mut watched = [rustix::event::PollFd::new(
-        &watch,
-        rustix::event::PollFlags::IN,
-    )];
-    let limit = rustix::event::Timespec {
-        tv_sec: 30,
-        tv_nsec: 0,
-    };
-    assert_eq!(rustix::event::poll(&mut watched, Some(&limit)).unwrap(), 1);
+    watched.gone();
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::{
     process::{Child, Stdio},
 };
 
-use coracle_tests::{Detached, coracle, done, run, signal, wait};
+use coracle_tests::{Detached, coracle, done, run, signal, wait, watch};
 use rustix::process::Signal;
 
 /// Starts a container that says "ready" and then waits; returns once it has said so.
@@ -227,27 +227,9 @@ fn killed_command_leaves_no_monitor() {
     assert_eq!(wait(child), 137);
     // The monitor sees the end of its control socket; its own end is what is waited for.
     for monitor in monitors {
-        let number = i32::try_from(monitor)
-            .ok()
-            .and_then(rustix::process::Pid::from_raw)
-            .unwrap();
-        let Ok(watch) = rustix::process::pidfd_open(number, rustix::process::PidfdFlags::empty())
-        else {
-            continue;
-        };
-        let mut watched = [rustix::event::PollFd::new(
-            &watch,
-            rustix::event::PollFlags::IN,
-        )];
-        let limit = rustix::event::Timespec {
-            tv_sec: 30,
-            tv_nsec: 0,
-        };
-        assert_eq!(
-            rustix::event::poll(&mut watched, Some(&limit)).unwrap(),
-            1,
-            "{monitor} stays"
-        );
+        if let Some(watched) = watch(monitor) {
+            watched.gone();
+        }
     }
 }
 

@@ -178,6 +178,44 @@ pub fn signal(pid: u32, signal: rustix::process::Signal) {
     let _ = rustix::process::kill_process(pid.expect("a child has a number"), signal);
 }
 
+/// Watches for the end of a process that is not a child of the test's, by number; [`Watch::gone`] waits for it.
+/// `None` when it is gone already.
+#[must_use]
+pub fn watch(pid: u32) -> Option<Watch> {
+    let number = i32::try_from(pid)
+        .ok()
+        .and_then(rustix::process::Pid::from_raw);
+    let number = number.expect("a process has a number");
+    let flags = rustix::process::PidfdFlags::empty();
+    let process = rustix::process::pidfd_open(number, flags).ok()?;
+    Some(Watch { pid, process })
+}
+
+/// A process whose end is watched for.
+#[derive(Debug)]
+pub struct Watch {
+    pid: u32,
+    process: std::os::fd::OwnedFd,
+}
+
+impl Watch {
+    /// Waits until it is gone.
+    ///
+    /// # Panics
+    /// When it is not in [`PATIENCE`].
+    pub fn gone(&self) {
+        use rustix::event::{PollFd, PollFlags, Timespec, poll};
+        let mut watched = [PollFd::new(&self.process, PollFlags::IN)];
+        let limit = Timespec {
+            tv_sec: i64::try_from(PATIENCE.as_secs()).unwrap_or(i64::MAX),
+            tv_nsec: 0,
+        };
+        let ready = rustix::io::retry_on_intr(|| poll(&mut watched, Some(&limit)));
+        let ready = ready.expect("a process can be waited for");
+        assert_eq!(ready, 1, "process {} stays", self.pid);
+    }
+}
+
 fn text(file: &mut File) -> String {
     let mut bytes = Vec::new();
     file.rewind()
