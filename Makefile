@@ -13,7 +13,7 @@ BIN := build/bin
 # How long 'make fuzz' tries each target.
 SECONDS ?= 600
 
-.PHONY: help demo test check unit e2e fuzz fuzz-smoke bench budgets build kernel samples packages packages-test install clean
+.PHONY: help demo test check unit e2e fuzz fuzz-smoke bench budgets build kernel samples attacker packages packages-test install clean
 
 help:
 	@echo "make demo     install what is missing, build, run a container in a microVM"
@@ -69,7 +69,14 @@ unit: packages-test
 samples: packages-test
 	@tools/samples build/samples
 
-e2e: build samples
+# What attacks from inside of guests: static, as what runs there has no libraries. It is never installed.
+attacker: packages-test
+	@echo "building the attacker"
+	@RUSTFLAGS="-C target-feature=+crt-static" cargo build --quiet --release --package coracle-hostile --target $(TARGET)
+	@mkdir -p build/samples
+	@install -C $(CARGO_TARGET_DIR)/$(TARGET)/release/attacker build/samples
+
+e2e: build samples attacker
 	@tools/e2e $(BIN) build/samples
 
 fuzz: packages-test

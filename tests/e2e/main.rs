@@ -10,6 +10,7 @@ mod crashes;
 mod disks;
 mod exec;
 mod exit_codes;
+mod hostile;
 mod hostile_images;
 mod hosts;
 mod image_commands;
