@@ -34,6 +34,7 @@ pub mod root;
 pub mod seccomp;
 pub mod server;
 pub mod setting;
+pub mod shared;
 mod sys;
 pub mod task;
 pub mod terminal;

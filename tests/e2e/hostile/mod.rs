@@ -5,6 +5,7 @@
 mod files;
 mod guests;
 mod images;
+mod neighbours;
 mod services;
 
 use std::fs;

@@ -1,6 +1,9 @@
 //! Takes all there is of something, and keeps it.
 
-use std::{fs, io::Read};
+use std::{
+    fs,
+    io::{Read, Write},
+};
 
 use crate::{
     attempt::name_of,
@@ -37,16 +40,16 @@ pub(super) fn run(kinds: &[String]) {
     // As many descriptors as it may have.
     let _ = call(libc::SYS_setrlimit, [7, limit.as_ptr() as u64, 0, 0, 0, 0]);
     for kind in kinds {
-        let Ok((mut taken, taking)) = std::io::pipe() else {
+        let Ok((mut taken, mut taking)) = std::io::pipe() else {
             println!("{kind}: no pipe to wait by");
             continue;
         };
         let _ = sys::fork(move || {
             println!("{kind}: {}", take_all(kind));
-            drop(taking);
+            let _ = taking.write(&[0]);
             wait()
         });
-        // Its end comes when the child has all it gets, or was killed for it.
+        // A byte when the child has all it gets; the end, when it was killed for it.
         let _ = taken.read(&mut [0]);
     }
     println!("ready");
