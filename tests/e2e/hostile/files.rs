@@ -1,6 +1,6 @@
 //! Files of the kernel's, devices, terminals.
 
-use coracle_tests::{Host, attacker_image, outcomes};
+use coracle_tests::{Host, attacker_image, coracle, done, outcomes, run};
 
 /// Files by which containers have taken machines over. What a guest's kernel has not is as good as refused.
 const FILES: [(&str, &str); 25] = [
@@ -60,4 +60,31 @@ fn nothing_of_proc_sys_and_control_groups_can_be_written_and_only_dockers_device
     outcomes(&tried(&[], "files"), &FILES);
     outcomes(&tried(&[], "devices"), &DEVICES);
     outcomes(&tried(&["--tty"], "terminal"), &TERMINAL);
+}
+
+/// The guest's root may call a disk what it likes: the monitor has it to read.
+const DISK: [(&str, &str); 6] = [
+    // The kernel minds only the write.
+    ("open to write", "done|EACCES|EROFS|EPERM"),
+    ("call it writable", "done|EACCES|EROFS"),
+    ("write", "EACCES|EROFS|EPERM|EIO"),
+    ("discard", "EOPNOTSUPP|EACCES|EROFS|EPERM|EBADF|EIO"),
+    ("SCSI command", "ENOTTY|EINVAL|EPERM"),
+    ("content", "as it was"),
+];
+
+#[test]
+fn layers_stay_as_they_are_whatever_the_guests_root_does() {
+    let image = attacker_image();
+    let host = Host::create("hostile-disk", &[]);
+    let privileged = ["--rm", "--privileged", image, "/attacker", "disk"];
+    outcomes(&host.run(&privileged).expect(0).stdout, &DISK);
+    // From a new guest, which has read nothing yet.
+    let verified = run(["--rm", image, "/attacker", "known-files"]).expect(0);
+    assert!(
+        verified.stdout.contains("core_pattern: EROFS"),
+        "{verified:?}"
+    );
+    let verify = done(&mut coracle(["image", "verify", image])).expect(0);
+    assert!(!verify.stdout.is_empty() || verify.stderr.is_empty());
 }

@@ -2,6 +2,7 @@
 
 mod calls;
 mod devices;
+mod disk;
 mod exchange;
 mod exhaust;
 mod files;
@@ -19,6 +20,7 @@ pub(crate) fn run(name: &str, arguments: &[String]) -> bool {
         "known-files" => files::known(),
         "files" => files::run(),
         "devices" => devices::run(),
+        "disk" => disk::run(),
         "terminal" => terminal::run(),
         "exhaust" => exhaust::run(arguments),
         "small" => exhaust::small(),
