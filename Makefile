@@ -13,15 +13,17 @@ BIN := build/bin
 # How long 'make fuzz' tries each target.
 SECONDS ?= 600
 
-.PHONY: help demo test check unit e2e fuzz fuzz-smoke bench budgets build kernel samples attacker packages packages-test install clean
+.PHONY: help demo test check unit e2e e2e-inside soak fuzz fuzz-smoke bench budgets build kernel samples attacker packages packages-test install clean
 
 help:
 	@echo "make demo     install what is missing, build, run a container in a microVM"
-	@echo "make test     make check, unit tests, and end-to-end tests in microVMs"
+	@echo "make test     check, unit, fuzz-smoke, budgets, e2e-inside and e2e"
 	@echo "make build    the programs, into $(BIN)"
 	@echo "make check    formatting, lints, documentation, dependencies and their licences"
 	@echo "make unit     unit tests"
 	@echo "make e2e      end-to-end tests"
+	@echo "make e2e-inside   a choice of them inside machines with a KVM that works, on two kernels"
+	@echo "make soak     what repeats hundreds of times or moves gigabytes: hours"
 	@echo "make fuzz     random input for every reader of hostile bytes, SECONDS ($(SECONDS)) for each"
 	@echo "make bench    a start beside other runtimes, in a time that a busy machine cannot disturb"
 	@echo "make budgets  fails when a start, or a file, is larger than SPECIFICATION.md allows"
@@ -31,8 +33,12 @@ help:
 demo: packages build
 	@tools/demo $(BIN)
 
-# The end-to-end tests last: their summary is the last line.
-test: check unit fuzz-smoke budgets e2e
+# What compiles and what runs in virtual time, which no other work disturbs, shares this machine's processors.
+# The end-to-end tests come by themselves, and last: their summary is the last line.
+BEFORE := check unit fuzz-smoke budgets e2e-inside
+test: packages-test
+	@$(MAKE) --no-print-directory --jobs=3 --output-sync=target $(BEFORE)
+	@$(MAKE) --no-print-directory e2e
 
 packages:
 	@tools/packages build
@@ -56,7 +62,7 @@ check: packages
 	@cargo fmt --all --check
 	@cargo clippy --quiet --workspace --all-targets -- -D warnings
 	@RUSTDOCFLAGS="-D warnings" cargo doc --quiet --workspace --no-deps --document-private-items
-	@cargo test --quiet --package coracle-tests --test architecture
+	@cargo test --quiet --package coracle-tests --test architecture --bins
 	@tools/lint-text
 
 unit: packages-test
@@ -79,12 +85,27 @@ attacker: packages-test
 e2e: build samples attacker
 	@tools/e2e $(BIN) build/samples
 
+# The same tests, a choice of them, where monitors run as on a system whose KVM works.
+e2e-inside: build samples attacker
+	@echo "running end-to-end tests inside machines"
+	@tools/e2e-inside $(BIN) build/samples
+
+# What repeats hundreds of times or moves gigabytes: the same tests and assertions, by these numbers. For
+# hours, and before a release.
+SOAK := CORACLE_TEST_STARTS=500 CORACLE_TEST_JOBS=200 CORACLE_TEST_ROUNDS=30 CORACLE_TEST_DEPTH=25 \
+	CORACLE_TEST_STREAM_MIB=4096
+SOAK_TESTS := crashes:: hosts:: leftovers:: neighbours:: scenes:: streams:: registry::killed
+soak: build samples attacker
+	@$(SOAK) CORACLE_TEST_HOSTS=$$(nproc) tools/e2e $(BIN) build/samples $(SOAK_TESTS)
+	@tools/fuzz $(SECONDS)
+
 fuzz: packages-test
 	@tools/fuzz $(SECONDS)
 
-# A few seconds for each, so that the targets stay whole; where a nightly tool chain is at hand.
+# A few seconds for each, so that the targets stay whole; where a nightly tool chain is at hand. Those of fuzz/
+# are functions of the command's, all of which would have to be compiled anew: unit tests feed them with noise.
 fuzz-smoke:
-	@if cargo +nightly --version >/dev/null 2>&1; then tools/fuzz 3; \
+	@if cargo +nightly --version >/dev/null 2>&1; then FUZZ_WITHOUT=fuzz tools/fuzz 3; \
 	else echo "skipped fuzzing: no nightly tool chain (rustup toolchain install nightly)"; fi
 
 kernel: build

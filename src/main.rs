@@ -1,20 +1,7 @@
-//! `coracle`: every container in its own microVM, with docker's manners.
-
-mod cli;
-mod clock;
-mod cpio;
-mod engine;
-mod host;
-mod keeper;
-mod kernel;
-mod machine;
-mod programs;
-mod report;
-mod state;
-mod sys;
+//! The program `coracle`; what it does is in the library.
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    cli::main(clock::now())
+    coracle::main()
 }

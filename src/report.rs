@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicU8, Ordering};
 
+use crate::output;
+
 /// How much is said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
 #[repr(u8)]
@@ -29,26 +31,26 @@ fn says(level: Level) -> bool {
 
 /// An error, with every cause once.
 pub(crate) fn error(error: &anyhow::Error) {
-    eprintln!("coracle: {error:#}");
+    output::message("coracle", &format_args!("{error:#}"));
 }
 
 /// Something that a person should know although the command goes on.
 pub(crate) fn warn(text: &str) {
     if says(Level::Warn) {
-        eprintln!("coracle: warning: {text}");
+        output::message("coracle: warning", &text);
     }
 }
 
 /// Something that takes time.
 pub(crate) fn info(text: &str) {
     if says(Level::Info) {
-        eprintln!("coracle: {text}");
+        output::message("coracle", &text);
     }
 }
 
 /// A step, for a person who looks for a fault.
 pub(crate) fn debug(text: impl FnOnce() -> String) {
     if says(Level::Debug) {
-        eprintln!("coracle: debug: {}", text());
+        output::message("coracle: debug", &text());
     }
 }

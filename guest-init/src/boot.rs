@@ -27,7 +27,7 @@ use crate::{
     failure::Stage,
     root::MountedRoot,
     server::{Server, ServerError},
-    setting::Setting,
+    setting::{OWN_PROGRAM, Setting},
     shared, sys,
 };
 
@@ -134,6 +134,7 @@ fn setting() -> Setting {
     Setting {
         directory: PathBuf::from(CONTAINERS),
         cgroups: PathBuf::from(CGROUPS),
+        program: PathBuf::from(OWN_PROGRAM),
         connect: Box::new(|port| sys::vsock_connect(HOST_CID, port, false)),
         mount_root: Box::new(move |root, place| {
             // Layers that come while it runs are those of a guest for many containers.
@@ -175,7 +176,9 @@ fn prepare() -> Result<(), BootError> {
     step(
         "share out control groups",
         cgroup::delegate(Path::new(CGROUPS)),
-    )
+    )?;
+    cgroup::count_blocks(Path::new(CGROUPS));
+    Ok(())
 }
 
 /// Keeps few free pages for each processor at hand: what lies there is not given back to the machine.

@@ -6,7 +6,7 @@ use std::{
     path::Path,
 };
 
-use coracle_protocol::{ContainerSpec, Process, SeccompProfile};
+use coracle_protocol::{ContainerSpec, FailureKind, Process, SeccompProfile};
 use rustix::{
     fs::{Gid, Mode, OFlags, Uid, fchown, open},
     io::{Errno, read, write},
@@ -21,7 +21,8 @@ use crate::{
     credentials,
     failure::{Failure, Stage},
     filesystem::{self, Parts},
-    program, reaper, seccomp, sys,
+    fresh::{self, Role},
+    program, seccomp, sys,
     users::Identity,
 };
 
@@ -58,6 +59,8 @@ pub struct Child<'a> {
     pub network: Net<'a>,
     /// A packet socket whose other end is init's.
     pub report: &'a OwnedFd,
+    /// Init's own program, for a container with an init of its own.
+    pub init: Option<&'a OwnedFd>,
 }
 
 /// Where a container's network comes from.
@@ -76,10 +79,21 @@ pub enum Net<'a> {
 impl Child<'_> {
     /// Becomes the program, or reports why not and ends.
     pub fn run(self) -> ! {
-        let report = self.report;
-        let failure = match self.prepare() {
-            Ok(program) => program.execute(report),
-            Err(failure) => failure,
+        let (report, init) = (self.report, self.init);
+        let terminal = self.spec.process.terminal.is_some();
+        let failure = match (self.prepare(), init) {
+            (Ok(program), None) => program.execute(report),
+            (Ok(program), Some(init)) => {
+                // Nothing may be lost before the new program waits for them.
+                sys::block_signals(true);
+                let executed =
+                    fresh::execute_program((init, Role::Reaper), &program, terminal, report);
+                match executed {
+                    Err(failure) => failure,
+                    Ok(never) => match never {},
+                }
+            }
+            (Err(failure), _) => failure,
         };
         fail(report, &failure)
     }
@@ -114,16 +128,18 @@ impl Child<'_> {
             Net::Init => self.wait_for("the network")?,
             Net::Guest | Net::Of(_) => {}
         }
-        let program = become_program(process, &self.streams, self.capabilities, || {
-            if spec.root.read_only {
-                filesystem::seal_root()?;
-            }
-            Ok(())
-        })?;
-        if process.init {
-            reaper::divide(terminal)?;
-        }
-        Ok(program)
+        become_program(
+            process,
+            &self.streams,
+            self.capabilities,
+            Way::First,
+            || {
+                if spec.root.read_only {
+                    filesystem::seal_root()?;
+                }
+                Ok(())
+            },
+        )
     }
 
     /// Waits until init has done its part, and says so.
@@ -138,18 +154,31 @@ impl Child<'_> {
     }
 }
 
+/// How a program comes into its container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// As its first process.
+    First,
+    /// Beside that.
+    Beside,
+}
+
 /// Finds the user and the program in the container's files, which are this process's, and becomes
 /// the user. `seal` is called when all that needs to be written has been.
 pub(crate) fn become_program(
     process: &Process,
     streams: &[OwnedFd; 3],
     capabilities: u64,
+    way: Way,
     seal: impl FnOnce() -> Result<(), Failure>,
 ) -> Result<Program, Failure> {
     let identity = credentials::identify(process)?;
-    place_streams(streams, &identity, process.terminal.is_some())?;
+    if process.terminal.is_some() && way == Way::First {
+        ioctl_tiocsctty(&streams[0]).stage(|| "make the terminal the controlling one")?;
+    }
+    place_streams(streams, &identity)?;
     credentials::limit(&process.rlimits)?;
-    enter_directory(&process.cwd)?;
+    enter_directory(&process.cwd, way)?;
     seal()?;
     umask(DEFAULT_UMASK);
     drop_privileges(process, capabilities, &identity)?;
@@ -176,15 +205,8 @@ pub(crate) fn report_start(report: &OwnedFd) -> Result<(), Failure> {
 
 /// Puts the streams where programs expect them. As with runc they belong to the user, so that
 /// `/dev/stdout` can be opened again.
-fn place_streams(
-    streams: &[OwnedFd; 3],
-    identity: &Identity,
-    terminal: bool,
-) -> Result<(), Failure> {
+fn place_streams(streams: &[OwnedFd; 3], identity: &Identity) -> Result<(), Failure> {
     let [stdin, stdout, stderr] = streams;
-    if terminal {
-        ioctl_tiocsctty(stdin).stage(|| "make the terminal the controlling one")?;
-    }
     for stream in streams {
         if identity.uid != 0 && !is_null(stream)? {
             fchown(stream, Some(Uid::from_raw(identity.uid)), None::<Gid>)
@@ -202,21 +224,28 @@ fn is_null(stream: impl AsFd) -> Result<bool, Failure> {
     Ok(state.st_rdev == rustix::fs::makedev(1, 3))
 }
 
-/// Enters the working directory, made when missing, and makes sure that it lies inside the root.
-fn enter_directory(path: &str) -> Result<(), Failure> {
+/// Enters the working directory and makes sure that it lies inside the root. For the first process it
+/// is made when missing, where links lead, as docker does; for others that is an error, as runc's.
+fn enter_directory(path: &str, way: Way) -> Result<(), Failure> {
     if !path.starts_with('/') {
         return Err(Failure::setup(format!(
             "cannot enter working directory `{path}`: not an absolute path"
         )));
     }
-    match chdir(path) {
-        Err(Errno::NOENT) => {
-            filesystem::make_directories(path)?;
+    let entered = match chdir(path) {
+        Err(Errno::NOENT) if way == Way::First => {
+            filesystem::make_where_links_lead(path)?;
             chdir(path)
         }
         other => other,
-    }
-    .stage(|| format!("enter working directory {path}"))?;
+    };
+    entered
+        .stage(|| format!("enter working directory {path}"))
+        .map_err(|failure| match way {
+            Way::First => failure,
+            // Docker's exit code for a command that cannot be run there.
+            Way::Beside => Failure::new(FailureKind::NotExecutable, failure.message),
+        })?;
     // The kernel tells a directory outside of the root by a path that does not begin with `/`.
     let current = getcwd(Vec::new()).stage(|| "name the working directory")?;
     if current.as_bytes().starts_with(b"/") {
@@ -240,7 +269,8 @@ fn drop_privileges(
             let interfaces = seccomp::Interfaces::of_kernel();
             Some(seccomp::program(capabilities, interfaces))
         }
-        SeccompProfile::Unconfined => None,
+        SeccompProfile::Unconfined => Some(seccomp::unconfined(seccomp::Interfaces::of_kernel())),
+        SeccompProfile::Off => None,
     };
     if let (Some(filter), false) = (&filter, process.no_new_privileges) {
         seccomp::install(filter)?;
@@ -256,11 +286,14 @@ fn drop_privileges(
 }
 
 /// A program that is ready to be executed.
+#[derive(Debug)]
 pub(crate) struct Program {
-    name: String,
-    path: CString,
-    arguments: Vec<CString>,
-    environment: Vec<CString>,
+    /// Its file.
+    pub(crate) path: CString,
+    /// Its arguments; the first is its name.
+    pub(crate) arguments: Vec<CString>,
+    /// Its environment.
+    pub(crate) environment: Vec<CString>,
 }
 
 impl Program {
@@ -271,7 +304,6 @@ impl Program {
             .ok_or_else(|| Failure::setup("no program is given"))?;
         let environment = environment(&process.env, identity);
         Ok(Self {
-            name: name.clone(),
             path: program::find(name, &environment)?,
             arguments: c_strings(process.args.iter().cloned(), "argument")?,
             environment: c_strings(environment, "environment variable")?,
@@ -286,10 +318,9 @@ impl Program {
         if let Err(failure) = report_start(report) {
             return failure;
         }
-        program::failure(
-            &self.name,
-            sys::execve(&self.path, &self.arguments, &self.environment),
-        )
+        let errno = sys::execve(&self.path, &self.arguments, &self.environment);
+        let name = self.arguments.first().map(|name| name.to_string_lossy());
+        program::failure(&name.unwrap_or_default(), errno)
     }
 }
 

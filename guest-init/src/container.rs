@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    os::fd::AsFd,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
     path::{Path, PathBuf},
 };
 
@@ -13,11 +13,12 @@ use rustix::{
 };
 
 use crate::{
-    cgroup::Cgroup,
+    cgroup::{self, Cgroup},
     child::{Child, Net},
+    clock::now,
     device_filter,
     failure::{Failure, Stage},
-    hosts,
+    fresh, hosts,
     network::Networks,
     root::MountedRoot,
     setting::Setting,
@@ -38,6 +39,7 @@ pub struct Container {
     /// Its first process.
     pub task: Task,
     cgroup: Cgroup,
+    memory: Memory,
     root: MountedRoot,
     etc: Etc,
     user_namespace: bool,
@@ -45,6 +47,19 @@ pub struct Container {
     shares_processes: bool,
     capabilities: u64,
 }
+
+/// What is known of a container's lack of memory.
+#[derive(Debug)]
+struct Memory {
+    events: Option<OwnedFd>,
+    /// Kills that the host was told of, and when it was.
+    kills: u64,
+    told: u64,
+}
+
+/// Nanoseconds between two messages of a container's lack of memory: it can run into its limit as often as it
+/// likes.
+const OUT_OF_MEMORY_PAUSE: u64 = 1_000_000_000;
 
 /// The files that are bound into a container's `/etc`; shared by those who share its network.
 #[derive(Debug, Clone)]
@@ -79,10 +94,15 @@ impl Container {
                 return Err(failure);
             }
         };
-        match launch(spec, (&root, &cgroup), streams, networks, joined) {
+        match launch(spec, setting, (&root, &cgroup), streams, networks, joined) {
             Ok((task, capabilities, etc)) => Ok(Self {
                 task,
                 capabilities,
+                memory: Memory {
+                    events: cgroup.memory_events(),
+                    kills: 0,
+                    told: 0,
+                },
                 cgroup,
                 root,
                 etc,
@@ -101,6 +121,25 @@ impl Container {
     #[must_use]
     pub fn cgroup(&self) -> &Cgroup {
         &self.cgroup
+    }
+
+    /// What tells of its lack of memory, by a priority event.
+    pub fn memory_events(&self) -> Option<BorrowedFd<'_>> {
+        self.memory.events.as_ref().map(AsFd::as_fd)
+    }
+
+    /// What the host has to be told of its lack of memory, if it is new and not too soon. What is passed over is
+    /// told with its end.
+    pub fn lack_of_memory(&mut self) -> Option<GuestMessage> {
+        let kills = cgroup::kills(self.memory.events.as_ref()?);
+        let soon = self.memory.kills > 0 && now() < self.memory.told + OUT_OF_MEMORY_PAUSE;
+        if kills <= self.memory.kills || soon || !self.task.is_running() {
+            return None;
+        }
+        self.memory.kills = kills;
+        self.memory.told = now();
+        let id = self.task.id().to_owned();
+        Some(GuestMessage::OutOfMemory { id })
     }
 
     /// Its file systems.
@@ -210,6 +249,7 @@ fn make_etc(
 /// Clones the first process.
 fn launch(
     spec: &ContainerSpec,
+    setting: &Setting,
     (root, cgroup): (&MountedRoot, &Cgroup),
     streams: Streams,
     networks: &mut Networks,
@@ -246,6 +286,10 @@ fn launch(
         namespaces |= libc::CLONE_NEWUSER;
     }
     let capabilities = confine_devices(spec, root, cgroup)?;
+    let init = match spec.process.init {
+        true => Some(fresh::open_program(setting)?),
+        false => None,
+    };
     let flags = u64::from(namespaces.cast_unsigned());
     let (own, devpts, inits) = streams.part();
     match sys::clone3(flags, Some(cgroup.as_fd())).stage(|| "clone the first process")? {
@@ -263,12 +307,12 @@ fn launch(
                 capabilities,
                 network,
                 report: &theirs,
+                init: init.as_ref(),
             };
             child.run()
         }
         Cloned::Parent { pid, pidfd } => {
             drop(theirs);
-            let hosts = hosts.map(|file| (file, head));
             let mut task = Task::new(spec.id.clone(), (pid, pidfd), ours, inits)?;
             if let Err(failure) = help(spec, &task, networks, hosts) {
                 task.finish();
@@ -285,7 +329,7 @@ fn help(
     spec: &ContainerSpec,
     task: &Task,
     networks: &mut Networks,
-    hosts: Option<(fs::File, String)>,
+    hosts: Option<fs::File>,
 ) -> Result<(), Failure> {
     if spec.user_namespace {
         map_users(task.pid())?;
@@ -308,7 +352,7 @@ fn open_hosts(spec: &ContainerSpec, etc: &Etc) -> Result<Option<fs::File>, Failu
         return Ok(None);
     }
     let path = etc.directory.join(hosts::HOSTS);
-    let file = fs::OpenOptions::new().write(true).open(&path);
+    let file = fs::OpenOptions::new().read(true).write(true).open(&path);
     file.map(Some).stage(|| format!("open {}", path.display()))
 }
 

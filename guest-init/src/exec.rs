@@ -1,20 +1,24 @@
 //! What runs beside a container's first process: programs in its namespaces, and services of
 //! init's about it.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::{
+    convert::Infallible,
+    os::fd::{AsFd, OwnedFd},
+};
 
 use coracle_protocol::{Process, Stdio, Task as Work};
 use rustix::{
     fs::{Mode, OFlags, open},
-    net::{AddressFamily, SocketFlags, SocketType, socketpair},
-    process::{setsid, umask},
+    net::{AddressFamily, SocketFlags, SocketType, socketpair, sockopt::set_socket_passcred},
+    process::umask,
     thread::{ThreadNameSpaceType as NameSpace, move_into_thread_name_spaces},
 };
 
 use crate::{
-    child,
+    child::{self, Way},
     container::{Container, check_id},
     failure::{Failure, Stage},
+    fresh::{self, Role},
     setting::Setting,
     sys::{self, Cloned},
     task::{Streams, Task},
@@ -63,18 +67,20 @@ impl Exec {
         };
         let streams = Streams::open(stdio, terminal, &setting.connect)?;
         Ok(Self {
-            task: launch(id, container, work, streams)?,
+            task: launch(id, container, work, streams, setting)?,
             container: number,
         })
     }
 }
 
-/// Clones the process: a program's into the container's process namespace and control group.
+/// Clones the process into the container's control group, outside its process namespace: a program's
+/// first step towards it, or a service's.
 fn launch(
     id: String,
     container: &Container,
     work: &Work,
     streams: Streams,
+    setting: &Setting,
 ) -> Result<Task, Failure> {
     let (report, theirs) = socketpair(
         AddressFamily::UNIX,
@@ -83,53 +89,46 @@ fn launch(
         None,
     )
     .stage(|| "make a socket pair")?;
-    let (own, _, inits) = streams.part();
     let is_program = matches!(work, Work::Program(_));
-    let cloned = if is_program {
-        let own = open(
-            "/proc/self/ns/pid",
-            OFlags::RDONLY | OFlags::CLOEXEC,
-            Mode::empty(),
-        )
-        .stage(|| "open the process namespace")?;
-        let pidfd = container.task.pidfd();
-        move_into_thread_name_spaces(pidfd, NameSpace::PROCESS_ID)
-            .stage(|| "enter the container's process namespace")?;
-        let cloned = sys::clone3(0, Some(container.cgroup().as_fd()));
-        if !matches!(cloned, Ok(Cloned::Child)) {
-            move_into_thread_name_spaces(own.as_fd(), NameSpace::PROCESS_ID)
-                .stage(|| "return to the process namespace")?;
-        }
-        cloned
-    } else {
-        sys::clone3(0, None)
-    };
-    match cloned.stage(|| "clone a process")? {
+    if is_program {
+        // From the beginning, so that each report says whose it is.
+        set_socket_passcred(&report, true).stage(|| "ask who reports")?;
+    }
+    let own = fresh::open_program(setting)?;
+    let (streams, _, inits) = streams.part();
+    let group = is_program.then(|| container.cgroup().as_fd());
+    match sys::clone3(0, group).stage(|| "clone a process")? {
         Cloned::Child => {
             drop(report);
             let result = match work {
-                Work::Program(process) => become_program(container, process, &own, &theirs),
-                Work::Tool(tool) => tools::run(tool, container, &own, &theirs),
+                Work::Program(process) => lead(container, process, &streams, &theirs, &own),
+                Work::Tool(tool) => tools::run(tool, container, &streams, &theirs),
             };
             match result {
                 Err(failure) => child::fail(&theirs, &failure),
                 Ok(never) => match never {},
             }
         }
+        Cloned::Parent { pid, pidfd } if is_program => {
+            Task::entering(id, (pid, pidfd), report, inits)
+        }
         Cloned::Parent { pid, pidfd } => Task::new(id, (pid, pidfd), report, inits),
     }
 }
 
-/// Becomes a program in the container, as its first process did.
-fn become_program(
+/// Becomes as confined as a program in the container, of which only the process namespace is missing:
+/// that is for children. This process has init's memory, and so must not be seen by the container; the
+/// one that it executes has not, and clones the program's ([`crate::beside`]).
+fn lead(
     container: &Container,
     process: &Process,
     streams: &[OwnedFd; 3],
     report: &OwnedFd,
-) -> Result<std::convert::Infallible, Failure> {
+    own: &OwnedFd,
+) -> Result<Infallible, Failure> {
     umask(Mode::empty());
-    setsid().stage(|| "start a session")?;
     let mut namespaces = NameSpace::MOUNT
+        | NameSpace::PROCESS_ID
         | NameSpace::HOST_NAME_AND_NIS_DOMAIN_NAME
         | NameSpace::INTER_PROCESS_COMMUNICATION
         | NameSpace::NETWORK
@@ -140,6 +139,7 @@ fn become_program(
     move_into_thread_name_spaces(container.task.pidfd(), namespaces)
         .stage(|| "enter the container's namespaces")?;
     let capabilities = process.capabilities & container.capabilities();
-    let program = child::become_program(process, streams, capabilities, || Ok(()))?;
-    Err(program.execute(report))
+    let program = child::become_program(process, streams, capabilities, Way::Beside, || Ok(()))?;
+    let terminal = process.terminal.is_some();
+    fresh::execute_program((own, Role::Beside), &program, terminal, report)
 }

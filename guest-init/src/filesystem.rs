@@ -34,7 +34,7 @@ use crate::{
 
 mod place;
 
-pub(crate) use place::make_directories;
+pub(crate) use place::make_where_links_lead;
 use place::{directory, real_directory};
 
 /// Devices that every container has, as (name, major, minor) of the kernel's list of devices.
@@ -167,6 +167,11 @@ impl Parts {
         }
         for (name, file) in &self.files {
             let path = format!("/etc/{name}");
+            if spec.root.read_only {
+                // As docker: they are of the root, although init's.
+                sys::mount_setattr(file, SET_RDONLY, false)
+                    .stage(|| format!("make {path} read-only"))?;
+            }
             attach(file, place::file(&path)?).stage(|| format!("mount {path}"))?;
         }
         for (name, value) in &spec.sysctls {

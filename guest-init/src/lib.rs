@@ -4,13 +4,15 @@
 //! from the control channel and runs each as a [`container`]: its root is mounted from the image's
 //! layers ([`root`]), its first process is cloned into new namespaces and a cgroup, prepares its
 //! own file system ([`filesystem`]), drops its privileges ([`credentials`], [`seccomp`]) and
-//! executes the program ([`child`], [`program`]). Streams are carried by [`pump`]s. Containers of one
+//! executes the program ([`child`], [`program`]). What runs near a container for init ([`exec`],
+//! [`tools`], [`reaper`]) is this program executed afresh ([`fresh`]). Streams are carried by [`pump`]s. Containers of one
 //! guest reach each other by a bridge ([`network`]).
 //!
 //! The same server runs on the kernel of the host, without a machine, where that is asked for ([`namespace`]).
 //!
 //! One thread, one epoll loop. Images and containers are hostile; the host is trusted.
 
+mod beside;
 pub mod boot;
 pub mod cgroup;
 pub mod child;
@@ -22,6 +24,7 @@ pub mod device_filter;
 pub mod exec;
 pub mod failure;
 pub mod filesystem;
+pub mod fresh;
 pub mod hosts;
 mod inherit;
 pub mod mounts;

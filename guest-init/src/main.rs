@@ -8,12 +8,15 @@
     reason = "the symbol `main` must be exported without mangling"
 )]
 
-use coracle_init::{boot, namespace};
+use coracle_init::{boot, fresh, namespace};
 
 // SAFETY: no other symbol of the program is called `main`; the C library calls it once, with
 // arguments that are not read.
 #[unsafe(no_mangle)]
 extern "C" fn main(_count: core::ffi::c_int, _arguments: *const *const core::ffi::c_char) -> ! {
+    if let Some(arguments) = fresh::Arguments::take(std::env::args_os()) {
+        arguments.run()
+    }
     // Init has no arguments; the kernel's words for it are none of ours.
     if !rustix::process::getpid().is_init()
         && let Some(arguments) = namespace::Arguments::take(std::env::args_os())

@@ -35,7 +35,7 @@ use crate::{
     clock::now,
     root::MountedRoot,
     server::Server,
-    setting::Setting,
+    setting::{OWN_PROGRAM, Setting},
     sys::{self, Cloned},
 };
 
@@ -216,6 +216,7 @@ fn inner(group: &Path, door: OwnedFd, layers: Vec<OwnedFd>, begun: u64) -> Resul
     let setting = Setting {
         directory: PathBuf::from(PLACE),
         cgroups: group.join(CONTAINERS),
+        program: PathBuf::from(OWN_PROGRAM),
         connect: Box::new(move |port| connect(door.as_fd(), port)),
         mount_root: Box::new(move |spec, place| MountedRoot::mount_files(spec, place, &layers)),
         // It is this machine's.

@@ -6,9 +6,10 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use coracle_protocol::Secret;
 use rustix::{
     io::{Errno, read, write},
-    net::{Shutdown, shutdown, sockopt::socket_error},
+    net::{SendFlags, Shutdown, send, shutdown, sockopt::socket_error},
     pipe::{SpliceFlags, splice},
 };
 
@@ -49,6 +50,8 @@ pub struct Pump {
     local: OwnedFd,
     /// The socket's connection is not established yet.
     connecting: bool,
+    /// What is left of the proof to the host that it is init who has connected.
+    proof: Vec<u8>,
     buffer: Option<Buffer>,
 }
 
@@ -64,15 +67,21 @@ struct Buffer {
 }
 
 impl Pump {
-    /// A stream between a socket that may still be connecting and a pipe, or with `terminal` a
-    /// terminal's master. Neither descriptor may block.
+    /// A stream between a socket that may still be connecting, by which the secret is sent first,
+    /// and a pipe, or with `terminal` a terminal's master. Neither descriptor may block.
     #[must_use]
-    pub fn new(direction: Direction, socket: OwnedFd, local: OwnedFd, terminal: bool) -> Self {
+    pub fn new(
+        direction: Direction,
+        (socket, secret): (OwnedFd, Secret),
+        local: OwnedFd,
+        terminal: bool,
+    ) -> Self {
         Self {
             direction,
             socket,
             local,
             connecting: true,
+            proof: secret.bytes().to_vec(),
             buffer: terminal.then(Buffer::default),
         }
     }
@@ -93,7 +102,6 @@ impl Pump {
     pub fn socket_event(&mut self, hung_up: bool) -> Turn {
         if self.connecting {
             match socket_error(&self.socket) {
-                // A host that is gone already may have left what the container is to read.
                 Ok(Ok(())) if !hung_up || self.direction == Direction::ToContainer => {
                     self.connecting = false;
                 }
@@ -119,6 +127,11 @@ impl Pump {
         if self.connecting {
             return Turn::Wait;
         }
+        match self.prove() {
+            Ok(()) => {}
+            Err(Errno::AGAIN) => return Turn::Wait,
+            Err(_) => return self.end(),
+        }
         for _ in 0..TURN {
             let moved = if self.buffer.is_some() {
                 self.copy()
@@ -133,6 +146,18 @@ impl Pump {
             }
         }
         Turn::More
+    }
+
+    /// Sends what is left of the secret, which is all of it or nothing: a new connection has room.
+    fn prove(&mut self) -> Result<(), Errno> {
+        while !self.proof.is_empty() {
+            match send(&self.socket, &self.proof, SendFlags::NOSIGNAL) {
+                Ok(sent) => drop(self.proof.drain(..sent)),
+                Err(Errno::INTR) => {}
+                Err(errno) => return Err(errno),
+            }
+        }
+        Ok(())
     }
 
     fn ends(&self) -> (&OwnedFd, &OwnedFd) {
@@ -202,14 +227,21 @@ mod tests {
         os::unix::net::UnixStream,
     };
 
+    use coracle_protocol::SECRET_BYTES;
+
     use super::*;
+
+    const SECRET: Secret = Secret::new(*b"sixteen bytes!!!");
 
     #[test]
     fn what_a_host_wrote_before_it_hung_up_arrives() {
         let (mut host, ours) = UnixStream::pair().unwrap();
         ours.set_nonblocking(true).unwrap();
         let (mut reader, writer) = pipe().unwrap();
-        let mut pump = Pump::new(Direction::ToContainer, ours.into(), writer.into(), false);
+        let socket = (ours.into(), SECRET);
+        let mut pump = Pump::new(Direction::ToContainer, socket, writer.into(), false);
+        assert!(matches!(pump.socket_event(false), Turn::Wait));
+        host.read_exact(&mut [0; SECRET_BYTES]).unwrap();
         host.write_all(b"input").unwrap();
         drop(host);
         assert!(matches!(pump.socket_event(true), Turn::Ended));
@@ -217,5 +249,24 @@ mod tests {
         let mut text = String::new();
         reader.read_to_string(&mut text).unwrap();
         assert_eq!(text, "input");
+    }
+
+    #[test]
+    fn secret_is_sent_before_any_output_and_once() {
+        let (mut host, ours) = UnixStream::pair().unwrap();
+        ours.set_nonblocking(true).unwrap();
+        let (reader, mut writer) = pipe().unwrap();
+        rustix::io::ioctl_fionbio(&reader, true).unwrap();
+        writer.write_all(b"output").unwrap();
+        let socket = (ours.into(), SECRET);
+        let mut pump = Pump::new(Direction::ToHost, socket, reader.into(), false);
+        assert!(matches!(pump.turn(), Turn::Wait));
+        assert!(matches!(pump.socket_event(false), Turn::Wait));
+        drop(writer);
+        assert!(matches!(pump.turn(), Turn::Ended));
+        drop(pump);
+        let mut text = Vec::new();
+        host.read_to_end(&mut text).unwrap();
+        assert_eq!(text, b"sixteen bytes!!!output");
     }
 }

@@ -1,5 +1,8 @@
 //! The small init of a container that asked for one (`--init`): PID 1 passes signals on, reaps
-//! what is orphaned, and ends as the program ends.
+//! what is orphaned, and ends as the program ends. It is executed afresh, and has nothing of the
+//! guest's init.
+
+use std::os::fd::OwnedFd;
 
 use rustix::{
     io::Errno,
@@ -8,30 +11,36 @@ use rustix::{
 };
 
 use crate::{
+    child::{self, Program},
     failure::{Failure, Stage},
     sys,
 };
 
-/// Divides this process: returns in a new one, which becomes the program, and stays behind as the
-/// container's init.
-///
-/// # Errors
-/// When no process can be made.
-pub fn divide(terminal: bool) -> Result<(), Failure> {
+/// Starts the program and stays its init.
+pub(crate) fn run(program: Program, terminal: bool, report: &OwnedFd) -> ! {
+    // For who lists processes: it was executed by a number.
+    let _ = rustix::thread::set_name(c"init");
     // Nothing may be lost between the division and the first wait.
     sys::block_signals(true);
-    match sys::fork().stage(|| "divide the container's init from its program")? {
-        Some(program) => reap(program),
-        None => {
-            // A group of its own gets the terminal's signals only once: from the terminal.
-            setpgid(None, None).stage(|| "make a process group")?;
-            if terminal {
-                let group = rustix::process::getpid();
-                tcsetpgrp(rustix::stdio::stdin(), group).stage(|| "take the terminal")?;
-            }
-            Ok(())
-        }
+    let failure = match sys::fork().stage(|| "divide the container's init from its program") {
+        Ok(Some(program)) => reap(program),
+        Ok(None) => match lead(terminal) {
+            Ok(()) => program.execute(report),
+            Err(failure) => failure,
+        },
+        Err(failure) => failure,
+    };
+    child::fail(report, &failure)
+}
+
+/// A group of its own gets the terminal's signals only once: from the terminal.
+fn lead(terminal: bool) -> Result<(), Failure> {
+    setpgid(None, None).stage(|| "make a process group")?;
+    if terminal {
+        let group = rustix::process::getpid();
+        tcsetpgrp(rustix::stdio::stdin(), group).stage(|| "take the terminal")?;
     }
+    Ok(())
 }
 
 fn reap(program: Pid) -> ! {

@@ -2,19 +2,20 @@
 
 use std::{
     collections::BTreeMap,
-    os::fd::{AsFd, OwnedFd},
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
 };
 
 use coracle_protocol::{
-    ContainerSpec, GuestMessage, HostMessage, Network, Stdio, Upper,
+    ContainerSpec, GuestMessage, HostMessage, MAX_NAMES, Network, Stdio, Upper,
     frame::{self, Decoder, FrameError},
+    is_name,
 };
 use rustix::{
     buffer::spare_capacity,
     event::{Timespec, epoll},
     io::{Errno, read},
     net::{SendFlags, send},
-    process::{WaitId, WaitIdOptions, waitid},
+    process::{Pid, WaitId, WaitIdOptions, waitid},
 };
 
 use crate::{
@@ -63,6 +64,9 @@ const CHILDREN: u64 = 1;
 
 /// Bits of a token that hold the source.
 const SOURCE_BITS: u32 = 8;
+
+/// The source of a container's lack of memory; others are those of [`token`].
+const MEMORY: u64 = (1 << SOURCE_BITS) - 1;
 
 /// Init at work.
 pub struct Server {
@@ -148,9 +152,7 @@ impl Server {
                 self.dispatch(data, flags)?;
             }
             self.networks.refresh();
-            if let Some(signals) = &self.orphans {
-                self.reap_orphans(signals);
-            }
+            self.reap_orphans()?;
         }
         Ok(())
     }
@@ -168,6 +170,11 @@ impl Server {
         if data == CHILDREN {
             // They are looked for after each round of events.
             return Ok(());
+        }
+        if data & ((1 << SOURCE_BITS) - 1) == MEMORY {
+            let container = self.containers.get_mut(&(data >> SOURCE_BITS));
+            let message = container.and_then(Container::lack_of_memory);
+            return message.map_or(Ok(()), |message| self.say(&message));
         }
         let hung_up = flags.intersects(epoll::EventFlags::ERR | epoll::EventFlags::HUP);
         match source(data) {
@@ -189,6 +196,11 @@ impl Server {
         };
         if action(task) {
             self.ready.push(number);
+        }
+        if let Some(process) = task.new_process() {
+            let watched = wait_for(&self.epoll, number, (Source::Process, process));
+            // It ends by itself when nobody lets it go on.
+            task.admit(watched);
         }
         self.tell(number)
     }
@@ -269,9 +281,19 @@ impl Server {
                     task.signal(signal);
                 }
             }
+            HostMessage::Interrupt { id, signal, again } => {
+                if let Some(task) = self.find_mut(&id) {
+                    task.interrupt(signal, again);
+                }
+            }
             HostMessage::Resize { id, size } => {
                 if let Some(task) = self.find(&id) {
                     task.resize(size);
+                }
+            }
+            HostMessage::Names { id, names } => {
+                if names.len() <= MAX_NAMES && names.iter().all(|name| is_name(name)) {
+                    self.networks.rename(&id, &names);
                 }
             }
             HostMessage::Forget { disk, partition } => {
@@ -295,9 +317,27 @@ impl Server {
         containers.chain(execs).find(|task| task.id() == id)
     }
 
+    /// Waits for a new container's lack of memory, under the next number.
+    fn watch_memory(&self, container: &Container) -> Result<(), ServerError> {
+        let Some(events) = container.memory_events() else {
+            return Ok(());
+        };
+        let data = epoll::EventData::new_u64(self.next << SOURCE_BITS | MEMORY);
+        let flags = epoll::EventFlags::PRI | epoll::EventFlags::ET;
+        epoll::add(&self.epoll, events, data, flags)
+            .map_err(|errno| ServerError::Call("wait for a container's lack of memory", errno))
+    }
+
+    fn find_mut(&mut self, id: &str) -> Option<&mut Task> {
+        let containers = self.containers.values_mut().map(|one| &mut one.task);
+        let execs = self.execs.values_mut().map(|exec| &mut exec.task);
+        containers.chain(execs).find(|task| task.id() == id)
+    }
+
     fn run(&mut self, spec: &ContainerSpec) -> Result<(), ServerError> {
         match self.start(spec) {
             Ok(container) => {
+                self.watch_memory(&container)?;
                 self.containers.insert(self.next, container);
                 self.next += 1;
                 Ok(())
@@ -347,19 +387,49 @@ impl Server {
     }
 
     /// Lets the kernel forget children that have ended and are nobody's.
-    fn reap_orphans(&self, signals: &OwnedFd) {
+    fn reap_orphans(&mut self) -> Result<(), ServerError> {
+        let Some(signals) = &self.orphans else {
+            return Ok(());
+        };
         // What it tells is looked for below.
         let mut told = [0; SIGNAL];
         while read(signals, &mut told).is_ok() {}
         let reap = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
         while let Some(pid) = sys::ended_child() {
-            let containers = self.containers.values().map(|one| &one.task);
-            let mut tasks = containers.chain(self.execs.values().map(|exec| &exec.task));
             // Its own event comes next, and after that round the others are looked for.
-            if tasks.any(|task| task.pid() == pid) || waitid(WaitId::Pid(pid), reap).is_err() {
+            if self.is_known(pid) || self.may_be_new(pid)? {
+                break;
+            }
+            if waitid(WaitId::Pid(pid), reap).is_err() {
                 break;
             }
         }
+        Ok(())
+    }
+
+    fn is_known(&self, pid: Pid) -> bool {
+        let containers = self.containers.values().map(|one| &one.task);
+        let mut tasks = containers.chain(self.execs.values().map(|exec| &exec.task));
+        tasks.any(|task| task.has(pid))
+    }
+
+    /// Whether a child that has ended is, or may be, one of which a process that leads into a container
+    /// is just reporting. When that has ended, which is an event, it is known whether it was.
+    fn may_be_new(&mut self, pid: Pid) -> Result<bool, ServerError> {
+        let execs = self.execs.iter();
+        let entering: Vec<u64> = execs
+            .filter(|(_, exec)| exec.task.is_entering())
+            .map(|(number, _)| *number)
+            .collect();
+        for number in &entering {
+            self.with(*number, |task| task.event(Source::Report, false))?;
+        }
+        let unsure = |number| {
+            self.execs
+                .get(number)
+                .is_some_and(|exec| exec.task.is_entering())
+        };
+        Ok(self.is_known(pid) || entering.iter().any(unsure))
     }
 
     fn exec(
@@ -370,6 +440,9 @@ impl Server {
         stdio: Stdio,
     ) -> Result<(), ServerError> {
         let own = id.clone();
+        if let Err(failure) = self.watch_orphans() {
+            return self.fail(&own, failure);
+        }
         let found = self
             .containers
             .iter()
@@ -378,7 +451,8 @@ impl Server {
             (Some(_), _) => Err(Failure::setup("something of this name is running")),
             (None, None) => Err(Failure::setup("the container is not running")),
             (None, Some((number, container))) => {
-                Exec::start(id, (*number, container), task, stdio, &self.setting)
+                let number = *number;
+                Exec::start(id, (number, container), task, stdio, &self.setting)
                     .and_then(|exec| self.watch(&exec.task).map(|()| exec))
             }
         };
@@ -402,16 +476,8 @@ impl Server {
 
     /// Waits for a new process's descriptors, which will have the next number.
     fn watch(&self, task: &Task) -> Result<(), Failure> {
-        use epoll::EventFlags as Flags;
-        for (source, fd) in task.sources() {
-            let token = self.next << SOURCE_BITS | token(source);
-            let data = epoll::EventData::new_u64(token);
-            let flags = Flags::IN | Flags::OUT | Flags::RDHUP | Flags::ET;
-            epoll::add(&self.epoll, fd, data, flags).map_err(|errno| {
-                Failure::setup(format!("cannot wait for a container's {source:?}: {errno}"))
-            })?;
-        }
-        Ok(())
+        task.sources()
+            .try_for_each(|source| wait_for(&self.epoll, self.next, source))
     }
 
     /// Sends a message, or keeps it until the host reads.
@@ -453,6 +519,20 @@ impl Server {
         epoll::modify(self.epoll.as_fd(), &self.control, data, flags)
             .map_err(|errno| ServerError::Call("wait for the host", errno))
     }
+}
+
+/// Waits for a descriptor of what has this number, edge-triggered.
+fn wait_for(
+    epoll: &OwnedFd,
+    number: u64,
+    (source, fd): (Source, BorrowedFd<'_>),
+) -> Result<(), Failure> {
+    use epoll::EventFlags as Flags;
+    let data = epoll::EventData::new_u64(number << SOURCE_BITS | token(source));
+    let flags = Flags::IN | Flags::OUT | Flags::RDHUP | Flags::ET;
+    epoll::add(epoll, fd, data, flags).map_err(|errno| {
+        Failure::setup(format!("cannot wait for a container's {source:?}: {errno}"))
+    })
 }
 
 fn token(source: Source) -> u64 {

@@ -15,12 +15,17 @@ pub type MountRoot = dyn Fn(&Root, PathBuf) -> Result<MountedRoot, Failure>;
 /// Sets the wall clock to nanoseconds since 1970.
 pub type SetClock = dyn Fn(u64);
 
+/// Where a process finds the file that it was executed from.
+pub(crate) const OWN_PROGRAM: &str = "/proc/self/exe";
+
 /// Where containers live, and how they reach what lies outside.
 pub struct Setting {
     /// Directory in which each container gets one of its own.
     pub directory: PathBuf,
     /// Root of the version 2 control group hierarchy.
     pub cgroups: PathBuf,
+    /// This program's own file, which is executed afresh for what runs near containers.
+    pub program: PathBuf,
     /// Opens streams.
     pub connect: Box<Connect>,
     /// Mounts roots.

@@ -23,6 +23,12 @@ const CLONE_INTO_CGROUP: u64 = 1 << 33;
 /// `MOUNT_ATTR_NODEV` for [`mount_setattr`].
 pub(crate) const NODEV: u64 = 4;
 
+/// Of `linux/vm_sockets.h`, for a `timeval`; the C library's binding has none.
+const SO_VM_SOCKETS_CONNECT_TIMEOUT: libc::c_int = 6;
+
+/// Seconds that a connection to the host may take; the host itself gives up guests that are late.
+const VSOCK_PATIENCE: libc::time_t = 60;
+
 /// Which side of a clone this is.
 pub(crate) enum Cloned {
     /// The new process.
@@ -81,6 +87,16 @@ pub(crate) fn fork() -> io::Result<Option<Pid>> {
     // SAFETY: the process has one thread, so no lock is held by another one.
     let pid = unsafe { libc::fork() };
     check(libc::c_long::from(pid)).map(|_| Pid::from_raw(pid))
+}
+
+/// A clone of this process that is its parent's child, in the process namespace that was set for
+/// children: the new process's number for this one, `None` for itself. Not by `clone3(2)`, which
+/// containers' filters refuse.
+pub(crate) fn clone_sibling() -> io::Result<Option<Pid>> {
+    // SAFETY: without CLONE_VM the child has a copy of memory, as after fork, and goes on with the
+    // only thread there is, on a copy of its stack.
+    let pid = check(unsafe { libc::syscall(libc::SYS_clone, libc::CLONE_PARENT, 0, 0, 0, 0) })?;
+    Ok(i32::try_from(pid).ok().and_then(Pid::from_raw))
 }
 
 /// `unshare(2)`.
@@ -261,6 +277,7 @@ pub(crate) fn vsock_connect(cid: u32, port: u32, wait: bool) -> io::Result<Owned
     let socket = RawFd::try_from(socket).map_err(io::Error::other)?;
     // SAFETY: the descriptor was just made and nothing else owns it.
     let socket = unsafe { OwnedFd::from_raw_fd(socket) };
+    patient(&socket)?;
     // SAFETY: `sockaddr_vm` is plain integers, for which zero is a valid value.
     let mut address: libc::sockaddr_vm = unsafe { std::mem::zeroed() };
     address.svm_family = libc::sa_family_t::try_from(libc::AF_VSOCK).map_err(io::Error::other)?;
@@ -279,6 +296,26 @@ pub(crate) fn vsock_connect(cid: u32, port: u32, wait: bool) -> io::Result<Owned
         Err(error) if wait || error.raw_os_error() != Some(libc::EINPROGRESS) => Err(error),
         _ => Ok(socket),
     }
+}
+
+/// Has a connection over vsock wait as long as a busy host may take: the kernel's own limit is two seconds.
+fn patient(socket: &OwnedFd) -> io::Result<()> {
+    let limit = libc::timeval {
+        tv_sec: VSOCK_PATIENCE,
+        tv_usec: 0,
+    };
+    let length = libc::socklen_t::try_from(size_of::<libc::timeval>()).map_err(io::Error::other)?;
+    // SAFETY: the option takes one `timeval`, which lives through the call.
+    check(libc::c_long::from(unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::AF_VSOCK,
+            SO_VM_SOCKETS_CONNECT_TIMEOUT,
+            ptr::from_ref(&limit).cast(),
+            length,
+        )
+    }))?;
+    Ok(())
 }
 
 /// Brings the loopback interface of the current network namespace up.
@@ -524,12 +561,77 @@ pub(crate) fn close_all_but(kept: &[BorrowedFd<'_>]) -> io::Result<()> {
     Ok(())
 }
 
+/// Pointers to strings, and the null pointer that ends them.
+fn pointers(strings: &[CString]) -> Vec<*const libc::c_char> {
+    let ends = [ptr::null()];
+    strings.iter().map(|s| s.as_ptr()).chain(ends).collect()
+}
+
+/// Passes descriptors on to the program that is executed next, with the numbers from `first` on, and
+/// closes all others but the standard ones and `kept`, which is returned.
+pub(crate) fn pass_on(
+    passed: &[BorrowedFd<'_>],
+    first: RawFd,
+    kept: BorrowedFd<'_>,
+) -> io::Result<OwnedFd> {
+    let open: Vec<_> = passed.iter().copied().chain([kept]).collect();
+    // Limits on descriptors count already, and are perhaps low.
+    close_all_but(&open)?;
+    let count = RawFd::try_from(passed.len()).map_err(io::Error::other)?;
+    let away = |fd: &BorrowedFd<'_>| rustix::io::fcntl_dupfd_cloexec(fd, first + count);
+    let kept = away(&kept)?;
+    let copies = passed.iter().map(away).collect::<Result<Vec<_>, _>>()?;
+    for (number, copy) in (first..).zip(&copies) {
+        // SAFETY: what had the number is closed, or is one of those that were copied, which the caller
+        // does not use again: it executes a program, or ends.
+        check(libc::c_long::from(unsafe {
+            libc::dup2(copy.as_raw_fd(), number)
+        }))?;
+    }
+    Ok(kept)
+}
+
+/// `execveat(2)` of an open file; returns only when it failed.
+pub(crate) fn execveat(
+    program: impl AsFd,
+    arguments: &[CString],
+    environment: &[CString],
+) -> Errno {
+    let (arguments, environment) = (pointers(arguments), pointers(environment));
+    // SAFETY: both arrays end with a null pointer and all strings live through the call.
+    unsafe {
+        libc::syscall(
+            libc::SYS_execveat,
+            program.as_fd().as_raw_fd(),
+            c"".as_ptr(),
+            arguments.as_ptr(),
+            environment.as_ptr(),
+            libc::AT_EMPTY_PATH,
+        )
+    };
+    Errno::from_io_error(&io::Error::last_os_error()).unwrap_or(Errno::NOEXEC)
+}
+
+/// This process's environment, as it was executed with.
+pub(crate) fn environment() -> Vec<CString> {
+    unsafe extern "C" {
+        static environ: *const *const libc::c_char;
+    }
+    let mut lines = Vec::new();
+    // SAFETY: the C library keeps an array of strings there that a null pointer ends; the process has one
+    // thread, and nothing changes it.
+    unsafe {
+        let mut next = environ;
+        while !next.is_null() && !(*next).is_null() {
+            lines.push(CStr::from_ptr(*next).to_owned());
+            next = next.add(1);
+        }
+    }
+    lines
+}
+
 /// `execve(2)`; returns only when it failed.
 pub(crate) fn execve(program: &CStr, arguments: &[CString], environment: &[CString]) -> Errno {
-    let pointers = |strings: &[CString]| -> Vec<*const libc::c_char> {
-        let ends = [ptr::null()];
-        strings.iter().map(|s| s.as_ptr()).chain(ends).collect()
-    };
     let (arguments, environment) = (pointers(arguments), pointers(environment));
     // SAFETY: both arrays end with a null pointer and all strings live through the call.
     unsafe { libc::execve(program.as_ptr(), arguments.as_ptr(), environment.as_ptr()) };
@@ -540,4 +642,38 @@ pub(crate) fn execve(program: &CStr, arguments: &[CString], environment: &[CStri
 pub(crate) fn exit(code: i32) -> ! {
     // SAFETY: nothing runs after it.
     unsafe { libc::_exit(code) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connection_to_the_host_has_time() {
+        // SAFETY: plain integers.
+        let socket = unsafe { libc::socket(libc::AF_VSOCK, libc::SOCK_STREAM, 0) };
+        if socket < 0 {
+            // A kernel without such sockets has nothing to be patient with.
+            return;
+        }
+        // SAFETY: the descriptor was just made and nothing else owns it.
+        let socket = unsafe { OwnedFd::from_raw_fd(socket) };
+        patient(&socket).unwrap();
+        let mut limit = libc::timeval {
+            tv_sec: 0,
+            tv_usec: 0,
+        };
+        let mut length = libc::socklen_t::try_from(size_of::<libc::timeval>()).unwrap();
+        // SAFETY: the option is one `timeval`, and both places outlive the call.
+        let result = unsafe {
+            libc::getsockopt(
+                socket.as_raw_fd(),
+                libc::AF_VSOCK,
+                SO_VM_SOCKETS_CONNECT_TIMEOUT,
+                ptr::from_mut(&mut limit).cast(),
+                &raw mut length,
+            )
+        };
+        assert_eq!((result, limit.tv_sec), (0, VSOCK_PATIENCE));
+    }
 }

@@ -1,18 +1,26 @@
 //! A process that init started for the host, with its streams: carried along by events, ended.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::{
+    fs,
+    io::IoSliceMut,
+    mem::MaybeUninit,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+};
 
-use coracle_protocol::{ExitStatus, GuestMessage, Stdio, TerminalSize};
+use coracle_protocol::{ExitStatus, GuestMessage, Port, Secret, Stdio, TerminalSize};
 use rustix::{
     fs::{OFlags, fcntl_getfl, fcntl_setfl},
     io::Errno,
-    net::{RecvFlags, SendFlags, recv, send},
+    net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendFlags, recvmsg, send},
     pipe::{PipeFlags, pipe_with},
-    process::{Pid, WaitId, WaitIdOptions, waitid},
+    process::{
+        Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, WaitIdStatus, pidfd_open,
+        pidfd_send_signal, waitid,
+    },
 };
 
 use crate::{
-    child,
+    beside, child,
     clock::now,
     failure::{Failure, Stage},
     pump::{Direction, Pump, Turn},
@@ -26,6 +34,12 @@ const MAX_REPORT: usize = 2 + coracle_protocol::MAX_TEXT;
 
 /// Highest number of a signal on Linux.
 const MAX_SIGNAL: u8 = 64;
+
+/// The signal that ends a process without asking it.
+const SIGKILL: u8 = 9;
+
+/// Signals by which a person interrupts, whose default is to end: HUP, INT, QUIT, TERM.
+const INTERRUPTS: [u8; 4] = [1, 2, 3, 15];
 
 /// A descriptor that events come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,9 +75,27 @@ pub struct Task {
     starting: Option<u64>,
     failure: Option<Failure>,
     started: bool,
+    entry: Entry,
+    /// Its process was just heard of.
+    is_new: bool,
     exit: Option<(ExitStatus, u64)>,
+    /// The signal that it left to its default, and was killed in place of.
+    interrupted: Option<u8>,
     master: Option<OwnedFd>,
     pumps: [Option<Pump>; 3],
+}
+
+/// How a process comes into its container.
+#[derive(Debug)]
+enum Entry {
+    /// It is the one that was cloned.
+    Direct,
+    /// The one that was cloned is on its way there, and will clone another one.
+    Leading,
+    /// It was cloned by this one, which is about to end.
+    Led(Pid, OwnedFd),
+    /// It was cloned by one that has ended.
+    Alone,
 }
 
 /// The ends of a process's streams: its own, and init's.
@@ -73,6 +105,9 @@ pub(crate) struct Streams {
     master: Option<OwnedFd>,
     devpts: Option<OwnedFd>,
 }
+
+/// A connection to the host, and what is sent by it first.
+type Socket = (OwnedFd, Secret);
 
 /// The parts of [`Streams`] that stay with init.
 pub(crate) struct Ours {
@@ -97,10 +132,40 @@ impl Task {
             starting: None,
             failure: None,
             started: false,
+            entry: Entry::Direct,
+            is_new: false,
             exit: None,
+            interrupted: None,
             master: ours.master,
             pumps: ours.pumps,
         })
+    }
+
+    /// One that was just cloned and will clone the process that this is about ([`crate::beside`]).
+    pub(crate) fn entering(
+        id: String,
+        process: (Pid, OwnedFd),
+        report: OwnedFd,
+        ours: Ours,
+    ) -> Result<Self, Failure> {
+        let mut task = Self::new(id, process, report, ours)?;
+        task.entry = Entry::Leading;
+        Ok(task)
+    }
+
+    /// Its process may exist already, and is not known yet.
+    pub(crate) fn is_entering(&self) -> bool {
+        matches!(self.entry, Entry::Leading) && self.exit.is_none()
+    }
+
+    /// The process that led it in is still in the container's control group, which could not be removed.
+    fn is_led(&self) -> bool {
+        matches!(self.entry, Entry::Led(..))
+    }
+
+    /// Whether this is a process of its.
+    pub(crate) fn has(&self, pid: Pid) -> bool {
+        self.pid == pid || matches!(self.entry, Entry::Led(leader, _) if leader == pid)
     }
 
     /// Its identifier.
@@ -119,6 +184,15 @@ impl Task {
     #[must_use]
     pub fn pidfd(&self) -> BorrowedFd<'_> {
         self.pidfd.as_fd()
+    }
+
+    /// Lets a process that was just heard of go on, if its end will be seen.
+    pub(crate) fn admit(&mut self, watched: Result<(), Failure>) {
+        if let Err(failure) = watched.and_then(|()| self.let_go_on()) {
+            // Nobody waits for it, so that it ends here.
+            self.finish();
+            self.failure.get_or_insert(failure);
+        }
     }
 
     /// Tells a process that waits for it that init has done its part.
@@ -202,23 +276,37 @@ impl Task {
     }
 
     fn reap(&mut self, options: WaitIdOptions) {
+        if let Entry::Led(_, leader) = &self.entry
+            && ended(leader, options).is_some()
+        {
+            self.entry = Entry::Alone;
+        }
         if self.exit.is_some() {
             return;
         }
-        let status = loop {
-            match waitid(
-                WaitId::PidFd(self.pidfd.as_fd()),
-                WaitIdOptions::EXITED | options,
-            ) {
-                Err(Errno::INTR) => {}
-                Ok(Some(status)) => break status,
-                Ok(None) | Err(_) => return,
+        if self.is_entering() {
+            // What it has reported before its end is heard before its end.
+            if ended(&self.pidfd, options | WaitIdOptions::NOWAIT).is_none() {
+                return;
             }
+            self.read_report();
+        }
+        if let Entry::Led(_, leader) = &self.entry
+            && ended(leader, options).is_some()
+        {
+            self.entry = Entry::Alone;
+        }
+        let Some(status) = ended(&self.pidfd, options) else {
+            return;
         };
         let byte = |number: i32| u8::try_from(number).unwrap_or(u8::MAX);
         let exit = match (status.exit_status(), status.terminating_signal()) {
             (Some(code), _) => ExitStatus::Code(byte(code)),
-            (None, signal) => ExitStatus::Signal(byte(signal.unwrap_or_default())),
+            (None, signal) => {
+                let signal = byte(signal.unwrap_or_default());
+                let interrupted = self.interrupted.filter(|_| signal == SIGKILL);
+                ExitStatus::Signal(interrupted.unwrap_or(signal))
+            }
         };
         self.exit = Some((exit, now()));
         // Nobody is left to read, and all that was written is in the pipes.
@@ -229,28 +317,60 @@ impl Task {
         self.read_report();
     }
 
-    fn read_report(&mut self) {
+    pub(crate) fn read_report(&mut self) {
         let mut buffer = vec![0; MAX_REPORT];
         while let Some(report) = &self.report {
-            match recv(report, &mut buffer, RecvFlags::empty()) {
-                Err(Errno::INTR) => {}
+            let (length, sender) = match receive(report, &mut buffer) {
+                Err(Errno::INTR) => continue,
                 Err(Errno::AGAIN) => return,
-                Ok((_, 0)) | Err(_) => self.report = None,
-                Ok((_, length)) => match buffer.get(..length).and_then(<[u8]>::split_first) {
-                    Some((&child::STARTING, time)) => {
-                        self.starting = time.try_into().ok().map(u64::from_le_bytes);
+                Ok((0, _)) | Err(_) => {
+                    self.report = None;
+                    return;
+                }
+                Ok(received) => received,
+            };
+            match buffer.get(..length).and_then(<[u8]>::split_first) {
+                Some((&child::STARTING, time)) => {
+                    self.starting = time.try_into().ok().map(u64::from_le_bytes);
+                }
+                // The container may have got at the socket of a process that it sees.
+                Some((&beside::ENTERED, number)) if sender == Some(self.pid) => {
+                    let number = number.try_into().ok().map(i32::from_le_bytes);
+                    if let Err(failure) = self.enter(number.and_then(Pid::from_raw)) {
+                        self.failure = Some(failure);
                     }
-                    Some((_, failure)) => self.failure = Some(Failure::from_bytes(failure)),
-                    None => {}
-                },
+                }
+                Some((&child::FAILED, failure)) => {
+                    self.failure = Some(Failure::from_bytes(failure));
+                }
+                Some(_) | None => {}
             }
         }
+    }
+
+    /// The process exists, and is init's child. It goes on once its end will be seen.
+    fn enter(&mut self, pid: Option<Pid>) -> Result<(), Failure> {
+        let (Entry::Leading, Some(pid)) = (&self.entry, pid) else {
+            return Ok(());
+        };
+        let pidfd =
+            pidfd_open(pid, PidfdFlags::empty()).stage(|| "watch a process in the container")?;
+        let leader = (self.pid, std::mem::replace(&mut self.pidfd, pidfd));
+        self.pid = pid;
+        self.entry = Entry::Led(leader.0, leader.1);
+        self.is_new = true;
+        Ok(())
+    }
+
+    /// A process that was just heard of, and is not waited for yet.
+    pub(crate) fn new_process(&mut self) -> Option<BorrowedFd<'_>> {
+        std::mem::take(&mut self.is_new).then(|| self.pidfd.as_fd())
     }
 
     /// What the host has to be told now, if anything. After [`GuestMessage::Failed`] or
     /// [`GuestMessage::Exited`] nothing more comes of it.
     pub fn news(&mut self, out_of_memory: impl Fn() -> bool) -> Option<GuestMessage> {
-        if self.report.is_some() {
+        if self.report.is_some() || self.is_led() {
             return None;
         }
         if self.failure.is_none() && self.starting.is_none() && !self.started {
@@ -281,7 +401,7 @@ impl Task {
     pub fn end(&self, causes: impl Fn() -> Causes) -> Option<GuestMessage> {
         let (status, at) = self.exit.filter(|_| self.started)?;
         let output = |pump: &Pump| pump.direction() == Direction::ToHost;
-        if self.report.is_some() || self.pumps.iter().flatten().any(output) {
+        if self.report.is_some() || self.is_led() || self.pumps.iter().flatten().any(output) {
             return None;
         }
         let Causes { oom, damaged } = causes();
@@ -301,6 +421,23 @@ impl Task {
         }
     }
 
+    /// Sends a signal by which a person interrupts. The kernel spares a namespace's first process what it leaves
+    /// to the default; outside it would end by it, and so it does here. One that had the signal before gets it no
+    /// second time.
+    pub fn interrupt(&mut self, signal: u8, again: bool) {
+        if self.exit.is_none() && INTERRUPTS.contains(&signal) && self.leaves_to_default(signal) {
+            self.interrupted.get_or_insert(signal);
+            self.signal(SIGKILL);
+        } else if !again {
+            self.signal(signal);
+        }
+    }
+
+    fn leaves_to_default(&self, signal: u8) -> bool {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid.as_raw_nonzero()));
+        status.is_ok_and(|status| is_left_to_default(&status, signal))
+    }
+
     /// Gives its terminal, if it has one, a new size.
     pub fn resize(&self, size: TerminalSize) {
         if let Some(master) = &self.master {
@@ -310,11 +447,35 @@ impl Task {
 
     /// Kills it if it runs, and waits until it has ended.
     pub fn finish(&mut self) {
-        if self.exit.is_none() {
+        if self.is_entering() {
+            // What it cloned, if it did, has to be known to be killed.
             self.signal(9);
+            ended(&self.pidfd, WaitIdOptions::NOWAIT);
+            self.read_report();
+        }
+        if let Entry::Led(_, leader) = &self.entry {
+            let _ = pidfd_send_signal(leader, Signal::KILL);
+        }
+        if self.exit.is_none() {
+            self.signal(SIGKILL);
             self.reap(WaitIdOptions::empty());
         }
+        if let Entry::Led(_, leader) = &self.entry {
+            ended(leader, WaitIdOptions::empty());
+            self.entry = Entry::Alone;
+        }
     }
+}
+
+/// Reads `/proc/PID/status`: does the process neither catch, nor ignore, nor block a signal?
+fn is_left_to_default(status: &str, signal: u8) -> bool {
+    let bit = 1_u64 << (signal - 1);
+    let mut sets = status.lines().filter_map(|line| {
+        let (name, set) = line.split_once(':')?;
+        let is_set = matches!(name, "SigBlk" | "SigIgn" | "SigCgt");
+        is_set.then(|| u64::from_str_radix(set.trim(), 16).unwrap_or(u64::MAX))
+    });
+    sets.all(|set| set & bit == 0)
 }
 
 /// A process ended before its program, and could not say why.
@@ -327,6 +488,34 @@ fn lost(status: ExitStatus, out_of_memory: bool) -> Failure {
     Failure::setup(format!(
         "the container's process ended while being set up: {cause}"
     ))
+}
+
+/// How a process has ended, if it has.
+fn ended(process: &OwnedFd, options: WaitIdOptions) -> Option<WaitIdStatus> {
+    loop {
+        let waited = waitid(
+            WaitId::PidFd(process.as_fd()),
+            WaitIdOptions::EXITED | options,
+        );
+        match waited {
+            Err(Errno::INTR) => {}
+            other => return other.ok().flatten(),
+        }
+    }
+}
+
+/// A report, and the number of the process that it is of where the socket asks for that.
+fn receive(report: &OwnedFd, buffer: &mut [u8]) -> Result<(usize, Option<Pid>), Errno> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmCredentials(1))];
+    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+    let mut parts = [IoSliceMut::new(buffer)];
+    let flags = RecvFlags::CMSG_CLOEXEC;
+    let received = recvmsg(report, &mut parts, &mut ancillary, flags)?;
+    let sender = ancillary.drain().find_map(|message| match message {
+        RecvAncillaryMessage::ScmCredentials(sender) => Some(sender.pid),
+        _ => None,
+    });
+    Ok((received.bytes, sender))
 }
 
 fn not_blocking(fd: impl AsFd) -> Result<(), Failure> {
@@ -342,9 +531,13 @@ impl Streams {
         terminal: Option<Terminal>,
         connect: &Connect,
     ) -> Result<Self, Failure> {
-        let connect = |port: Option<u32>| {
-            port.map(|port| connect(port).stage(|| format!("connect to port {port} of the host")))
-                .transpose()
+        let connect = |port: Option<Port>| {
+            let Some(Port { number, secret }) = port else {
+                return Ok(None);
+            };
+            connect(number)
+                .map(|socket| Some((socket, secret)))
+                .stage(|| format!("connect to port {number} of the host"))
         };
         let stdin = connect(stdio.stdin)?;
         let stdout = connect(stdio.stdout)?;
@@ -365,11 +558,11 @@ impl Streams {
 
     fn terminal(
         terminal: Terminal,
-        stdin: Option<OwnedFd>,
-        stdout: Option<OwnedFd>,
+        stdin: Option<Socket>,
+        stdout: Option<Socket>,
     ) -> Result<Self, Failure> {
         let copy = |fd: &OwnedFd| fd.try_clone().stage(|| "copy the terminal's descriptor");
-        let pump = |direction, socket: Option<OwnedFd>| {
+        let pump = |direction, socket: Option<Socket>| {
             socket
                 .map(|socket| Ok(Pump::new(direction, socket, copy(&terminal.master)?, true)))
                 .transpose()
@@ -392,9 +585,9 @@ impl Streams {
     }
 
     fn pipes(
-        stdin: Option<OwnedFd>,
-        stdout: Option<OwnedFd>,
-        stderr: Option<OwnedFd>,
+        stdin: Option<Socket>,
+        stdout: Option<Socket>,
+        stderr: Option<Socket>,
     ) -> Result<Self, Failure> {
         let (own_in, pump_in) = pipe(stdin, Direction::ToContainer)?;
         let (own_out, pump_out) = pipe(stdout, Direction::ToHost)?;
@@ -409,7 +602,7 @@ impl Streams {
 }
 
 /// The container's end of a pipe and the pump at the other, or `/dev/null`.
-fn pipe(socket: Option<OwnedFd>, direction: Direction) -> Result<(OwnedFd, Option<Pump>), Failure> {
+fn pipe(socket: Option<Socket>, direction: Direction) -> Result<(OwnedFd, Option<Pump>), Failure> {
     let Some(socket) = socket else {
         return Ok((child::null()?, None));
     };
@@ -421,4 +614,23 @@ fn pipe(socket: Option<OwnedFd>, direction: Direction) -> Result<(OwnedFd, Optio
     // The two ends do not share this flag: the container's own one blocks.
     not_blocking(&ours)?;
     Ok((own, Some(Pump::new(direction, socket, ours, false))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn signal_is_left_to_its_default_unless_it_is_caught_ignored_or_blocked() {
+        let status = |blocked: &str, ignored: &str, caught: &str| {
+            format!("Name:\tsh\nSigBlk:\t{blocked}\nSigIgn:\t{ignored}\nSigCgt:\t{caught}\n")
+        };
+        assert!(is_left_to_default(&status("0", "4", "10000"), 2));
+        assert!(!is_left_to_default(&status("2", "0", "0"), 2));
+        assert!(!is_left_to_default(&status("0", "2", "0"), 2));
+        assert!(!is_left_to_default(
+            &status("0", "0", "0000000000000002"),
+            2
+        ));
+    }
 }

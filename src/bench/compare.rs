@@ -7,6 +7,7 @@ use anyhow::{Context, Result, bail};
 use crate::{
     arguments::Files,
     ladder, measure,
+    output::{self, Stream},
     report::{Report, System, VERSION},
     show::table::Table,
     statistics::{Verdict, compare, summary},
@@ -43,7 +44,7 @@ pub(crate) fn main(files: &Files) -> Result<u8> {
         );
     }
     for difference in differences(&before, &after) {
-        println!("{difference}");
+        outln!("{difference}");
     }
     let mut table = Table::new(&[
         "SYSTEM",
@@ -68,7 +69,7 @@ pub(crate) fn main(files: &Files) -> Result<u8> {
             line.verdict.word().into(),
         ]);
     }
-    print!("{}", table.text());
+    output::write(Stream::Output, &table.text());
     let worse = lines.iter().any(|line| line.verdict == Verdict::Worse);
     Ok(if worse { WORSE } else { 0 })
 }

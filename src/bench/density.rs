@@ -6,13 +6,15 @@ use serde::{Deserialize, Serialize};
 use crate::{
     arguments::Density as Arguments,
     clock::milliseconds,
-    measure, memory, processes,
+    measure, memory,
+    output::{self, Stream},
+    processes,
     report::Summary,
     show::{self, table::Table},
     start,
     statistics::summary,
     systems::{self, Present, Scene},
-    virtual_time,
+    virtual_time, warn,
 };
 
 /// Starts that the first and the last ones are taken from: one alone is chance.
@@ -59,13 +61,16 @@ pub(crate) fn main(arguments: &Arguments) -> Result<u8> {
     };
     let as_table = match &arguments.json {
         Some(path) => {
-            show::write(path, &serde_json::to_string_pretty(&density)?)?;
+            show::write(
+                path,
+                &output::clean_json(&serde_json::to_string_pretty(&density)?),
+            )?;
             !show::is_standard_output(path)
         }
         None => true,
     };
     if as_table {
-        print!("{}", text(&density));
+        output::write(Stream::Output, &text(&density));
     }
     Ok(0)
 }
@@ -96,7 +101,7 @@ fn pile(one: &mut Present, scene: &Scene, arguments: &Arguments) -> Result<Densi
     for name in &up {
         let ended = start::that_succeeds(one.system.end(scene, name));
         if let Err(error) = ended {
-            eprintln!("coracle bench: warning: cannot end {name}: {error:#}");
+            warn(&error.context(format!("cannot end {name}")));
         }
     }
     result?;

@@ -1,5 +1,15 @@
 //! `coracle-bench`: starts containers of several systems side by side and tells, step by step, what a start
 //! takes. `coracle bench` is this program; it uses nothing of Coracle's but the command line, as a user does.
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
+#[expect(
+    dead_code,
+    unused_macros,
+    reason = "a benchmark writes whole tables and messages, and passes on no streams"
+)]
+#[macro_use]
+#[path = "../output/mod.rs"]
+mod output;
 
 mod arguments;
 mod clock;
@@ -31,6 +41,7 @@ use anyhow::Result;
 use clap::Parser;
 
 use arguments::{Arguments, Work};
+use output::Stream;
 
 /// What the program ends with when it could not do what it was asked for.
 const FAILURE: u8 = 125;
@@ -39,18 +50,39 @@ fn main() -> ExitCode {
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => {
-            // Nothing can be done when the words themselves cannot be printed.
-            let _ = error.print();
-            return ExitCode::from(if error.use_stderr() { FAILURE } else { 0 });
+            let text = error.render().to_string();
+            if error.use_stderr() {
+                output::write(Stream::Error, &text);
+                return ExitCode::from(FAILURE);
+            }
+            output::write(Stream::Output, &text);
+            return conclude(0);
         }
     };
     match run(arguments) {
-        Ok(code) => ExitCode::from(code),
+        Ok(code) => conclude(code),
         Err(error) => {
-            eprintln!("coracle bench: {error:#}");
+            output::message("coracle bench", &format_args!("{error:#}"));
             ExitCode::from(FAILURE)
         }
     }
+}
+
+/// The exit code, with what became of the output.
+fn conclude(code: u8) -> ExitCode {
+    ExitCode::from(match output::finish() {
+        Err(failed) if failed.is_closed_pipe() && code == 0 => output::CLOSED_PIPE,
+        Err(failed) if !failed.is_closed_pipe() => {
+            output::message("coracle bench", &failed);
+            if code == 0 { FAILURE } else { code }
+        }
+        _ => code,
+    })
+}
+
+/// Something that a person should know although the measurement goes on.
+fn warn(error: &anyhow::Error) {
+    output::message("coracle bench: warning", &format_args!("{error:#}"));
 }
 
 fn run(arguments: Arguments) -> Result<u8> {

@@ -1,6 +1,10 @@
 //! `coracle completion`.
 
+use std::io::Write;
+
 use clap_complete::{Shell, generate};
+
+use crate::output::{self, Stream};
 
 /// Print a completion script for a shell, to be read by it: `source <(coracle completion bash)`
 #[derive(clap::Args)]
@@ -10,5 +14,8 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn main(arguments: &Arguments, command: &mut clap::Command) {
-    generate(arguments.shell, command, "coracle", &mut std::io::stdout());
+    let mut script = Vec::new();
+    generate(arguments.shell, command, "coracle", &mut script);
+    // A failure is noted, and told at the end.
+    let _ = output::raw(Stream::Output).write_all(&script);
 }

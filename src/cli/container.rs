@@ -1,7 +1,5 @@
 //! `coracle container`, `system start` and `system stop`: what concerns all containers.
 
-use std::io::Write;
-
 use anyhow::{Result, bail};
 use clap::Subcommand;
 
@@ -11,7 +9,9 @@ use super::{
     ps, start,
 };
 use crate::{
-    keeper, report,
+    keeper,
+    output::{self, Stream},
+    report,
     state::{
         Directories,
         container::{Container, Containers},
@@ -71,18 +71,18 @@ fn prune(arguments: &Prune) -> Result<()> {
         }
     }
     if !removed.is_empty() {
-        println!("Deleted Containers:\n{}\n", removed.join("\n"));
+        out!("Deleted Containers:\n{}\n\n", removed.join("\n"));
     }
-    println!("Total reclaimed space: 0B");
+    outln!("Total reclaimed space: 0B");
     Ok(())
 }
 
 fn asked() -> Result<bool> {
-    print!(
+    out!(
         "WARNING! This will remove all stopped containers.\nAre you sure you want to continue? \
          [y/N] "
     );
-    std::io::stdout().flush()?;
+    output::flush(Stream::Output);
     let mut answer = String::new();
     std::io::stdin().read_line(&mut answer)?;
     Ok(answer.trim().eq_ignore_ascii_case("y"))
@@ -133,7 +133,7 @@ pub(super) fn start_all() -> Result<u8> {
         let link = start::start(&container, &directories, None)?;
         match start::until_started(&link)? {
             Some(crate::engine::Ended::Failed { message, .. }) => bail!(message),
-            _ => println!("{}", container.config.name),
+            _ => outln!("{}", container.config.name),
         }
         Ok(())
     })?;
@@ -143,6 +143,15 @@ pub(super) fn start_all() -> Result<u8> {
 /// Stops all containers.
 pub(super) fn stop_all() -> Result<u8> {
     let directories = Directories::new()?;
-    let containers = lifecycle::stop_all(&Containers::new(&directories))?;
-    Ok(containers.max(super::host::stop_all(&directories)?))
+    let containers = lifecycle::begin_stop_all(&Containers::new(&directories))?;
+    let hosts = super::host::begin_stop_all(&directories)?;
+    for container in containers {
+        drop(container.keeper_lock());
+        outln!("{}", container.config.name);
+    }
+    for host in hosts {
+        drop(host.keeper_lock());
+        outln!("{}", host.config.name);
+    }
+    Ok(0)
 }

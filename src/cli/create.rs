@@ -19,6 +19,6 @@ pub(super) struct Arguments {
 pub(super) fn main(arguments: &Arguments) -> Result<()> {
     let directories = Directories::new()?;
     let container = flags::create(&arguments.flags, &directories, true, &mut |_| {})?;
-    println!("{}", container.config.id);
+    outln!("{}", container.config.id);
     Ok(())
 }

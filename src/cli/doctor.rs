@@ -6,7 +6,7 @@ use anyhow::Result;
 use serde_json::json;
 use vmm::probe::Probe;
 
-use crate::{kernel, machine, programs, state::Directories};
+use crate::{kernel, machine, output, programs, state::Directories};
 
 /// Check whether this machine can run containers, and how to mend what is wrong
 #[derive(clap::Args)]
@@ -106,7 +106,7 @@ pub(super) fn main(arguments: &Arguments) -> Result<u8> {
                 })
             })
             .collect();
-        println!("{}", serde_json::to_string_pretty(&list)?);
+        output::json_pretty(&list)?;
     } else {
         print(&findings);
     }
@@ -127,9 +127,9 @@ fn print(findings: &[Finding]) {
         mend,
     } in findings
     {
-        println!("{:<8} {subject:<width$}  {seen}", state.word());
+        outln!("{:<8} {subject:<width$}  {seen}", state.word());
         if let Some(mend) = mend {
-            println!("{:<8} {:<width$}  -> {mend}", "", "");
+            outln!("{:<8} {:<width$}  -> {mend}", "", "");
         }
     }
 }

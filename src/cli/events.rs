@@ -16,11 +16,11 @@ use serde_json::Value;
 
 use super::{format::Format, moment::Moment};
 use crate::{
-    clock,
+    clock, output,
     state::{self, Directories, journal},
 };
 
-/// Show what happens to containers
+/// Show what happens to containers and hosts
 #[derive(clap::Args)]
 pub(super) struct Arguments {
     /// What has happened since then, too
@@ -29,7 +29,7 @@ pub(super) struct Arguments {
     /// End then
     #[arg(long, value_name = "TIME")]
     until: Option<Moment>,
-    /// Only those for which it holds: event, container, image, label, type
+    /// Only those for which it holds: event, container, host, image, label, type
     #[arg(short, long, value_name = "NAME=VALUE", value_parser = |text: &str| super::options::pair(text, '='))]
     filter: Vec<(String, String)>,
     /// json, or a Go template such as '{{.Action}} {{.Actor.ID}}'
@@ -37,7 +37,7 @@ pub(super) struct Arguments {
     format: Option<Format>,
 }
 
-const FILTERS: [&str; 5] = ["event", "container", "image", "label", "type"];
+const FILTERS: [&str; 6] = ["event", "container", "host", "image", "label", "type"];
 
 pub(super) fn main(arguments: &Arguments) -> Result<()> {
     for (name, _) in &arguments.filter {
@@ -105,6 +105,7 @@ fn print_all(reader: &mut BufReader<File>, arguments: &Arguments, since: u64) ->
         let late = arguments.until.is_some_and(|Moment(until)| time > until);
         if time >= since && !late && wanted(&event, &arguments.filter) {
             print(&event, time, arguments)?;
+            output::check()?;
         }
     }
 }
@@ -142,8 +143,9 @@ fn wanted(event: &Value, filters: &[(String, String)]) -> bool {
 fn holds(event: &Value, name: &str, value: &str) -> bool {
     match name {
         "event" => text(event, "/Action") == value,
-        "container" => {
-            text(event, "/id").starts_with(value) || text(event, "/Actor/Attributes/name") == value
+        "container" | "host" => {
+            let named = text(event, "/Actor/Attributes/name") == value;
+            text(event, "/Type") == name && (named || text(event, "/id").starts_with(value))
         }
         "image" => text(event, "/from") == value,
         "type" => text(event, "/Type") == value,
@@ -163,8 +165,7 @@ fn holds(event: &Value, name: &str, value: &str) -> bool {
 
 fn print(event: &Value, time: u64, arguments: &Arguments) -> Result<()> {
     if let Some(format) = &arguments.format {
-        println!("{}", format.line(event)?);
-        return Ok(());
+        return format.print(std::slice::from_ref(event));
     }
     let attributes = event
         .pointer("/Actor/Attributes")
@@ -174,9 +175,10 @@ fn print(event: &Value, time: u64, arguments: &Arguments) -> Result<()> {
         .flatten()
         .map(|(name, value)| format!("{name}={}", value.as_str().unwrap_or_default()))
         .collect();
-    println!(
-        "{} container {} {} ({})",
+    outln!(
+        "{} {} {} {} ({})",
         clock::rfc3339(time),
+        text(event, "/Type"),
         text(event, "/Action"),
         text(event, "/id"),
         pairs.join(", ")

@@ -12,6 +12,7 @@ use crate::{
     engine::{self, Attached, DetachKeys, Ended, Terminal},
     keeper::wire::{Request, Work},
     state::{Directories, container::Container, container::Containers},
+    sys,
 };
 
 /// Run a program in a container that runs
@@ -60,6 +61,8 @@ pub(super) fn main(arguments: &Arguments) -> Result<u8> {
     let Some((name, command)) = arguments.container_and_command.split_first() else {
         bail!("no container given");
     };
+    // As 'run' does.
+    sys::show(&format!("coracle exec {name}"));
     let is_terminal = engine::standard_input_is_terminal();
     if arguments.program.tty
         && arguments.program.interactive
@@ -116,10 +119,7 @@ fn process(container: &Container, arguments: &Arguments, command: &[String]) -> 
     }
     for entry in &arguments.program.env {
         let entry = options::environment(entry).map_err(anyhow::Error::msg)?;
-        let Some(entry) = entry else { continue };
-        let name = entry.split('=').next().unwrap_or_default().to_owned() + "=";
-        process.env.retain(|line| !line.starts_with(&name));
-        process.env.push(entry);
+        engine::set_variable(&mut process.env, &entry);
     }
     if let Some(directory) = &arguments.program.workdir {
         if !directory.starts_with('/') {

@@ -1,15 +1,20 @@
 //! What 'run' and 'create' take, and the container that they make of it.
 
+mod policies;
+mod values;
+
 use std::{collections::BTreeMap, fs, io::Write, path::PathBuf};
 
 use anyhow::{Context, Result, bail};
-use clap::ValueEnum;
 use coracle_protocol::{MAX_LAYERS, Rlimit, Shares, Stdio, Verity};
 use images::store::{Image, LayerFile};
 
+use policies::{disk_size, health, log_policy};
+use values::{LogDriver, Namespace, RestartPolicy, SecurityOption};
+
 use crate::{
     cli::{
-        moment, network,
+        env_file, moment, network,
         obtain::{When, obtain},
         options::{self, Bytes, Capabilities, Cpus, Signal, Tmpfs, Ulimit},
         pull,
@@ -19,19 +24,12 @@ use crate::{
     host,
     state::{
         Directories, MachineMode,
-        container::{self, Config, Container, Containers, Health, Isolation, LogPolicy, Restart},
-        disk,
+        container::{self, Config, Container, Containers, Isolation, Restart},
         host::Hosts,
         journal,
         network::Mode,
     },
 };
-
-/// Bytes of each of a log's two files unless told otherwise.
-const LOG_SIZE: u64 = 10 << 20;
-
-/// The smallest log: a record is longer than less.
-const MIN_LOG_SIZE: u64 = 256 << 10;
 
 /// What 'run' and 'create' take.
 #[derive(clap::Args)]
@@ -93,8 +91,8 @@ pub(super) struct Flags {
     /// The container's host name
     #[arg(short = 'h', long, value_name = "NAME")]
     hostname: Option<String>,
-    /// Another line for /etc/hosts
-    #[arg(long, value_name = "NAME:ADDRESS", value_parser = |text: &str| options::pair(text, ':'))]
+    /// Another line for /etc/hosts; host-gateway is the address of the guest on its bridge
+    #[arg(long, value_name = "NAME:ADDRESS", value_parser = options::extra_host)]
     add_host: Vec<(String, String)>,
 
     /// Network: bridge among the containers of a named host, none, host for the guest's own, or
@@ -154,7 +152,7 @@ pub(super) struct Flags {
     #[arg(long, value_name = "MODE", default_value = "private")]
     cgroupns: Namespace,
     /// Kernel setting of the container's namespaces
-    #[arg(long, value_name = "NAME=VALUE", value_parser = |text: &str| options::pair(text, '='))]
+    #[arg(long, value_name = "NAME=VALUE", value_parser = options::sysctl)]
     sysctl: Vec<(String, String)>,
 
     /// Resource limit: nofile, nproc, core, …; -1 for none
@@ -226,67 +224,6 @@ pub(super) struct Flags {
     help: Option<bool>,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum LogDriver {
-    Local,
-    None,
-}
-
-/// `--restart`.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct RestartPolicy(Restart);
-
-impl std::str::FromStr for RestartPolicy {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || {
-            format!(
-                "{text:?} is no policy; there are no, on-failure[:MOST], always, unless-stopped"
-            )
-        };
-        Ok(Self(match text.split_once(':') {
-            None => match text {
-                "no" => Restart::No,
-                "on-failure" => Restart::OnFailure(0),
-                "always" => Restart::Always,
-                "unless-stopped" => Restart::UnlessStopped,
-                _ => return Err(wrong()),
-            },
-            Some(("on-failure", most)) => Restart::OnFailure(most.parse().map_err(|_| wrong())?),
-            Some(_) => return Err(wrong()),
-        }))
-    }
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Namespace {
-    Host,
-    Private,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum SecurityOption {
-    NoNewPrivileges,
-    SeccompUnconfined,
-}
-
-impl std::str::FromStr for SecurityOption {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "no-new-privileges" | "no-new-privileges=true" | "no-new-privileges:true" => {
-                Ok(Self::NoNewPrivileges)
-            }
-            "seccomp=unconfined" | "seccomp:unconfined" => Ok(Self::SeccompUnconfined),
-            _ => Err(format!(
-                "{text:?} is not known; there are no-new-privileges and seccomp=unconfined"
-            )),
-        }
-    }
-}
-
 /// Makes a container of the flags, and tells of the steps. Its input ends with the first client where
 /// `once`. Its layers stay in the store for as long as it does.
 pub(super) fn create(
@@ -327,6 +264,7 @@ pub(super) fn create(
         aliases: flags.network_alias.clone(),
         ..config(flags, name, command, &obtained.image, once, network)?
     };
+    engine::policy::check(&config)?;
     let cidfile = match &flags.cidfile {
         Some(path) => Some(
             fs::File::create_new(path)
@@ -422,7 +360,6 @@ fn wishes(flags: &Flags) -> network::Wishes<'_> {
         aliases: &flags.network_alias,
         hostname: flags.hostname.is_some(),
         add_host: !flags.add_host.is_empty(),
-        sysctls: &flags.sysctl,
     }
 }
 
@@ -450,10 +387,14 @@ fn config(
         );
     }
     let mut request = request(flags, command)?;
+    network::find_gateway(&mut request.hosts, &network)?;
     if let Some(other) = shared {
         request.hostname = Some(other.config.spec.hostname);
     }
-    let spec = request.spec(&id, &image.config, &trees(flags, image)?, Stdio::default())?;
+    let mut spec = request.spec(&id, &image.config, &trees(flags, image)?, Stdio::default())?;
+    if flags.isolation == Isolation::Namespace {
+        spec.masked_paths.extend(host::namespace::masked_paths());
+    }
     // The monitor has another working directory where it runs in a software host.
     let absolute = |path: &PathBuf| {
         std::path::absolute(path).with_context(|| format!("cannot find {}", path.display()))
@@ -487,98 +428,6 @@ fn config(
         health: health(flags, image),
         spec,
     })
-}
-
-/// Nanoseconds between two runs of a health command, and that one may take: docker's.
-const HEALTH_SPAN: u64 = 30 * clock::SECOND;
-
-/// Failures in a row that make a container unhealthy: docker's.
-const HEALTH_RETRIES: u32 = 3;
-
-/// The user's health command, or the image's.
-fn health(flags: &Flags, image: &Image) -> Option<Health> {
-    if flags.no_healthcheck {
-        return None;
-    }
-    let of_image = image.config.healthcheck.as_ref();
-    let shell = |command: &str| vec!["/bin/sh".into(), "-c".into(), command.to_owned()];
-    let command = match (&flags.health_cmd, of_image.map(|check| &check.test[..])) {
-        (Some(command), _) => shell(command),
-        (None, Some([kind, command])) if kind == "CMD-SHELL" => shell(command),
-        (None, Some([kind, command @ ..])) if kind == "CMD" && !command.is_empty() => {
-            command.to_vec()
-        }
-        _ => return None,
-    };
-    let span = |own: Option<u64>, of_image: Option<i64>, default: u64| {
-        let of_image = of_image.and_then(|span| u64::try_from(span).ok());
-        own.or(of_image.filter(|span| *span > 0)).unwrap_or(default)
-    };
-    let retries = of_image.and_then(|check| u32::try_from(check.retries).ok());
-    Some(Health {
-        command,
-        // More often than each millisecond would be all that the guest does.
-        interval: span(
-            flags.health_interval,
-            of_image.map(|check| check.interval),
-            HEALTH_SPAN,
-        )
-        .max(clock::SECOND / 1000),
-        timeout: span(
-            flags.health_timeout,
-            of_image.map(|check| check.timeout),
-            HEALTH_SPAN,
-        )
-        .max(clock::SECOND / 1000),
-        start_period: span(
-            flags.health_start_period,
-            of_image.map(|check| check.start_period),
-            0,
-        ),
-        retries: flags
-            .health_retries
-            .or(retries.filter(|retries| *retries > 0))
-            .unwrap_or(HEALTH_RETRIES),
-    })
-}
-
-fn log_policy(flags: &Flags) -> Result<LogPolicy> {
-    if flags.log_driver == LogDriver::None {
-        return Ok(LogPolicy::None);
-    }
-    let mut size = LOG_SIZE;
-    for (name, value) in &flags.log_opt {
-        match name.as_str() {
-            "max-size" => {
-                let bytes: Bytes = value.parse().map_err(anyhow::Error::msg)?;
-                size = bytes.0.max(MIN_LOG_SIZE);
-            }
-            _ => bail!("unknown log option {name:?}; there is max-size"),
-        }
-    }
-    Ok(LogPolicy::Local(size))
-}
-
-/// Bytes of the disk for what the container writes, if it has one.
-fn disk_size(flags: &Flags) -> Result<Option<u64>> {
-    let mut size = None;
-    for (name, value) in &flags.storage_opt {
-        if name != "size" {
-            bail!("unknown storage option {name:?}; there is size");
-        }
-        let bytes: Bytes = value
-            .parse()
-            .map_err(anyhow::Error::msg)
-            .context("--storage-opt")?;
-        size = Some(disk::size(bytes.0).context("--storage-opt")?);
-    }
-    if size.is_some() && flags.host.is_some() {
-        bail!(
-            "--storage-opt is not for a named host, whose containers share the disk of 'coracle host create --disk'; a \
-             container with a host of its own can have one"
-        );
-    }
-    Ok(size)
 }
 
 /// The image's labels, then the user's.
@@ -655,20 +504,10 @@ fn request(flags: &Flags, command: &[String]) -> Result<Request> {
 fn environment(flags: &Flags) -> Result<Vec<String>> {
     let mut env = Vec::new();
     for file in &flags.env_file {
-        let text =
-            fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
-        for (number, line) in text.lines().enumerate() {
-            let line = line.trim_start();
-            if line.is_empty() || line.starts_with('#') {
-                continue;
-            }
-            let entry = options::environment(line).map_err(anyhow::Error::msg);
-            let place = || format!("line {} of {}", number + 1, file.display());
-            env.extend(entry.with_context(place)?);
-        }
+        env.extend(env_file::read(file)?);
     }
     for entry in &flags.env {
-        env.extend(
+        env.push(
             options::environment(entry)
                 .map_err(anyhow::Error::msg)
                 .context("--env")?,

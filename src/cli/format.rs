@@ -3,6 +3,8 @@
 use anyhow::{Result, bail};
 use serde_json::Value;
 
+use crate::output;
+
 /// A parsed format.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Format {
@@ -10,6 +12,15 @@ pub(super) enum Format {
     Json,
     /// A template for each line; columns of a table are aligned and have headings.
     Template { table: bool, parts: Vec<Part> },
+}
+
+/// What the values of a list are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Rows {
+    /// Rows: a line end in a value would make another one, which scripts would take for a container.
+    Lines,
+    /// Texts.
+    Texts,
 }
 
 /// A piece of a template.
@@ -79,21 +90,28 @@ impl Format {
     ///
     /// # Errors
     /// When a field does not exist.
-    pub(super) fn line(&self, value: &Value) -> Result<String> {
+    fn text(&self, value: &Value, rows: Rows) -> Result<String> {
         let Self::Template { parts, .. } = self else {
-            return Ok(value.to_string());
+            return Ok(output::clean_json(&value.to_string()).into_owned());
         };
+        let json = |value: &Value| output::clean_json(&value.to_string()).into_owned();
         let mut line = String::new();
         for part in parts {
             match part {
                 Part::Text(text) => line.push_str(text),
-                Part::Field { path, json } => {
+                Part::Field {
+                    path,
+                    json: as_json,
+                } => {
                     let found = follow(value, path)?;
                     match found {
-                        found if *json => line.push_str(&found.to_string()),
-                        Value::String(text) => line.push_str(text),
+                        found if *as_json => line.push_str(&json(found)),
+                        Value::String(text) => line.push_str(&match rows {
+                            Rows::Lines => output::clean_line(text),
+                            Rows::Texts => output::clean_lines(text),
+                        }),
                         Value::Null => line.push_str("<no value>"),
-                        other => line.push_str(&other.to_string()),
+                        other => line.push_str(&json(other)),
                     }
                 }
             }
@@ -101,22 +119,34 @@ impl Format {
         Ok(line)
     }
 
-    /// Prints values, a line each.
+    /// Prints the rows of a list, a line each, whatever is in a value.
     ///
     /// # Errors
     /// When a field does not exist.
     pub(super) fn print(&self, values: &[Value]) -> Result<()> {
+        self.write(values, Rows::Lines)
+    }
+
+    /// Prints what is known of things that were named, whose values may have several lines.
+    ///
+    /// # Errors
+    /// When a field does not exist.
+    pub(super) fn print_texts(&self, values: &[Value]) -> Result<()> {
+        self.write(values, Rows::Texts)
+    }
+
+    fn write(&self, values: &[Value], rows: Rows) -> Result<()> {
         if let Self::Template { table: true, parts } = self {
             let mut printed = super::table::table(&[]);
             printed.add_row(headings(parts).split('\t'));
             for value in values {
-                printed.add_row(self.line(value)?.split('\t'));
+                printed.add_row(self.text(value, Rows::Lines)?.split('\t'));
             }
             super::table::print(&printed);
             return Ok(());
         }
         for value in values {
-            println!("{}", self.line(value)?);
+            out!("{}\n", self.text(value, rows)?);
         }
         Ok(())
     }
@@ -157,7 +187,23 @@ mod tests {
             .parse()
             .unwrap();
         let value = json!({"Names": "web", "State": {"Pid": 7}});
-        assert_eq!(format.line(&value).unwrap(), "web\t{\"Pid\":7} 7");
+        assert_eq!(
+            format.text(&value, Rows::Lines).unwrap(),
+            "web\t{\"Pid\":7} 7"
+        );
+    }
+
+    #[test]
+    fn values_have_nothing_that_a_terminal_obeys_and_make_no_rows() {
+        let format: Format = "{{.A}} {{json .A}} {{.B}}".parse().unwrap();
+        let value = json!({"A": "x\n\x1b[2J", "B": ["\u{9b}"]});
+        assert_eq!(
+            format.text(&value, Rows::Lines).unwrap(),
+            r#"x \x1b[2J "x\n\u001b[2J" ["\u009b"]"#
+        );
+        let format: Format = "{{.A}}".parse().unwrap();
+        let text = format.text(&value, Rows::Texts).unwrap();
+        assert_eq!(text, "x\n\\x1b[2J");
     }
 
     #[test]
@@ -165,6 +211,6 @@ mod tests {
         assert!("{{range .}}".parse::<Format>().is_err());
         assert!("{{.Names".parse::<Format>().is_err());
         let format: Format = "{{.Nope}}".parse().unwrap();
-        assert!(format.line(&json!({})).is_err());
+        assert!(format.text(&json!({}), Rows::Lines).is_err());
     }
 }

@@ -8,7 +8,7 @@ use images::{
 use serde_json::json;
 
 use super::{age::age, table};
-use crate::state::Directories;
+use crate::{output, state::Directories};
 
 /// List images
 #[derive(clap::Args)]
@@ -46,7 +46,7 @@ pub(super) fn main(arguments: &Arguments) -> Result<()> {
         let mut last = None;
         for row in rows {
             if last != Some(&row.image.id) {
-                println!("{}", row.id(arguments.no_trunc));
+                outln!("{}", row.id(arguments.no_trunc));
             }
             last = Some(&row.image.id);
         }
@@ -54,7 +54,7 @@ pub(super) fn main(arguments: &Arguments) -> Result<()> {
     }
     if arguments.json {
         for row in rows {
-            println!("{}", row.json());
+            output::json(&row.json())?;
         }
         return Ok(());
     }

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::format::Format;
 use crate::{
-    clock,
+    clock, output,
     state::{
         Directories,
         container::{Config, Container, Containers, LogPolicy, Restart, State, Status},
@@ -61,8 +61,8 @@ pub(super) fn print(
         Ok(())
     })?;
     match format {
-        Some(format) => format.print(&found)?,
-        None => println!("{}", serde_json::to_string_pretty(&Value::from(found))?),
+        Some(format) => format.print_texts(&found)?,
+        None => output::json_pretty(&found)?,
     }
     Ok(code)
 }

@@ -7,7 +7,7 @@ use clap::Subcommand;
 use serde_json::json;
 
 use super::table;
-use crate::{kernel, state::Directories};
+use crate::{kernel, output, state::Directories};
 
 /// What `--version` says: the program's release and what its kernel is built from.
 pub(super) const LONG_VERSION: &str = concat!(
@@ -53,16 +53,16 @@ pub(super) fn main(arguments: &Arguments) -> Result<()> {
     match &arguments.action {
         Action::Build { source, force } => {
             let path = kernel::build(&cache, source.as_deref(), *force)?;
-            println!("{}", path.display());
+            outln!("{}", path.display());
         }
         Action::List { json } => list(&kernel::list(&cache)?, *json)?,
         Action::Path => match kernel::path(&cache) {
-            Some(path) => println!("{}", path.display()),
+            Some(path) => outln!("{}", path.display()),
             None => bail!("the guest kernel is not built yet; 'coracle kernel build' does it"),
         },
         Action::Check { file } => {
             let kernel = kernel::check(file)?;
-            println!("Linux {}, {}", kernel.version, table::size(kernel.size));
+            outln!("Linux {}, {}", kernel.version, table::size(kernel.size));
         }
     }
     Ok(())
@@ -86,7 +86,7 @@ fn list(kernels: &[kernel::Cached], json: bool) -> Result<()> {
                 })
             })
             .collect();
-        println!("{}", serde_json::to_string_pretty(&list)?);
+        output::json_pretty(&list)?;
         return Ok(());
     }
     let mut printed = table::table(&["VERSION", "SOURCE", "SIZE", "CURRENT", "PATH"]);

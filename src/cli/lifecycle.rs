@@ -1,12 +1,18 @@
 //! `coracle stop`, `kill`, `restart`, `wait`, `rm`, `rename`, `pause` and `unpause`.
 
 use anyhow::{Context, Result, bail};
-use rustix::process::Pid;
+use rustix::{
+    event::{PollFd, PollFlags, poll},
+    io::retry_on_intr,
+    process::Pid,
+};
+use vmm::control::Socket;
 
 use super::{
     each,
     options::Signal,
-    start::{self, keeper_of},
+    start::{self, keeper_of, not_running},
+    together,
 };
 use crate::{
     keeper::{
@@ -19,6 +25,9 @@ use crate::{
         journal,
     },
 };
+
+/// The signal that ends a process without asking it.
+const SIGKILL: u8 = 9;
 
 /// Ask containers to stop, and kill those that have not when their time is over
 #[derive(clap::Args)]
@@ -78,51 +87,94 @@ pub(super) struct Rename {
 
 pub(super) fn stop(arguments: &Stop) -> Result<u8> {
     let containers = Containers::new(&Directories::new()?);
-    each(&arguments.containers, |name| {
-        let container = containers.find(name)?;
-        stop_one(&container, arguments.signal, arguments.time)?;
-        println!("{name}");
-        Ok(())
-    })
+    together(
+        &arguments.containers,
+        |name| begin_stop(&containers.find(name)?, arguments.signal, arguments.time),
+        |name, stopping| {
+            stopping.finish()?;
+            outln!("{name}");
+            Ok(())
+        },
+    )
 }
 
-/// Stops a container, if it runs, and waits until it has.
+/// A container that was asked to end.
+pub(super) struct Ending {
+    container: Container,
+    /// Its keeper tells of the end here; without one it does not run.
+    link: Option<Socket>,
+}
+
+impl Ending {
+    /// Waits until it has.
+    ///
+    /// # Errors
+    /// When its keeper refuses.
+    pub(super) fn finish(self) -> Result<()> {
+        let Some(link) = self.link else {
+            return Ok(());
+        };
+        answer(&link)?;
+        // Its keeper is gone with it, and a restart may follow at once.
+        drop(self.container.keeper_lock());
+        Ok(())
+    }
+}
+
+/// Asks a container to stop, if it runs.
 ///
 /// # Errors
-/// When its keeper refuses.
-pub(super) fn stop_one(
+/// When its keeper cannot be reached.
+pub(super) fn begin_stop(
     container: &Container,
     signal: Option<Signal>,
     seconds: Option<u64>,
-) -> Result<()> {
-    let state = container.state()?;
-    if !state.status.is_live() {
-        return Ok(());
-    }
+) -> Result<Ending> {
     let request = Request::Stop {
         container: container.config.id.clone(),
         signal: signal.map(|Signal(number)| number),
         seconds,
     };
-    ask(container, &request)?;
-    // Its keeper is gone with it, and a restart may follow at once.
-    drop(container.keeper_lock());
-    Ok(())
+    begin_end(container, &request)
 }
 
-/// Asks a container's keeper for something, and waits until it is done. A container that ends
-/// meanwhile is the answer, too.
+/// Kills a container, if it runs.
+///
+/// # Errors
+/// When its keeper cannot be reached.
+fn begin_kill(container: &Container) -> Result<Ending> {
+    let request = Request::Signal {
+        container: container.config.id.clone(),
+        signal: SIGKILL,
+    };
+    begin_end(container, &request)
+}
+
+fn begin_end(container: &Container, request: &Request) -> Result<Ending> {
+    Ok(Ending {
+        container: container.clone(),
+        link: match container.state()?.status.is_live() {
+            true => ask(container, request)?,
+            false => None,
+        },
+    })
+}
+
+/// Asks a container's keeper for something; `None` when the keeper is gone.
+///
+/// # Errors
+/// When it cannot be reached.
+fn ask(container: &Container, request: &Request) -> Result<Option<Socket>> {
+    let state = container.state()?;
+    let link = keeper::connect(&state.socket)?;
+    Ok(link.filter(|link| link.send(request, None).is_ok()))
+}
+
+/// Waits until a keeper has done what it was asked for. A container that ends meanwhile is the answer, too.
 ///
 /// # Errors
 /// When the keeper refuses.
-fn ask(container: &Container, request: &Request) -> Result<Option<u8>> {
-    let state = container.state()?;
-    let Some(link) = keeper::connect(&state.socket)? else {
-        return Ok(None);
-    };
-    if link.send(request, None).is_err() {
-        return Ok(None);
-    }
+fn answer(link: &Socket) -> Result<Option<u8>> {
     loop {
         let received = link.receive::<Event>();
         match received.context("cannot hear from the container's keeper")? {
@@ -138,16 +190,31 @@ fn ask(container: &Container, request: &Request) -> Result<Option<u8>> {
 pub(super) fn kill(arguments: &Kill) -> Result<u8> {
     let containers = Containers::new(&Directories::new()?);
     let Signal(signal) = arguments.signal;
-    each(&arguments.containers, |name| {
+    let begin = |name: &String| {
         let container = containers.find(name)?;
+        if signal == SIGKILL {
+            // One that is just to start again, too.
+            let name = &container.config.name;
+            if !container.state()?.status.is_live() {
+                bail!(not_running(name));
+            }
+            return begin_kill(&container);
+        }
         // It says so when the container does not run.
-        let _ = keeper_of(&container)?;
+        let (_, link) = keeper_of(&container)?;
         let request = Request::Signal {
             container: container.config.id.clone(),
             signal,
         };
-        ask(&container, &request)?;
-        println!("{name}");
+        link.send(&request, None)?;
+        answer(&link)?;
+        let link = None;
+        Ok(Ending { container, link })
+    };
+    // Whoever removes it next finds that it has ended.
+    together(&arguments.containers, begin, |name, ending| {
+        ending.finish()?;
+        outln!("{name}");
         Ok(())
     })
 }
@@ -155,24 +222,69 @@ pub(super) fn kill(arguments: &Kill) -> Result<u8> {
 pub(super) fn restart(arguments: &Stop) -> Result<u8> {
     let directories = Directories::new()?;
     let containers = Containers::new(&directories);
+    let all = arguments.containers.iter();
+    let begun =
+        all.map(|name| begin_stop(&containers.find(name)?, arguments.signal, arguments.time));
+    let mut started: Vec<Option<Result<(Container, Socket)>>> = Vec::new();
+    let mut ending = Vec::new();
+    for (index, begun) in begun.enumerate() {
+        started.push(None);
+        match begun {
+            Ok(one) => ending.push((index, one)),
+            Err(error) => started[index] = Some(Err(error)),
+        }
+    }
+    // Each starts as soon as it has stopped, whatever the others do.
+    while !ending.is_empty() {
+        let (index, one) = ending.swap_remove(next_ended(&ending)?);
+        let container = one.container.clone();
+        let link = one
+            .finish()
+            .and_then(|()| start::start(&container, &directories, None));
+        started[index] = Some(link.map(|link| (container, link)));
+    }
+    let mut started = started.into_iter().flatten();
     each(&arguments.containers, |name| {
-        let container = containers.find(name)?;
-        stop_one(&container, arguments.signal, arguments.time)?;
-        let link = start::start(&container, &directories, None)?;
+        let Some(started) = started.next() else {
+            return Ok(());
+        };
+        let (container, link) = started?;
         match start::until_started(&link)? {
             Some(crate::engine::Ended::Failed { message, .. }) => bail!("{name}: {message}"),
-            _ => println!("{name}"),
+            _ => outln!("{name}"),
         }
         journal::note(&directories.data, &container.config, "restart", &[]);
         Ok(())
     })
 }
 
+/// Waits until one of some containers has ended; gives its place in the list.
+///
+/// # Errors
+/// As `poll(2)`.
+fn next_ended(ending: &[(usize, Ending)]) -> Result<usize> {
+    let links: Vec<&Socket> = ending
+        .iter()
+        .filter_map(|(_, one)| one.link.as_ref())
+        .collect();
+    if links.len() < ending.len() {
+        let ended = ending.iter().position(|(_, one)| one.link.is_none());
+        return Ok(ended.unwrap_or(0));
+    }
+    let descriptors = links.iter().map(|link| PollFd::new(*link, PollFlags::IN));
+    let mut descriptors: Vec<PollFd<'_>> = descriptors.collect();
+    retry_on_intr(|| poll(&mut descriptors, None)).context("cannot wait for the containers")?;
+    let mut ready = descriptors.iter();
+    Ok(ready
+        .position(|descriptor| !descriptor.revents().is_empty())
+        .unwrap_or(0))
+}
+
 pub(super) fn wait(arguments: &Names) -> Result<u8> {
     let containers = Containers::new(&Directories::new()?);
     each(&arguments.containers, |name| {
         let container = containers.find(name)?;
-        println!("{}", wait_one(&container)?);
+        outln!("{}", wait_one(&container)?);
         Ok(())
     })
 }
@@ -184,7 +296,8 @@ fn wait_one(container: &Container) -> Result<i32> {
         let request = Request::Wait {
             container: container.config.id.clone(),
         };
-        if let Ok(Some(code)) = ask(container, &request) {
+        let link = ask(container, &request);
+        if let Ok(Some(code)) = link.and_then(|link| link.map_or(Ok(None), |link| answer(&link))) {
             return Ok(code.into());
         }
         // It ended just now, in whatever way; its keeper has the last word.
@@ -196,15 +309,29 @@ fn wait_one(container: &Container) -> Result<i32> {
 pub(super) fn remove(arguments: &Remove) -> Result<u8> {
     let directories = Directories::new()?;
     let containers = Containers::new(&directories);
+    if arguments.force {
+        let all = arguments.containers.iter();
+        kill_all(all.filter_map(|name| containers.find(name).ok()));
+    }
     each(&arguments.containers, |name| {
         let container = match containers.find(name) {
             Err(_) if arguments.force => return Ok(()),
             found => found?,
         };
         remove_one(&containers, &container, arguments.force, &directories)?;
-        println!("{name}");
+        outln!("{name}");
         Ok(())
     })
+}
+
+/// Kills those that run of some containers, all at once, and waits until they have ended. What cannot be killed is
+/// told when it is removed.
+pub(super) fn kill_all(containers: impl IntoIterator<Item = Container>) {
+    let begun = containers.into_iter().map(|one| begin_kill(&one));
+    let begun: Vec<Result<Ending>> = begun.collect();
+    for ending in begun.into_iter().flatten() {
+        let _ = ending.finish();
+    }
 }
 
 /// Removes a container, with `force` even one that runs, or that is gone meanwhile.
@@ -241,13 +368,8 @@ fn remove_now(
                 state.status.word()
             );
         }
-        let request = Request::Stop {
-            container: container.config.id.clone(),
-            signal: Some(9),
-            seconds: Some(0),
-        };
         // A keeper that is gone already is what is wanted.
-        let _ = ask(container, &request);
+        let _ = begin_kill(container).and_then(Ending::finish);
     }
     if !container.directory().is_dir() {
         // Its keeper removed it, as it was told when it was made.
@@ -265,6 +387,11 @@ pub(super) fn rename(arguments: &Rename) -> Result<()> {
     let mut container = containers.find(&arguments.container)?;
     containers.rename(&mut container, &arguments.name)?;
     journal::note(&directories.data, &container.config, "rename", &[]);
+    if container.state()?.status.is_live() {
+        let id = container.config.id.clone();
+        // One that has just ended is known to nobody.
+        let _ = ask(&container, &Request::Rename { container: id });
+    }
     Ok(())
 }
 
@@ -278,8 +405,10 @@ pub(super) fn pause(arguments: &Names, paused: bool) -> Result<u8> {
             container: container.config.id.clone(),
             paused,
         };
-        ask(&container, &request)?;
-        println!("{name}");
+        if let Some(link) = ask(&container, &request)? {
+            answer(&link)?;
+        }
+        outln!("{name}");
         Ok(())
     })
 }
@@ -297,8 +426,12 @@ pub(super) fn terminate(keeper: u32) -> Result<()> {
     )?)
 }
 
-/// Stops all containers; not as a person would, so that they start again with the system.
-pub(super) fn stop_all(containers: &Containers) -> Result<u8> {
+/// Has all containers stop; not as a person would, so that they start again with the system. Gives those that
+/// run.
+///
+/// # Errors
+/// When they cannot be listed.
+pub(super) fn begin_stop_all(containers: &Containers) -> Result<Vec<Container>> {
     let mut stopping = Vec::new();
     for container in containers.list()? {
         let Ok(state) = container.state() else {
@@ -311,9 +444,5 @@ pub(super) fn stop_all(containers: &Containers) -> Result<u8> {
             stopping.push(container);
         }
     }
-    for container in stopping {
-        drop(container.keeper_lock());
-        println!("{}", container.config.name);
-    }
-    Ok(0)
+    Ok(stopping)
 }

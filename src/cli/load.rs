@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io::{self, IsTerminal, Write},
+    io::{self, IsTerminal},
     os::fd::AsFd,
     path::PathBuf,
     sync::Mutex,
@@ -17,7 +17,10 @@ use images::{
 };
 
 use super::table::size;
-use crate::state::Directories;
+use crate::{
+    output::{self, Screen, Stream},
+    state::Directories,
+};
 
 /// Load images: an archive of 'docker save', an OCI image layout (directory or tar), or a root
 /// file system (directory or tar)
@@ -53,13 +56,13 @@ pub(super) fn main(arguments: &Arguments) -> Result<()> {
     bar.clear();
     for image in loaded? {
         for (name, id) in &image.replaced {
-            println!("The image {} had the name {} before", id, name.familiar());
+            outln!("The image {} had the name {} before", id, name.familiar());
         }
         for name in &image.names {
-            println!("Loaded image: {}", name.familiar());
+            outln!("Loaded image: {}", name.familiar());
         }
         if image.names.is_empty() {
-            println!("Loaded image ID: {}", image.id);
+            outln!("Loaded image ID: {}", image.id);
         }
     }
     Ok(())
@@ -83,7 +86,7 @@ struct State {
 impl Bar {
     fn new(wanted: bool) -> Self {
         Self {
-            shown: wanted && io::stderr().is_terminal(),
+            shown: wanted && output::is_terminal(Stream::Error),
             state: Mutex::new(State {
                 total: 0,
                 read: Vec::new(),
@@ -94,7 +97,7 @@ impl Bar {
 
     fn clear(&self) {
         if self.shown {
-            eprint!("\r\x1b[K");
+            Screen::default().empty_line().show(Stream::Error);
         }
     }
 }
@@ -126,9 +129,10 @@ impl Progress for Bar {
                 0 => String::new(),
                 total => format!(" of {}", size(total)),
             };
-            eprint!("\r\x1b[Kloading: {}{total}", size(read));
-            // The line only informs.
-            let _ = io::stderr().flush();
+            Screen::default()
+                .empty_line()
+                .text(format_args!("loading: {}{total}", size(read)))
+                .show(Stream::Error);
         }
     }
 }

@@ -1,6 +1,6 @@
 //! `coracle login` and `coracle logout`.
 
-use std::io::{self, BufRead, IsTerminal, Read, Write};
+use std::io::{self, BufRead, IsTerminal, Read};
 
 use anyhow::{Context, Result, bail};
 use images::{
@@ -9,7 +9,10 @@ use images::{
 };
 use rustix::termios::{self, LocalModes, OptionalActions};
 
-use crate::report;
+use crate::{
+    output::{self, Stream},
+    report,
+};
 
 /// Log in to a registry; the credentials are kept where docker keeps them
 #[derive(clap::Args)]
@@ -82,7 +85,7 @@ pub(super) fn login(arguments: &Login) -> Result<()> {
             file.display()
         ));
     }
-    println!("Login Succeeded");
+    outln!("Login Succeeded");
     Ok(())
 }
 
@@ -91,9 +94,9 @@ pub(super) fn logout(arguments: &Logout) -> Result<()> {
     let file = own_credentials()
         .context("neither DOCKER_CONFIG nor HOME says where credentials are kept")?;
     if forget(&file, &domain)? {
-        println!("Removing login credentials for {domain}");
+        outln!("Removing login credentials for {domain}");
     } else {
-        println!("Not logged in to {domain}");
+        outln!("Not logged in to {domain}");
     }
     Ok(())
 }
@@ -132,10 +135,8 @@ fn ask(question: &str, shown: bool) -> Result<String> {
             "standard input is not a terminal to ask at; give --username, and the password by --password-stdin"
         );
     }
-    eprint!("{question}");
-    io::stderr()
-        .flush()
-        .context("cannot write to standard error")?;
+    output::write(Stream::Error, question);
+    output::flush(Stream::Error);
     let before = termios::tcgetattr(&stdin).context("cannot ask the terminal for its settings")?;
     if !shown {
         let mut silent = before.clone();
@@ -148,7 +149,7 @@ fn ask(question: &str, shown: bool) -> Result<String> {
     if !shown {
         termios::tcsetattr(&stdin, OptionalActions::Flush, &before)
             .context("cannot restore the terminal")?;
-        eprintln!();
+        output::write(Stream::Error, "\n");
     }
     read.context("cannot read from the terminal")?;
     Ok(line.trim_end_matches(['\r', '\n']).to_owned())

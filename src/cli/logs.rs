@@ -15,6 +15,7 @@ use rustix::{
 use super::moment::Moment;
 use crate::{
     clock,
+    output::{self, Stream},
     state::{
         Directories,
         container::{Container, Containers, LogPolicy},
@@ -89,16 +90,9 @@ pub(super) fn main(arguments: &Arguments) -> Result<()> {
         at_start: [true; 2],
     };
     let result = print(arguments, &container, &mut reader, &mut printer, changes);
-    match result {
-        // As when 'head' has enough.
-        Err(error) if broken_pipe(&error) => Ok(()),
-        result => result,
-    }
-}
-
-fn broken_pipe(error: &anyhow::Error) -> bool {
-    let error = error.downcast_ref::<io::Error>();
-    error.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+    // What ends it may be a pipe that nobody reads any more.
+    output::check()?;
+    result
 }
 
 fn print(
@@ -185,8 +179,8 @@ fn wait(changes: &rustix::fd::OwnedFd) -> Result<()> {
 impl Printer {
     fn print(&mut self, record: &Record) -> io::Result<()> {
         match record.stream {
-            2 => self.write(1, record, &mut io::stderr().lock()),
-            _ => self.write(0, record, &mut io::stdout().lock()),
+            2 => self.write(1, record, &mut output::raw(Stream::Error)),
+            _ => self.write(0, record, &mut output::raw(Stream::Output)),
         }
     }
 

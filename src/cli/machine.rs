@@ -4,14 +4,18 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Subcommand;
-use serde_json::json;
 
 use crate::{
+    host,
     machine::{
         self,
         virtual_time::{self, Addition, DEFAULT_MEMORY_MIB, Job, MIN_MEMORY_MIB},
     },
-    state::Directories,
+    output, report,
+    state::{
+        Directories,
+        container::{Container, Containers, Isolation, Restart, Status},
+    },
 };
 
 /// The software host, in which containers run where KVM cannot run a guest
@@ -52,6 +56,9 @@ struct VirtualTime {
     #[arg(long, value_name = "MIB", default_value_t = DEFAULT_MEMORY_MIB,
         value_parser = clap::value_parser!(u64).range(MIN_MEMORY_MIB..))]
     memory: u64,
+    /// Debian's kernel for the machine, by its series
+    #[arg(long, value_name = "MAJOR.MINOR", value_parser = series)]
+    kernel_series: Option<String>,
     /// The command, which runs as root; its exit code is this command's
     #[arg(required = true, last = true, value_name = "COMMAND")]
     command: Vec<String>,
@@ -61,7 +68,7 @@ pub(super) fn main(arguments: &Arguments) -> Result<u8> {
     let directories = Directories::new()?;
     match &arguments.action {
         Action::Start => machine::start(&directories)?,
-        Action::Stop => machine::stop(&directories)?,
+        Action::Stop => stop(&directories)?,
         Action::Status { json } => return status(&directories, *json),
         Action::Shell => return machine::shell(&directories),
         Action::VirtualTime(arguments) => {
@@ -69,6 +76,7 @@ pub(super) fn main(arguments: &Arguments) -> Result<u8> {
                 additions: arguments.file.clone(),
                 output: arguments.output.clone(),
                 memory_mib: arguments.memory,
+                series: arguments.kernel_series.clone(),
                 command: arguments.command.clone(),
             };
             return virtual_time::run(&directories, &job);
@@ -77,25 +85,70 @@ pub(super) fn main(arguments: &Arguments) -> Result<u8> {
     Ok(0)
 }
 
+/// Stops it, and tells of the containers that would start again by their policy, and now do not.
+fn stop(directories: &Directories) -> Result<()> {
+    let containers = Containers::new(directories).list()?.into_iter();
+    let restarts = containers.filter_map(|container| {
+        let config = &container.config;
+        let restarts = config.restart != Restart::No
+            && config.host.is_none()
+            && config.isolation == Isolation::Vm
+            && host::is_in_machine(config.machine, directories);
+        let status = restarts.then(|| container.state()).and_then(Result::ok)?;
+        Some((container, status.status))
+    });
+    let restarts = restarts.filter(|(_, status)| status.is_live());
+    let restarts: Vec<(Container, Status)> = restarts.collect();
+    let was_up = machine::status(directories)?.running;
+    machine::stop(directories)?;
+    let mut names = Vec::new();
+    for (container, status) in restarts {
+        if was_up && status != Status::Restarting {
+            // Its keeper has written down the end when it is gone.
+            drop(container.keeper_lock());
+        }
+        names.push(container.config.name);
+    }
+    if !names.is_empty() {
+        report::info(&format!(
+            "{} ended with the software host, and will not start again by {} restart policy before \
+             'coracle system start'",
+            names.join(", "),
+            if names.len() == 1 { "its" } else { "their" }
+        ));
+    }
+    Ok(())
+}
+
+/// Two numbers with a dot between, which also become a part of paths.
+fn series(text: &str) -> Result<String, String> {
+    let number = |text: &str| text.parse::<u16>().is_ok();
+    match text.split_once('.') {
+        Some((major, minor)) if number(major) && number(minor) => Ok(text.into()),
+        _ => Err("it is two numbers, as 6.12".into()),
+    }
+}
+
 fn status(directories: &Directories, as_json: bool) -> Result<u8> {
     let status = machine::status(directories)?;
     let code = u8::from(!status.running);
     if as_json {
-        println!("{}", serde_json::to_string_pretty(&json!(status))?);
+        output::json_pretty(&status)?;
         return Ok(code);
     }
     if !status.running {
-        println!("stopped");
+        outln!("stopped");
         return Ok(code);
     }
     let pid = status.pid.map_or("?".into(), |pid| pid.to_string());
-    println!("running     for {} s (process {pid})", status.seconds);
-    println!(
+    outln!("running     for {} s (process {pid})", status.seconds);
+    outln!(
         "machine     {} processor, {} MiB",
-        status.processors, status.memory_mib
+        status.processors,
+        status.memory_mib
     );
-    println!("kernel      {}", status.kernel);
-    println!("in use by   {} monitors and shells", status.clients);
-    println!("stops       after {} s without any", status.idle_seconds);
+    outln!("kernel      {}", status.kernel);
+    outln!("in use by   {} monitors and shells", status.clients);
+    outln!("stops       after {} s without any", status.idle_seconds);
     Ok(code)
 }

@@ -4,8 +4,6 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 
-use crate::state;
-
 /// Write manual pages, `coracle.1` and one per command, into a directory
 #[derive(clap::Args)]
 pub(super) struct Arguments {
@@ -14,7 +12,8 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn main(arguments: &Arguments, command: clap::Command) -> Result<()> {
-    state::create_directory(&arguments.directory)?;
+    std::fs::create_dir_all(&arguments.directory)
+        .with_context(|| format!("cannot create {}", arguments.directory.display()))?;
     clap_mangen::generate_to(command, &arguments.directory).with_context(|| {
         format!(
             "cannot write manual pages to {}",

@@ -5,10 +5,11 @@ mod attach;
 mod bench;
 mod completion;
 mod container;
-mod copy;
+pub(crate) mod copy;
 mod create;
 mod df;
 mod doctor;
+mod env_file;
 mod events;
 mod exec;
 mod flags;
@@ -46,7 +47,7 @@ mod tool;
 mod top;
 mod verify;
 
-use std::process::ExitCode;
+use std::{io::Write, process::ExitCode};
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, error::ErrorKind};
 
@@ -55,8 +56,8 @@ use lazy::Lazy;
 use crate::{
     engine::Interrupted,
     machine::{agent, broker, virtual_time::inside},
+    output::{self, Failed, Stream},
     report::{self, Level},
-    sys,
 };
 
 /// What the command ends with when it is Coracle that failed, as docker's.
@@ -95,7 +96,7 @@ enum Command {
     Top(Lazy<top::Arguments>),
     /// Show what containers use
     Stats(Lazy<stats::Arguments>),
-    /// Show what happens to containers
+    /// Show what happens to containers and hosts
     Events(Lazy<events::Arguments>),
     /// Copy files between a container and this machine
     Cp(Lazy<copy::Arguments>),
@@ -183,27 +184,48 @@ pub(crate) fn main(begun: u64) -> ExitCode {
         Err(code) => return code,
     };
     report::set_level(cli.log_level);
-    if only_tells(&cli.command) {
-        sys::end_with_reader();
-    }
     // As docker: other commands than run have no container's code to keep apart.
     let failure = if matches!(cli.command, Command::Run(_) | Command::Create(_)) {
         FAILURE
     } else {
         1
     };
-    match dispatch(cli.command, begun) {
-        Ok(code) => ExitCode::from(code),
-        Err(error) => match error.downcast_ref::<Interrupted>() {
-            Some(Interrupted(signal)) => {
-                ExitCode::from(u8::try_from(128 + signal).unwrap_or(failure))
+    let result = dispatch(cli.command, begun);
+    conclude(result, output::finish(), failure)
+}
+
+/// Prints what is asked for by `--help` or `--version`, on a terminal with its headings as such.
+fn print_help(error: &clap::Error) {
+    let text = error.render();
+    if output::is_terminal(Stream::Output) && std::env::var_os("NO_COLOR").is_none() {
+        // Nothing in it but our own words. A failure is noted.
+        let _ = output::raw(Stream::Output).write_all(text.ansi().to_string().as_bytes());
+    } else {
+        output::write(Stream::Output, &text.to_string());
+    }
+}
+
+/// The exit code for what a command did and what became of its output.
+fn conclude(result: anyhow::Result<u8>, written: Result<(), Failed>, failure: u8) -> ExitCode {
+    let code = match (result, written) {
+        // As a program that the kernel ends when nobody reads its output, but what it did is done.
+        (Ok(0) | Err(_), Err(failed)) if failed.is_closed_pipe() => output::CLOSED_PIPE,
+        (Ok(code), Err(failed)) => {
+            if !failed.is_closed_pipe() {
+                report::error(&failed.into());
             }
+            if code == 0 { failure } else { code }
+        }
+        (Ok(code), Ok(())) => code,
+        (Err(error), _) => match error.downcast_ref::<Interrupted>() {
+            Some(Interrupted(signal)) => u8::try_from(128 + signal).unwrap_or(failure),
             None => {
                 report::error(&error);
-                ExitCode::from(failure)
+                failure
             }
         },
-    }
+    };
+    ExitCode::from(code)
 }
 
 fn parse() -> Result<Cli, ExitCode> {
@@ -211,32 +233,16 @@ fn parse() -> Result<Cli, ExitCode> {
     let parsed = command
         .try_get_matches_from_mut(std::env::args_os())
         .and_then(|matches| Cli::from_arg_matches(&matches));
-    parsed.map_err(|error| {
-        // Nothing can be done when the words themselves cannot be printed.
-        let _ = error.print();
-        match error.kind() {
-            ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => ExitCode::SUCCESS,
-            _ => ExitCode::from(FAILURE),
+    parsed.map_err(|error| match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+            print_help(&error);
+            conclude(Ok(0), output::finish(), FAILURE)
+        }
+        _ => {
+            output::write(Stream::Error, &error.render().to_string());
+            ExitCode::from(FAILURE)
         }
     })
-}
-
-/// Whether a command does nothing besides what it prints.
-fn only_tells(command: &Command) -> bool {
-    matches!(
-        command,
-        Command::Ps(_)
-            | Command::Top(_)
-            | Command::Diff(_)
-            | Command::Stats(_)
-            | Command::Events(_)
-            | Command::Images(_)
-            | Command::Inspect(_)
-            | Command::History(_)
-            | Command::Df(_)
-            | Command::Doctor(_)
-            | Command::Completion(_)
-    )
 }
 
 fn dispatch(command: Command, begun: u64) -> anyhow::Result<u8> {
@@ -285,6 +291,21 @@ fn dispatch(command: Command, begun: u64) -> anyhow::Result<u8> {
         Command::Man(arguments) => man::main(&arguments, Cli::command())?,
     }
     Ok(0)
+}
+
+/// Begins something with each of some things, and then ends it with each in their order: what takes time goes on
+/// with all of them at once. 1 when one of them failed, which is told.
+fn together<T>(
+    names: &[String],
+    begin: impl FnMut(&String) -> anyhow::Result<T>,
+    mut end: impl FnMut(&str, T) -> anyhow::Result<()>,
+) -> anyhow::Result<u8> {
+    let begun: Vec<anyhow::Result<T>> = names.iter().map(begin).collect();
+    let mut begun = begun.into_iter();
+    each(names, |name| match begun.next() {
+        Some(begun) => end(name, begun?),
+        None => Ok(()),
+    })
 }
 
 /// Does something with each of some things; 1 when one of them failed, which is told.

@@ -1,13 +1,16 @@
 //! `--network` and `--network-alias`.
 
-use std::str::FromStr;
+use std::{net::Ipv4Addr, str::FromStr};
 
 use anyhow::{Context, Result, bail};
 use coracle_protocol::{MAX_NAMES, is_name};
 
-use crate::state::{
-    container::{Container, Containers},
-    network::Mode,
+use crate::{
+    cli::options::HOST_GATEWAY,
+    state::{
+        container::{Container, Containers},
+        network::{GATEWAY, Mode},
+    },
 };
 
 /// Names that a container has without aliases: its host name, its name, its short identifier.
@@ -63,7 +66,6 @@ pub(super) struct Wishes<'a> {
     pub(super) aliases: &'a [String],
     pub(super) hostname: bool,
     pub(super) add_host: bool,
-    pub(super) sysctls: &'a [(String, String)],
 }
 
 /// The network of a new container in a named host, or in one of its own, and with it the container
@@ -111,12 +113,29 @@ pub(super) fn resolve(
     if other.is_some() && wishes.add_host {
         bail!("--add-host contradicts --network container:NAME, which shares its /etc/hosts");
     }
-    let foreign = matches!(mode, Mode::Host | Mode::Container(_));
-    let of_network = |(name, _): &&(String, String)| name.starts_with("net.");
-    if let Some((name, _)) = wishes.sysctls.iter().find(of_network).filter(|_| foreign) {
-        bail!("--sysctl {name} would change a network that is not the container's own");
-    }
     Ok((mode, other))
+}
+
+/// Puts an address in the place of docker's `host-gateway`. The docker host of a container is its guest
+/// here, so it is the address that the guest has on the bridge; nothing leads to this machine yet.
+///
+/// # Errors
+/// When the container has no network, and so no gateway, as docker's daemon without one.
+pub(super) fn find_gateway(hosts: &mut [(String, String)], mode: &Mode) -> Result<()> {
+    let wanted = hosts
+        .iter_mut()
+        .filter(|(_, address)| address == HOST_GATEWAY);
+    for (name, address) in wanted {
+        *address = match mode {
+            Mode::Bridge => Ipv4Addr::from(GATEWAY).to_string(),
+            Mode::Host => Ipv4Addr::LOCALHOST.to_string(),
+            Mode::None | Mode::Container(_) => bail!(
+                "--add-host {name}:{HOST_GATEWAY}: a container without a network has no gateway; on \
+                 a bridge (--network bridge) it is its guest, and nothing leads to this machine yet"
+            ),
+        };
+    }
+    Ok(())
 }
 
 fn in_same_host(other: &Container, host: Option<&str>) -> Result<()> {
@@ -143,7 +162,6 @@ mod tests {
             aliases,
             hostname: false,
             add_host: false,
-            sysctls: &[],
         }
     }
 
@@ -186,13 +204,18 @@ mod tests {
     }
 
     #[test]
-    fn settings_of_a_network_that_is_not_its_own_are_refused() {
-        let sysctls = [("net.ipv4.ip_forward".into(), "1".into())];
-        let mut wishes = wishes(Some(&Choice::Host), &[]);
-        wishes.sysctls = &sysctls;
-        assert!(mode(&wishes, None).is_err());
-        wishes.choice = Some(&Choice::Bridge);
-        assert!(mode(&wishes, None).is_ok());
+    fn gateway_is_the_guest_where_there_is_one() {
+        let found = |mode: &Mode| {
+            let mut hosts = [
+                ("gate".to_owned(), HOST_GATEWAY.to_owned()),
+                ("db".into(), "10.0.0.1".into()),
+            ];
+            find_gateway(&mut hosts, mode).map(|()| hosts.map(|(_, address)| address))
+        };
+        assert_eq!(found(&Mode::Bridge).unwrap(), ["172.17.0.1", "10.0.0.1"]);
+        assert_eq!(found(&Mode::Host).unwrap(), ["127.0.0.1", "10.0.0.1"]);
+        let words = found(&Mode::None).unwrap_err().to_string();
+        assert!(words.contains("no gateway"), "{words}");
     }
 
     #[test]

@@ -9,11 +9,8 @@ use images::{
     store::{Held, Image, Store, StoreError},
 };
 
-use super::{
-    progress::Output,
-    pull::{self, Options},
-};
-use crate::{report, state::Directories};
+use super::pull::{self, Options};
+use crate::{output::Stream, report, state::Directories};
 
 /// When an image is pulled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -63,7 +60,7 @@ pub(super) fn obtain(
                 let Some(reference) = reference(name).filter(|_| when == When::Missing) else {
                     return Err(error.into());
                 };
-                eprintln!("Unable to find image '{}' locally", reference.familiar());
+                errln!("Unable to find image '{}' locally", reference.familiar());
                 pull_image(&store, name, options)?;
                 continue;
             }
@@ -100,7 +97,7 @@ fn pull_image(store: &Store, name: &str, options: &Options) -> Result<()> {
     let name =
         reference(name).with_context(|| format!("{name:?} is no name that a registry knows"))?;
     let registry = Registry::new(&name, Settings::from_environment(options.tls_verify)?)?;
-    pull::pull(store, &registry, Output::Error)
+    pull::pull(store, &registry, Stream::Error)
         .with_context(|| format!("cannot pull {}", name.familiar()))?;
     Ok(())
 }

@@ -175,31 +175,72 @@ impl FromStr for Signal {
 
     fn from_str(text: &str) -> Result<Self, String> {
         signal::parse(text).map(Self).ok_or_else(|| {
-            format!("unknown signal {text:?}; use a name such as SIGTERM, or 1 to 64")
+            format!("unknown signal {text:?}; use a name such as SIGTERM or RTMIN+3, or 1 to 64")
         })
     }
 }
 
-/// `NAME=VALUE`, or `NAME` for the value that it has outside; `None` when it has none there.
-pub(crate) fn environment(text: &str) -> Result<Option<String>, String> {
+/// `NAME=VALUE`, or `NAME` for the value that it has outside; without one there `NAME` stays alone,
+/// and takes the image's value away, as with docker.
+pub(crate) fn environment(text: &str) -> Result<String, String> {
     if text.is_empty() || text.starts_with('=') || text.contains('\0') {
         return Err(format!("{text:?} is not NAME=VALUE"));
     }
     if text.contains('=') {
-        return Ok(Some(text.to_owned()));
+        return Ok(text.to_owned());
     }
-    Ok(std::env::var(text)
-        .ok()
-        .map(|value| format!("{text}={value}")))
+    match std::env::var(text) {
+        Ok(value) => Ok(format!("{text}={value}")),
+        Err(std::env::VarError::NotPresent) => Ok(text.to_owned()),
+        Err(std::env::VarError::NotUnicode(_)) => {
+            Err(format!("the value of {text} is no UTF-8 text"))
+        }
+    }
 }
 
-/// `KEY=VALUE` for `--sysctl`, `HOST:ADDRESS` for `--add-host`: the two sides of a separator.
+/// Docker's word for the address by which a container reaches its host.
+pub(crate) const HOST_GATEWAY: &str = "host-gateway";
+
+/// `--add-host`: `NAME:ADDRESS` or `NAME=ADDRESS`, the address perhaps in brackets, or
+/// [`HOST_GATEWAY`].
+pub(crate) fn extra_host(text: &str) -> Result<(String, String), String> {
+    let (name, address) = text
+        .split_once('=')
+        .or_else(|| text.split_once(':'))
+        .filter(|(name, _)| !name.is_empty() && !name.contains(':'))
+        .ok_or_else(|| format!("{text:?} is not NAME:ADDRESS"))?;
+    if name.contains(|letter: char| letter.is_whitespace() || letter.is_control() || letter == '#')
+    {
+        return Err(format!("{name:?} is no name that a hosts file can have"));
+    }
+    let bare = address
+        .strip_prefix('[')
+        .and_then(|address| address.strip_suffix(']'))
+        .unwrap_or(address);
+    if bare != HOST_GATEWAY && bare.parse::<std::net::IpAddr>().is_err() {
+        return Err(format!("{address:?} is no IP address"));
+    }
+    Ok((name.into(), bare.into()))
+}
+
+/// `KEY=VALUE`: the two sides of a separator.
 pub(crate) fn pair(text: &str, separator: char) -> Result<(String, String), String> {
     match text.split_once(separator) {
         Some((first, second)) if !first.is_empty() && !second.is_empty() => {
             Ok((first.into(), second.into()))
         }
         _ => Err(format!("{text:?} does not have the form A{separator}B")),
+    }
+}
+
+/// `--sysctl`: `NAME=VALUE`, the name with dots or as a path; here it has dots.
+pub(crate) fn sysctl(text: &str) -> Result<(String, String), String> {
+    let (name, value) = pair(text, '=')?;
+    match coracle_protocol::sysctl::name(&name) {
+        Some(name) => Ok((name, value)),
+        None => Err(format!(
+            "{name:?} is no name of a kernel setting such as net.core.somaxconn"
+        )),
     }
 }
 
@@ -268,6 +309,54 @@ mod tests {
         );
         for text in ["nofile", "nofile=", "nofile=2:1", "files=1", "nofile=1:x"] {
             assert!(text.parse::<Ulimit>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn variable_without_a_value_anywhere_stays_a_name() {
+        assert_eq!(environment("A=b=c").unwrap(), "A=b=c");
+        assert_eq!(environment("A=").unwrap(), "A=");
+        assert_eq!(
+            environment("CORACLE_NO_SUCH_VARIABLE").unwrap(),
+            "CORACLE_NO_SUCH_VARIABLE"
+        );
+        assert!(environment("PATH").unwrap().starts_with("PATH=/"));
+        for text in ["", "=", "=x", "A=\0"] {
+            assert!(environment(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn extra_hosts_are_written_as_docker_writes_them() {
+        for (text, name, address) in [
+            ("db:10.0.0.1", "db", "10.0.0.1"),
+            ("db=10.0.0.1", "db", "10.0.0.1"),
+            ("db:::1", "db", "::1"),
+            ("db=::1", "db", "::1"),
+            ("db:[::1]", "db", "::1"),
+            ("db=[fe80::1]", "db", "fe80::1"),
+            ("db:[10.0.0.1]", "db", "10.0.0.1"),
+            ("gate:host-gateway", "gate", "host-gateway"),
+            ("gate=host-gateway", "gate", "host-gateway"),
+        ] {
+            let pair = extra_host(text).unwrap();
+            assert_eq!(pair, (name.into(), address.into()), "{text}");
+        }
+        for text in [
+            "db",
+            "db:",
+            ":10.0.0.1",
+            "=10.0.0.1",
+            "a:b=10.0.0.1",
+            "db:10.0.0",
+            "db:10.0.0.256",
+            "db:[::1",
+            "db:10.0.0.1 evil",
+            "db:host",
+            "a b:10.0.0.1",
+            "a\n1.1.1.1\tb:10.0.0.1",
+        ] {
+            assert!(extra_host(text).is_err(), "{text:?}");
         }
     }
 

@@ -2,7 +2,6 @@
 //! one for each step elsewhere.
 
 use std::{
-    io::{self, IsTerminal, Write},
     sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -13,6 +12,7 @@ use images::{
 };
 
 use super::table::size;
+use crate::output::{self, Screen, Stream};
 
 /// Least time between two drawings.
 const REDRAW: Duration = Duration::from_millis(100);
@@ -21,18 +21,9 @@ const BAR: usize = 50;
 /// More layers than a terminal has lines would scroll: then there is no drawing.
 const MOST_LINES: u16 = 24;
 
-/// Where what is done is told.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Output {
-    /// For `pull`, whose result it is.
-    Standard,
-    /// For `run`, whose standard output is the container's.
-    Error,
-}
-
 /// The lines.
 pub(super) struct Lines {
-    output: Output,
+    stream: Stream,
     drawn: bool,
     state: Mutex<State>,
 }
@@ -62,14 +53,12 @@ enum Step {
 }
 
 impl Lines {
-    pub(super) fn new(output: Output) -> Self {
-        let drawn = match output {
-            Output::Standard => io::stdout().is_terminal(),
-            Output::Error => io::stderr().is_terminal(),
-        };
+    /// On standard output for `pull`, whose result it is, and on standard error for `run`, whose standard output
+    /// is the container's.
+    pub(super) fn new(stream: Stream) -> Self {
         Self {
-            output,
-            drawn,
+            stream,
+            drawn: output::is_terminal(stream),
             state: Mutex::new(State {
                 layers: Vec::new(),
                 shown: 0,
@@ -80,7 +69,7 @@ impl Lines {
 
     /// A line that stays.
     pub(super) fn say(&self, text: &str) {
-        self.write(&format!("{text}\n"));
+        output::write_line(self.stream, text);
     }
 
     /// Draws for the last time.
@@ -91,30 +80,20 @@ impl Lines {
         }
     }
 
-    fn write(&self, text: &str) {
-        // Nobody is told that nobody listens.
-        let _ = match self.output {
-            Output::Standard => io::stdout().write_all(text.as_bytes()),
-            Output::Error => io::stderr().write_all(text.as_bytes()),
-        };
-    }
-
     fn is_drawn(&self, state: &State) -> bool {
         self.drawn && state.layers.len() < usize::from(lines_of_terminal())
     }
 
     fn draw(&self, state: &mut State) {
-        let mut text = String::new();
-        if state.shown > 0 {
-            text.push_str(&format!("\x1b[{}A", state.shown));
-        }
+        let mut screen = Screen::default();
+        screen.up(state.shown);
         for layer in &state.layers {
-            text.push_str(&format!("\r\x1b[K{}: {}\n", layer.id, layer.line()));
+            let line = format_args!("{}: {}", layer.id, layer.line()).to_string();
+            screen.empty_line().text(line).end_line();
         }
         state.shown = state.layers.len();
         state.last = Instant::now();
-        self.write(&text);
-        let _ = io::stdout().flush();
+        screen.show(self.stream);
     }
 
     /// Notes a step, and shows it.
@@ -165,7 +144,7 @@ impl Layer {
 }
 
 fn lines_of_terminal() -> u16 {
-    rustix::termios::tcgetwinsize(io::stderr())
+    rustix::termios::tcgetwinsize(output::descriptor(Stream::Error))
         .map(|size| size.ws_row)
         .ok()
         .filter(|rows| *rows > 0)

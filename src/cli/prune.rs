@@ -1,12 +1,15 @@
 //! `coracle prune`.
 
-use std::io::{self, BufRead, Write};
+use std::io::{self, BufRead};
 
 use anyhow::{Context, Result};
 use images::store::Store;
 
 use super::table::size;
-use crate::state::{Directories, container::Containers};
+use crate::{
+    output::{self, Stream},
+    state::{Directories, container::Containers},
+};
 
 /// Remove images without a name, and what nobody needs
 #[derive(clap::Args)]
@@ -33,15 +36,15 @@ pub(super) fn main(arguments: &Arguments) -> Result<()> {
     let pruned = Store::open(&directories.data)?.prune(arguments.all)?;
     drop(held);
     if !pruned.untagged.is_empty() || !pruned.deleted.is_empty() {
-        println!("Deleted Images:");
+        outln!("Deleted Images:");
     }
     for name in pruned.untagged {
-        println!("untagged: {name}");
+        outln!("untagged: {name}");
     }
     for digest in pruned.deleted {
-        println!("deleted: {digest}");
+        outln!("deleted: {digest}");
     }
-    println!("\nTotal reclaimed space: {}", size(pruned.bytes));
+    out!("\nTotal reclaimed space: {}\n", size(pruned.bytes));
     Ok(())
 }
 
@@ -51,13 +54,11 @@ fn agreed(all: bool) -> Result<bool> {
     } else {
         "all images without a name"
     };
-    print!(
+    out!(
         "WARNING! This will remove {what}, and downloads that were broken off.\n\
          Are you sure you want to continue? [y/N] "
     );
-    io::stdout()
-        .flush()
-        .context("cannot write to standard output")?;
+    output::flush(Stream::Output);
     let mut line = String::new();
     io::stdin()
         .lock()

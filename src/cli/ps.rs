@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use super::{age, format::Format, table};
 use crate::{
     clock,
+    output::{self, Stream},
     state::{
         Directories,
         container::{Containers, Shown, State, Status, Summary, Wellness, short},
@@ -69,7 +70,7 @@ pub(super) fn main(arguments: &Arguments) -> Result<()> {
     rows.truncate(limit.unwrap_or(usize::MAX));
     if arguments.quiet {
         let lines = rows.iter().map(|row| row.id(arguments.no_trunc) + "\n");
-        print!("{}", lines.collect::<String>());
+        output::write(Stream::Output, &lines.collect::<String>());
         return Ok(());
     }
     if let Some(format) = &arguments.format {
@@ -157,11 +158,8 @@ impl Row {
 
     fn command(&self, whole: bool) -> String {
         let command = self.shown().command.join(" ");
-        // No line break and nothing that a terminal obeys gets into the list.
-        let command: String = command
-            .chars()
-            .map(|letter| if letter.is_control() { ' ' } else { letter })
-            .collect();
+        // Before it is shortened.
+        let command = output::clean_line(&command);
         if whole || command.chars().count() <= COMMAND_LENGTH {
             return format!("\"{command}\"");
         }

@@ -8,8 +8,8 @@ use images::{
     store::{Loaded, Silent, Store},
 };
 
-use super::progress::{Lines, Output};
-use crate::state::Directories;
+use super::progress::Lines;
+use crate::{output::Stream, state::Directories};
 
 /// Pull an image from a registry
 #[derive(clap::Args)]
@@ -62,21 +62,21 @@ pub(super) fn main(arguments: &Arguments) -> Result<()> {
         && !arguments.all_tags
         && !arguments.quiet
     {
-        println!("Using default tag: {}", images::reference::DEFAULT_TAG);
+        outln!("Using default tag: {}", images::reference::DEFAULT_TAG);
     }
     for name in &names {
         let registry = Registry::new(name, Settings::from_environment(options.tls_verify)?)?;
         if arguments.quiet {
             store.pull(&registry, &Silent)?;
         } else {
-            pull(&store, &registry, Output::Standard)?;
+            pull(&store, &registry, Stream::Output)?;
         }
     }
     if arguments.all_tags {
-        println!("{}", arguments.name.name());
+        outln!("{}", arguments.name.name());
     } else {
         for name in &names {
-            println!("{name}");
+            outln!("{name}");
         }
     }
     Ok(())
@@ -99,9 +99,9 @@ fn all_tags(arguments: &Arguments) -> Result<Vec<Reference>> {
 }
 
 /// Pulls with a line for each layer, and says at the end what came of it.
-pub(super) fn pull(store: &Store, registry: &Registry, output: Output) -> Result<Loaded> {
+pub(super) fn pull(store: &Store, registry: &Registry, stream: Stream) -> Result<Loaded> {
     let reference = registry.reference();
-    let lines = Lines::new(output);
+    let lines = Lines::new(stream);
     let tag = reference.tag().filter(|_| reference.digest().is_none());
     let what = tag.map_or_else(|| reference.familiar(), str::to_owned);
     lines.say(&format!("{what}: Pulling from {}", reference.path()));

@@ -37,10 +37,10 @@ pub(super) fn main(arguments: &Arguments) -> Result<u8> {
         match store.remove(image, arguments.force) {
             Ok(removed) => {
                 for name in removed.untagged {
-                    println!("Untagged: {name}");
+                    outln!("Untagged: {name}");
                 }
                 for digest in removed.deleted {
-                    println!("Deleted: {digest}");
+                    outln!("Deleted: {digest}");
                 }
             }
             Err(error) => {

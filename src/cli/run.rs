@@ -7,8 +7,10 @@ use super::flags::{self, Flags};
 use crate::{
     engine::{self, Attached, DetachKeys, Ended, Terminal, Timeline},
     keeper::wire::Exit,
+    output::{self, Stream},
     report,
     state::{Directories, container::Container},
+    sys,
 };
 
 /// Run a command in a new container, in a microVM of its own
@@ -84,6 +86,10 @@ pub(super) fn main(arguments: &Arguments, begun: u64) -> Result<u8> {
 
 fn run(arguments: &Arguments, timeline: &mut Timeline) -> Result<Done> {
     let flags = &arguments.flags;
+    if let Some(image) = flags.image_and_command.first() {
+        // Its arguments may hold secrets, and it lives as long as the container.
+        sys::show(&format!("coracle run {image}"));
+    }
     let is_terminal = engine::standard_input_is_terminal();
     if flags.tty && flags.interactive && !arguments.detach && !is_terminal {
         bail!("the input device is not a TTY; leave -t away, or run it in a terminal");
@@ -112,7 +118,7 @@ fn run(arguments: &Arguments, timeline: &mut Timeline) -> Result<Done> {
     };
     let ended = if arguments.detach {
         super::start::until_started(&link)?.unwrap_or_else(|| {
-            println!("{}", container.config.id);
+            outln!("{}", container.config.id);
             Ended::Detached
         })
     } else {
@@ -191,5 +197,5 @@ fn print_json(arguments: &Arguments, result: &Result<Done>, timeline: &Timeline)
         }),
     };
     value["timeline_began"] = timeline.began().into();
-    eprintln!("{value}");
+    output::json_text(Stream::Error, &value.to_string());
 }

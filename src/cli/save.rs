@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File},
-    io::{self, BufWriter, IsTerminal, Write},
+    io::{BufWriter, Write},
     path::{Path, PathBuf},
 };
 
@@ -10,7 +10,10 @@ use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 use images::store::{Archive, Directory, Store};
 
-use crate::state::Directories;
+use crate::{
+    output::{self, Stream},
+    state::Directories,
+};
 
 /// Save images to an archive or directory that docker, podman and skopeo read
 #[derive(clap::Args)]
@@ -43,11 +46,10 @@ pub(super) fn main(arguments: &Arguments) -> Result<()> {
         (Some(path), Format::OciDir) => directory(&store, arguments, path),
         (Some(path), _) => file(&store, arguments, path),
         (None, _) => {
-            let stdout = io::stdout();
-            if stdout.is_terminal() {
+            if output::is_terminal(Stream::Output) {
                 bail!("standard output is a terminal; name a file with --output, or pipe it on");
             }
-            archive(&store, arguments, &mut stdout.lock())
+            archive(&store, arguments, &mut output::raw(Stream::Output))
         }
     }
 }

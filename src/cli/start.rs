@@ -12,7 +12,7 @@ use crate::{
     report,
     state::{
         Directories,
-        container::{Container, Containers, State},
+        container::{Container, Containers, State, Status},
         host::{self, Hosts},
     },
 };
@@ -46,14 +46,14 @@ pub(super) fn main(arguments: &Arguments) -> Result<u8> {
     super::each(&arguments.containers, |name| {
         let container = containers.find(name)?;
         if container.state()?.status.is_live() {
-            println!("{name}");
+            outln!("{name}");
             return Ok(());
         }
         let link = start(&container, &directories, None)?;
         match until_started(&link)? {
-            None => println!("{name}"),
+            None => outln!("{name}"),
             Some(Ended::Failed { message, .. }) => bail!("{name}: {message}"),
-            Some(_) => println!("{name}"),
+            Some(_) => outln!("{name}"),
         }
         Ok(())
     })
@@ -209,6 +209,11 @@ pub(super) fn keeper_of_host(host: &host::Host) -> Result<Socket> {
     link.with_context(|| format!("host {name} is not up; 'coracle host start {name}' starts it"))
 }
 
+/// What is said of a container that would have to run.
+pub(super) fn not_running(name: &str) -> String {
+    format!("container {name} is not running; 'coracle start {name}' starts it")
+}
+
 /// The keeper of a container that runs.
 ///
 /// # Errors
@@ -217,7 +222,10 @@ pub(super) fn keeper_of(container: &Container) -> Result<(State, Socket)> {
     let state = container.state()?;
     let name = &container.config.name;
     if !state.status.is_live() {
-        bail!("container {name} is not running; 'coracle start {name}' starts it");
+        bail!(not_running(name));
+    }
+    if state.status == Status::Restarting {
+        bail!(container.config.is_restarting());
     }
     match keeper::connect(&state.socket)? {
         Some(link) => Ok((state, link)),

@@ -9,10 +9,12 @@ use serde_json::{Value, json};
 use super::{format::Format, memory, table, tool};
 use crate::{
     clock,
+    output::{self, Screen, Stream},
     state::{
         Directories,
         container::{Container, Containers},
         host::Hosts,
+        network::Mode,
     },
 };
 
@@ -37,7 +39,6 @@ pub(super) struct Arguments {
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// Clears a terminal and goes to its upper left corner.
-const CLEAR: &str = "\x1b[2J\x1b[H";
 
 /// What a container had used at a time.
 struct Sample {
@@ -74,9 +75,10 @@ pub(super) fn main(arguments: &Arguments) -> Result<()> {
         // A share of time needs two looks.
         if !first || all.is_empty() {
             if !arguments.no_stream && arguments.format.is_none() {
-                print!("{CLEAR}");
+                Screen::default().empty().show(Stream::Output);
             }
             print(arguments, &rows)?;
+            output::check()?;
             if arguments.no_stream {
                 return Ok(());
             }
@@ -134,15 +136,35 @@ impl Sample {
             .unwrap_or(0)
     }
 
-    /// Bytes read and written.
-    fn blocks(&self) -> (u64, u64) {
-        let text = self.files.get("io.stat").map_or("", String::as_str);
+    /// Bytes read from disks and written to them, where that is counted.
+    fn blocks(&self) -> Option<(u64, u64)> {
+        let text = self.files.get("io.stat")?;
         let sum = |name: &str| {
             text.split_whitespace()
                 .filter_map(|word| word.strip_prefix(name)?.parse::<u64>().ok())
                 .fold(0, u64::saturating_add)
         };
-        (sum("rbytes="), sum("wbytes="))
+        Some((sum("rbytes="), sum("wbytes=")))
+    }
+
+    /// Bytes received from the network and sent there, where that is counted.
+    fn network(&self) -> Option<(u64, u64)> {
+        let mut sum = (0_u64, 0_u64);
+        for line in self.files.get("net/dev")?.lines() {
+            // Those without a colon are the heading.
+            let Some((name, counts)) = line.split_once(':') else {
+                continue;
+            };
+            if name.trim() == "lo" {
+                continue;
+            }
+            let mut counts = counts.split_whitespace();
+            let mut count = |index| counts.nth(index)?.parse::<u64>().ok();
+            // Received: the first; sent: the ninth.
+            let (received, sent) = (count(0).unwrap_or(0), count(7).unwrap_or(0));
+            sum = (sum.0.saturating_add(received), sum.1.saturating_add(sent));
+        }
+        Some(sum)
     }
 }
 
@@ -167,7 +189,10 @@ fn row(
     // As docker: what the kernel would give up first is not counted.
     let used = charged.saturating_sub(reclaimable);
     let limit = sample.single("memory.max").unwrap_or(memory);
-    let (read, written) = sample.blocks();
+    // The guest's own network is not the container's.
+    let network = sample
+        .network()
+        .filter(|_| container.config.network != Mode::Host);
     json!({
         "ID": if whole { &container.config.id } else { container.short_id() },
         "Container": container.config.name,
@@ -178,10 +203,18 @@ fn row(
         "MemCharged": charged,
         "MemReclaimable": reclaimable,
         "MemMarginal": marginal(container, sample),
-        "NetIO": "0B / 0B",
-        "BlockIO": format!("{} / {}", table::size(read), table::size(written)),
+        "NetIO": both(network),
+        "BlockIO": both(sample.blocks()),
         "PIDs": sample.single("pids.current").unwrap_or(0).to_string(),
     })
+}
+
+/// Bytes in and out; docker's dashes where nobody counts them.
+fn both(bytes: Option<(u64, u64)>) -> String {
+    match bytes {
+        Some((read, written)) => format!("{} / {}", table::size(read), table::size(written)),
+        None => "--".into(),
+    }
 }
 
 /// Bytes that would be free again without the container. With a host of its own: what its keeper and
@@ -284,6 +317,32 @@ mod tests {
         ] {
             assert_eq!(binary_size(bytes), text);
         }
+    }
+
+    #[test]
+    fn what_is_counted_is_shown_and_the_rest_has_dashes() {
+        let interfaces = "Inter-|   Receive                |  Transmit\n \
+                          face |bytes    packets errs drop|bytes    packets\n    \
+                          lo:  999 1 0 0 0 0 0 0 999 1 0 0 0 0 0 0\n  \
+                          eth0: 1500 2 0 0 0 0 0 0 42 1 0 0 0 0 0 0\n";
+        let disks = "254:0 rbytes=4096 wbytes=0 rios=1 wios=0\n254:16 rbytes=0 wbytes=512\n";
+        let files = [
+            ("net/dev".into(), interfaces.into()),
+            ("io.stat".into(), disks.into()),
+        ];
+        let sample = Sample {
+            at: 0,
+            files: files.into(),
+        };
+        assert_eq!(sample.network(), Some((1500, 42)));
+        assert_eq!(sample.blocks(), Some((4096, 512)));
+        assert_eq!(both(sample.network()), "1.5kB / 42B");
+        let nothing = Sample {
+            at: 0,
+            files: BTreeMap::new(),
+        };
+        assert_eq!(both(nothing.network()), "--");
+        assert_eq!(both(nothing.blocks()), "--");
     }
 
     #[test]

@@ -1,8 +1,10 @@
 //! Tables as docker prints them: columns aligned by spaces, no lines.
 
-use std::iter;
+use std::{borrow::Cow, iter};
 
 use unicode_width::UnicodeWidthStr;
+
+use crate::output::{self, Stream};
 
 /// Spaces between two columns.
 const GAP: usize = 2;
@@ -27,10 +29,10 @@ impl Table {
     pub(super) fn add_row<T: Into<String>>(&mut self, cells: impl IntoIterator<Item = T>) {
         let cells = cells.into_iter().map(|cell| {
             let cell: String = cell.into();
-            if cell.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
-                cell
-            } else {
-                cell.replace(char::is_control, " ")
+            // Before it is measured.
+            match output::clean_line(&cell) {
+                Cow::Borrowed(_) => cell,
+                Cow::Owned(safe) => safe,
             }
         });
         self.rows.push(cells.collect());
@@ -68,7 +70,7 @@ fn width(cell: &str) -> usize {
 
 /// Prints a table, without spaces at line ends.
 pub(super) fn print(table: &Table) {
-    print!("{}", table.text());
+    output::write(Stream::Output, &table.text());
 }
 
 /// Bytes as docker prints them: powers of 1000, three digits.
@@ -103,7 +105,10 @@ mod tests {
         let mut table = table(&["NAME", "LAST"]);
         table.add_row(["日本", "x"]);
         table.add_row(["a\nb\x1b[0m", ""]);
-        assert_eq!(table.text(), "NAME     LAST\n日本     x\na b [0m\n");
+        assert_eq!(
+            table.text(),
+            "NAME         LAST\n日本         x\na b\\x1b[0m\n"
+        );
     }
 
     #[test]

@@ -8,7 +8,6 @@ use vmm::control::Socket;
 
 use super::start::keeper_of;
 use crate::{
-    engine,
     keeper::wire::{Event, Request, Work},
     state::container::Container,
 };
@@ -100,7 +99,7 @@ impl Session {
                 Some((Event::Exited(exit), _)) if exit.code == 0 => return Ok(()),
                 Some((Event::Exited(_), _)) => {
                     let text = String::from_utf8_lossy(&text);
-                    bail!("{}", engine::clean(text.trim()))
+                    bail!("{}", text.trim())
                 }
                 Some((Event::Failed { message, .. }, _)) => bail!(message),
                 Some(_) => {}
@@ -122,5 +121,5 @@ pub(super) fn answer(container: &Container, tool: Tool) -> Result<String> {
         .read_to_end(&mut text)
         .context("cannot read the guest's answer")?;
     session.finish()?;
-    Ok(engine::clean_lines(&String::from_utf8_lossy(&text)))
+    Ok(String::from_utf8_lossy(&text).into_owned())
 }

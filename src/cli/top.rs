@@ -58,7 +58,7 @@ pub(super) fn diff(arguments: &Arguments) -> Result<()> {
     for line in text.lines() {
         let path = line.get(2..).unwrap_or_default();
         if !NOT_CHANGES.contains(&path) {
-            println!("{line}");
+            outln!("{line}");
         }
     }
     Ok(())

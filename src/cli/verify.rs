@@ -32,7 +32,7 @@ pub(super) fn main(arguments: &Arguments) -> Result<u8> {
             Ok(verified) => {
                 let id = verified.id.as_ref().map(short_id).unwrap_or_default();
                 for words in &verified.damage {
-                    println!("{id}: {words}");
+                    outln!("{id}: {words}");
                 }
                 if verified.unknown > 0 {
                     report::warn(&format!(
@@ -41,9 +41,9 @@ pub(super) fn main(arguments: &Arguments) -> Result<u8> {
                     ));
                 }
                 if verified.damage.is_empty() {
-                    println!("{id}: whole, {} read", size(verified.bytes));
+                    outln!("{id}: whole, {} read", size(verified.bytes));
                 } else {
-                    println!("{id}: damaged; pull or load it again");
+                    outln!("{id}: damaged; pull or load it again");
                     code = 1;
                 }
             }

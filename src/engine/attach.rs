@@ -1,5 +1,10 @@
 //! A command that is connected to a process in a guest, by its keeper.
 
+use std::{
+    fs::File,
+    time::{Duration, Instant},
+};
+
 use anyhow::{Context, Result, bail};
 use rustix::event::{PollFd, PollFlags, poll};
 use vmm::control::Socket;
@@ -24,6 +29,10 @@ const SIGNALS: [i32; 8] = [
 
 /// Signals by which a person or the system asks for the end.
 const ENDS: [i32; 4] = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT];
+
+/// How soon after an interruption the system's SIGTERM means the same person's impatience, and not an end in
+/// good order: docker's grace time.
+const IMPATIENCE: Duration = Duration::from_secs(10);
 
 /// Signals of the user are the process's from here on; call it before any thread exists.
 ///
@@ -64,8 +73,10 @@ pub(crate) struct Attached {
     /// It has a terminal, which gets the size of this one.
     terminal: bool,
     started: bool,
-    /// The signal by which the user has asked for the end.
-    asked: Option<i32>,
+    /// The last signal by which the user has asked for the end, and when.
+    asked: Option<(i32, Instant)>,
+    /// The command was started from a terminal.
+    controlled: bool,
 }
 
 /// What is ready.
@@ -97,6 +108,7 @@ impl Attached {
             terminal,
             started: !owner,
             asked: None,
+            controlled: owner && has_terminal(),
         })
     }
 
@@ -109,8 +121,8 @@ impl Attached {
         loop {
             let ready = self.wait(ended.is_some())?;
             if ready.signal {
-                let signal = self.signals.next().context("cannot read a signal")?;
-                self.signal(signal)?;
+                let received = self.signals.receive().context("cannot read a signal")?;
+                self.signal(received)?;
             }
             if ready.detach {
                 self.leave()?;
@@ -131,7 +143,7 @@ impl Attached {
                 self.until_closed();
                 return match self.asked {
                     // What never ran has no exit code of its own.
-                    Some(signal) if !self.started => Err(Interrupted(signal).into()),
+                    Some((signal, _)) if !self.started => Err(Interrupted(signal).into()),
                     _ => Ok(ended),
                 };
             }
@@ -192,29 +204,49 @@ impl Attached {
         Ok(None)
     }
 
-    fn signal(&mut self, signal: i32) -> Result<()> {
+    /// Passes a signal on. The process has it, and what it does with it is its own affair; only a second Ctrl-C,
+    /// SIGTERM, and a terminal that is gone want more.
+    fn signal(&mut self, (signal, by_kernel): (i32, bool)) -> Result<()> {
         if signal == libc::SIGWINCH {
             return if self.terminal { self.resize() } else { Ok(()) };
         }
-        let ends = ENDS.contains(&signal);
-        if ends && self.asked.is_some() {
+        if self.is_second(signal) {
             // Asked before: an owner's container goes away now.
             let _ = rustix::net::shutdown(&self.link, rustix::net::Shutdown::Write);
             self.until_closed();
             return Err(Interrupted(signal).into());
         }
-        if ends {
-            self.asked = Some(signal);
+        let counts = matches!(signal, libc::SIGINT | libc::SIGTERM);
+        if counts || (ENDS.contains(&signal) && self.asked.is_none()) {
+            self.asked = Some((signal, Instant::now()));
         }
         let number = u8::try_from(signal).unwrap_or(0);
-        let request = match (ends && self.owner, signal) {
-            (true, libc::SIGTERM | libc::SIGHUP) => Request::End { signal: None },
-            (true, _) => Request::End {
+        let request = match signal {
+            libc::SIGTERM if self.owner => Request::End { signal: None },
+            libc::SIGHUP if self.owner && self.terminal_is_gone(by_kernel) => Request::End {
                 signal: Some(number),
             },
-            (false, _) => Request::Forward { signal: number },
+            _ => Request::Forward { signal: number },
         };
         self.say(&request)
+    }
+
+    /// Whether a signal asks once more for the end.
+    fn is_second(&self, signal: i32) -> bool {
+        let Some((before, at)) = self.asked else {
+            return false;
+        };
+        match (before, signal) {
+            (libc::SIGINT | libc::SIGTERM, libc::SIGINT) | (libc::SIGTERM, libc::SIGTERM) => true,
+            (libc::SIGINT, libc::SIGTERM) => at.elapsed() < IMPATIENCE,
+            _ => false,
+        }
+    }
+
+    /// Whether a SIGHUP says that the terminal is gone, with whoever could ask for the end. Else somebody has
+    /// sent it to the process, which may read its configuration anew by it.
+    fn terminal_is_gone(&self, by_kernel: bool) -> bool {
+        by_kernel || (self.controlled && !has_terminal())
     }
 
     fn resize(&self) -> Result<()> {
@@ -247,4 +279,9 @@ impl Attached {
     fn until_closed(&self) {
         while self.owner && matches!(self.link.receive::<Event>(), Ok(Some(_))) {}
     }
+}
+
+/// Whether there is a terminal that controls this process.
+fn has_terminal() -> bool {
+    File::open("/dev/tty").is_ok()
 }

@@ -66,6 +66,51 @@ pub(crate) const DEFAULT: [&str; 14] = [
     "AUDIT_WRITE",
 ];
 
+/// What a container may not have where its kernel is this machine's, since it reaches beyond any
+/// namespace, with the reason.
+///
+/// The others stay. `NET_ADMIN`, `NET_BROADCAST` and `IPC_OWNER` end at namespaces that are always the
+/// container's own there; so does `SYS_PTRACE`, whose processes are the container's: nothing of init's
+/// is among them before it has been confined. `SYS_RESOURCE`, `SYS_NICE` and `IPC_LOCK` take more of
+/// the machine, within the container's control group, and nothing from it.
+const OF_THE_MACHINE: [(&str, &str); 15] = [
+    (
+        "SYS_ADMIN",
+        "it mounts the machine's kernel settings writable",
+    ),
+    ("SYS_MODULE", "it loads code into the machine's kernel"),
+    ("SYS_RAWIO", "it reaches the machine's memory and ports"),
+    (
+        "DAC_READ_SEARCH",
+        "it opens files of the machine by their numbers",
+    ),
+    (
+        "SYS_BOOT",
+        "it restarts the machine, and loads another kernel",
+    ),
+    ("SYS_TIME", "it sets the machine's clock"),
+    (
+        "MAC_OVERRIDE",
+        "it passes over the machine's security module",
+    ),
+    ("MAC_ADMIN", "it changes the machine's security module"),
+    ("BPF", "it loads programs into the machine's kernel"),
+    ("PERFMON", "it watches all of the machine"),
+    ("SYSLOG", "it reads the machine's kernel log and addresses"),
+    ("AUDIT_CONTROL", "it changes what the machine audits"),
+    ("AUDIT_READ", "it reads what the machine audits"),
+    ("WAKE_ALARM", "it wakes the machine up"),
+    ("BLOCK_SUSPEND", "it keeps the machine awake"),
+];
+
+/// The first of these capabilities that reaches the machine where its kernel is the container's, and
+/// what it would do.
+pub(crate) fn of_the_machine(capabilities: u64) -> Option<(&'static str, &'static str)> {
+    OF_THE_MACHINE
+        .into_iter()
+        .find(|(name, _)| parse(name).is_some_and(|bit| capabilities & bit != 0))
+}
+
 /// The bits of a name as docker takes it: any case, with or without `CAP_`, or `ALL`.
 pub(crate) fn parse(name: &str) -> Option<u64> {
     let upper = name.to_ascii_uppercase();
@@ -113,6 +158,19 @@ mod tests {
         assert_eq!(parse("cap_sys_admin"), Some(1 << 21));
         assert_eq!(parse("NET_ADMIN"), Some(1 << 12));
         assert_eq!(parse("NET_ADMINISTRATOR"), None);
+    }
+
+    #[test]
+    fn default_set_reaches_no_machine_and_all_does() {
+        assert_eq!(of_the_machine(adjusted(&[], &[])), None);
+        assert!(of_the_machine(ALL).is_some());
+        for (name, _) in OF_THE_MACHINE {
+            let bit = parse(name).unwrap();
+            assert_eq!(of_the_machine(bit).map(|(name, _)| name), Some(name));
+        }
+        for name in ["SYS_PTRACE", "NET_ADMIN", "SYS_RESOURCE"] {
+            assert_eq!(of_the_machine(parse(name).unwrap()), None, "{name}");
+        }
     }
 
     #[test]

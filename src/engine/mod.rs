@@ -3,6 +3,7 @@
 mod attach;
 pub(crate) mod capability;
 mod guest;
+pub(crate) mod policy;
 pub(crate) mod signal;
 mod spec;
 mod streams;
@@ -14,12 +15,12 @@ use anyhow::{Context, Result};
 
 pub(crate) use attach::{Attached, Ended, Interrupted, take_signals};
 pub(crate) use guest::Guest;
-pub(crate) use spec::{DISK, Request};
+pub(crate) use spec::{DISK, Request, set as set_variable};
 pub(crate) use terminal::{
     DetachKeys, Terminal, size as terminal_size, standard_input_is_terminal,
 };
 pub(crate) use timeline::Timeline;
-pub(crate) use words::{clean, clean_lines, damage, failure, merge, stopped};
+pub(crate) use words::{clean, damage, failure, merge, stopped};
 
 /// Bytes of an identifier, as docker's.
 const ID_BYTES: usize = 32;

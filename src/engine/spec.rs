@@ -75,11 +75,11 @@ const CPU_PERIOD: u64 = 100_000;
 /// Index of the disk for changes: the one after that of the layers.
 pub(crate) const DISK: u8 = 1;
 
-/// Longest host name (`__NEW_UTS_LEN`, less the final zero).
-const MAX_HOSTNAME: usize = 63;
+/// Longest host name in bytes (`__NEW_UTS_LEN` of Linux).
+const MAX_HOSTNAME: usize = 64;
 
 /// Docker's masked paths: what the kernel tells there is about the machine, not the container.
-const MASKED_PATHS: [&str; 11] = [
+const MASKED_PATHS: [&str; 12] = [
     "/proc/acpi",
     "/proc/asound",
     "/proc/interrupts",
@@ -90,6 +90,7 @@ const MASKED_PATHS: [&str; 11] = [
     "/proc/scsi",
     "/proc/timer_list",
     "/proc/timer_stats",
+    "/sys/devices/virtual/powercap",
     "/sys/firmware",
 ];
 
@@ -119,11 +120,11 @@ impl Request {
         stdio: Stdio,
     ) -> Result<ContainerSpec> {
         let hostname = match &self.hostname {
-            Some(name) if name.is_empty() || name.len() > MAX_HOSTNAME || name.contains('/') => {
-                bail!("invalid host name {name:?}: 1 to {MAX_HOSTNAME} bytes without a slash")
+            Some(name) if name.len() > MAX_HOSTNAME || name.contains(['/', '\0']) => {
+                bail!("invalid host name {name:?}: at most {MAX_HOSTNAME} bytes without a slash")
             }
-            Some(name) => name.clone(),
-            None => id.chars().take(12).collect(),
+            Some(name) if !name.is_empty() => name.clone(),
+            _ => id.chars().take(12).collect(),
         };
         let resources = Resources {
             memory: self.memory,
@@ -134,11 +135,6 @@ impl Request {
                 period: CPU_PERIOD,
             }),
         };
-        let mounts = self
-            .tmpfs
-            .iter()
-            .map(|(target, options)| tmpfs(target, options))
-            .collect();
         let swapped = |(name, address): &(String, String)| (address.clone(), name.clone());
         Ok(ContainerSpec {
             id: id.into(),
@@ -160,7 +156,7 @@ impl Request {
             },
             process: self.process(&hostname, image)?,
             hostname,
-            mounts,
+            mounts: self.mounts(),
             shm_size: self.shm_size.unwrap_or(DEFAULT_SHM),
             masked_paths: self.unless_privileged(&MASKED_PATHS),
             readonly_paths: self.unless_privileged(&READONLY_PATHS),
@@ -178,6 +174,19 @@ impl Request {
         })
     }
 
+    /// Its mounts, parents first: what is mounted on a directory hides what was mounted below it. Of
+    /// two on one place the later one counts, as with docker.
+    fn mounts(&self) -> Vec<Mount> {
+        let mut mounts: Vec<Mount> = Vec::new();
+        for (target, options) in &self.tmpfs {
+            let mount = tmpfs(&clean_path(target), options);
+            mounts.retain(|other| other.target != mount.target);
+            mounts.push(mount);
+        }
+        mounts.sort_by_key(|mount| mount.target.matches('/').count());
+        mounts
+    }
+
     fn unless_privileged(&self, paths: &[&str]) -> Vec<String> {
         let paths = paths.iter().filter(|_| !self.privileged);
         paths.map(|path| (*path).into()).collect()
@@ -185,7 +194,7 @@ impl Request {
 
     fn process(&self, hostname: &str, image: &images::image::ContainerConfig) -> Result<Process> {
         let args = self.args(image);
-        if args.first().is_none_or(String::is_empty) {
+        if args.is_empty() {
             bail!("no command: the image names none, so give one after the image");
         }
         if let Some(bad) = args.iter().find(|argument| argument.contains('\0')) {
@@ -209,10 +218,10 @@ impl Request {
                 false => self.capabilities & capability::ALL,
             },
             no_new_privileges: self.no_new_privileges,
-            seccomp: if self.seccomp_unconfined || self.privileged {
-                SeccompProfile::Unconfined
-            } else {
-                SeccompProfile::Default
+            seccomp: match (self.privileged, self.seccomp_unconfined) {
+                (true, _) => SeccompProfile::Off,
+                (false, true) => SeccompProfile::Unconfined,
+                (false, false) => SeccompProfile::Default,
             },
             init: self.init,
         })
@@ -232,8 +241,12 @@ impl Request {
         } else {
             &self.command
         };
-        let entrypoint = entrypoint.iter().filter(|part| !part.is_empty());
-        entrypoint.chain(command).cloned().collect()
+        // One that is empty is none; any other is taken as it is, whatever is empty in it.
+        let entrypoint = match entrypoint {
+            [only] if only.is_empty() => &[],
+            parts => parts,
+        };
+        entrypoint.iter().chain(command).cloned().collect()
     }
 
     fn env(&self, hostname: &str, image: &images::image::ContainerConfig) -> Vec<String> {
@@ -245,21 +258,47 @@ impl Request {
             env.push("TERM=xterm".into());
         }
         for entry in image.env.iter().chain(&self.env) {
-            let name = entry
-                .split_once('=')
-                .map_or(entry.as_str(), |(name, _)| name);
-            let same = |other: &String| {
-                other
-                    .strip_prefix(name)
-                    .is_some_and(|rest| rest.starts_with('='))
-            };
-            match env.iter_mut().find(|other| same(other)) {
-                Some(other) => other.clone_from(entry),
-                None => env.push(entry.clone()),
-            }
+            set(&mut env, entry);
         }
         env
     }
+}
+
+/// Puts a variable into an environment, in the place of one of its name; a name without a value takes
+/// that away, as with docker.
+pub(crate) fn set(env: &mut Vec<String>, entry: &str) {
+    let (name, value) = match entry.split_once('=') {
+        Some((name, value)) => (name, Some(value)),
+        None => (entry, None),
+    };
+    let same = |other: &String| {
+        other
+            .strip_prefix(name)
+            .is_some_and(|rest| rest.starts_with('='))
+    };
+    match (env.iter().position(same), value) {
+        (Some(index), Some(_)) => {
+            if let Some(other) = env.get_mut(index) {
+                entry.clone_into(other);
+            }
+        }
+        (Some(index), None) => drop(env.remove(index)),
+        (None, Some(_)) => env.push(entry.into()),
+        (None, None) => {}
+    }
+}
+
+/// A path without empty parts, `.` and `..`, as far as it says itself.
+fn clean_path(path: &str) -> String {
+    let mut parts = Vec::new();
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => drop(parts.pop()),
+            part => parts.push(part),
+        }
+    }
+    format!("/{}", parts.join("/"))
 }
 
 fn tmpfs(target: &str, options: &[String]) -> Mount {
@@ -316,6 +355,66 @@ mod tests {
     }
 
     #[test]
+    fn empty_arguments_are_kept_wherever_they_come_from() {
+        let mut image = image();
+        image.entrypoint = Some(vec!["/entry".into(), String::new()]);
+        image.cmd = Some(vec![String::new(), "serve".into(), String::new()]);
+        let args = |request: &Request| {
+            let spec = request.spec("0123456789abcdef", &image, &[None], Stdio::default());
+            spec.unwrap().process.args
+        };
+        let request = Request::default();
+        assert_eq!(args(&request), ["/entry", "", "", "serve", ""]);
+        let request = Request {
+            command: vec![String::new()],
+            ..Default::default()
+        };
+        assert_eq!(args(&request), ["/entry", "", ""]);
+        // No entry point, and a command without a name: nothing is found by that.
+        let request = Request {
+            entrypoint: Some(String::new()),
+            command: vec![String::new(), "a".into()],
+            ..Default::default()
+        };
+        assert_eq!(args(&request), ["", "a"]);
+    }
+
+    #[test]
+    fn name_without_a_value_takes_a_variable_away() {
+        let request = Request {
+            env: vec!["A".into(), "B=1".into(), "B".into(), "NONE".into()],
+            ..Default::default()
+        };
+        let env = spec(&request).process.env;
+        assert_eq!(env, ["PATH=/image/bin", "HOSTNAME=0123456789ab"]);
+    }
+
+    #[test]
+    fn mounts_are_made_parents_first_and_once() {
+        let wishes = ["/a/b/c", "/a/x/../b", "//a/", "/z", "/a/b/c/"];
+        let request = Request {
+            tmpfs: wishes.map(|path| (path.into(), vec![])).into(),
+            ..Default::default()
+        };
+        let mounts = spec(&request).mounts;
+        let targets: Vec<&str> = mounts.iter().map(|mount| &*mount.target).collect();
+        assert_eq!(targets, ["/a", "/z", "/a/b", "/a/b/c"]);
+    }
+
+    #[test]
+    fn host_name_has_up_to_64_bytes() {
+        let hostname = |name: String| Request {
+            hostname: Some(name),
+            ..Default::default()
+        };
+        assert_eq!(spec(&hostname("h".repeat(64))).hostname.len(), 64);
+        let id = "0123456789abcdef";
+        let long = hostname("h".repeat(65));
+        assert!(long.spec(id, &image(), &[None], Stdio::default()).is_err());
+        assert_eq!(spec(&hostname(String::new())).hostname, "0123456789ab");
+    }
+
+    #[test]
     fn empty_entry_point_and_no_command_is_an_error() {
         let request = Request {
             entrypoint: Some(String::new()),
@@ -348,7 +447,7 @@ mod tests {
             ..Default::default()
         });
         assert_eq!(spec.process.capabilities, capability::ALL);
-        assert_eq!(spec.process.seccomp, SeccompProfile::Unconfined);
+        assert_eq!(spec.process.seccomp, SeccompProfile::Off);
         assert!(spec.masked_paths.is_empty() && spec.readonly_paths.is_empty());
     }
 

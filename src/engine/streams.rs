@@ -18,7 +18,10 @@ use rustix::{
     net::{RecvFlags, recv},
 };
 
-use crate::engine::DetachKeys;
+use crate::{
+    engine::DetachKeys,
+    output::{self, Stream},
+};
 
 /// Bytes moved at a time: what a pipe holds.
 const PIECE: usize = 64 << 10;
@@ -105,8 +108,8 @@ impl Streams {
 
     fn write_out(&self, index: u8, stream: UnixStream) -> Result<()> {
         let (name, output) = match index {
-            1 => ("stdout", duplicate(io::stdout().as_fd())?),
-            _ => ("stderr", duplicate(io::stderr().as_fd())?),
+            1 => ("stdout", duplicate(output::descriptor(Stream::Output))?),
+            _ => ("stderr", duplicate(output::descriptor(Stream::Error))?),
         };
         let Some(writing) = &self.writing else {
             return Ok(());
@@ -191,9 +194,19 @@ fn feed_watching(mut input: File, mut stream: UnixStream, mut keys: DetachKeys, 
 /// Copies the container's output until it ends. When nobody reads ours any more, the container's
 /// writes fail too, as in a pipe.
 fn drain(mut stream: &UnixStream, mut output: File) {
-    if copy(&mut stream, &mut output).is_err() {
+    if let Err(Stopped::Writing(error)) = copy(&mut stream, &mut output) {
         let _ = stream.shutdown(Shutdown::Both);
+        // A pipe that nobody reads is the container's affair, as in a shell.
+        if error.kind() != io::ErrorKind::BrokenPipe {
+            output::failed(&error);
+        }
     }
+}
+
+/// Which side of a copy failed.
+enum Stopped {
+    Reading,
+    Writing(io::Error),
 }
 
 /// Copies to the end.
@@ -201,16 +214,17 @@ fn drain(mut stream: &UnixStream, mut output: File) {
 /// Not `io::copy`, which has the kernel move the bytes by `splice(2)` where one side is a pipe:
 /// while that waits for more from a socket it holds the pipe, and whoever reads from the other end
 /// cannot have what is in it already.
-fn copy(from: &mut impl Read, to: &mut impl Write) -> io::Result<()> {
+fn copy(from: &mut impl Read, to: &mut impl Write) -> Result<(), Stopped> {
     let mut buffer = vec![0; PIECE];
     loop {
         let length = match from.read(&mut buffer) {
             Ok(0) => return Ok(()),
             Ok(length) => length,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) => return Err(error),
+            Err(_) => return Err(Stopped::Reading),
         };
-        to.write_all(buffer.get(..length).unwrap_or_default())?;
+        let written = to.write_all(buffer.get(..length).unwrap_or_default());
+        written.map_err(Stopped::Writing)?;
     }
 }
 

@@ -6,6 +6,8 @@ use anyhow::{Context, Result};
 use coracle_protocol::TerminalSize;
 use rustix::termios::{self, OptionalActions, Termios};
 
+use crate::output::{self, Stream};
+
 /// Whether standard input is a terminal.
 pub(crate) fn standard_input_is_terminal() -> bool {
     io::stdin().is_terminal()
@@ -14,9 +16,9 @@ pub(crate) fn standard_input_is_terminal() -> bool {
 /// Size of the terminal that the program runs in; 24 lines of 80 where it has none.
 pub(crate) fn size() -> TerminalSize {
     let size = [
-        termios::tcgetwinsize(io::stdout()),
+        termios::tcgetwinsize(output::descriptor(Stream::Output)),
         termios::tcgetwinsize(io::stdin()),
-        termios::tcgetwinsize(io::stderr()),
+        termios::tcgetwinsize(output::descriptor(Stream::Error)),
     ];
     let size = size
         .into_iter()

@@ -53,10 +53,10 @@ impl Timeline {
 
     /// Prints it on standard error: time since the start, time since the step before, step.
     pub(crate) fn print(&self) {
-        eprintln!("{:>10} {:>10}  step", "ms", "+ms");
+        errln!("{:>10} {:>10}  step", "ms", "+ms");
         let mut before = 0.0;
         for (step, at) in self.sorted() {
-            eprintln!("{at:>10.2} {:>10.2}  {step}", at - before);
+            errln!("{at:>10.2} {:>10.2}  {step}", at - before);
             before = at;
         }
     }

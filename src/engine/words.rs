@@ -3,7 +3,7 @@
 use anyhow::anyhow;
 use vmm::control::{Report, StopReason};
 
-use crate::keeper::CHANNEL_UP;
+use crate::{keeper::CHANNEL_UP, output};
 
 /// Adds the monitor's steps. Its clock is ours, unless it ran in a software host: then the
 /// moment at which the guest's first connection was seen joins the two.
@@ -38,15 +38,15 @@ pub(crate) fn stopped(report: &Report) -> anyhow::Error {
                 .to_owned()
         }
         StopReason::Asked => "the host was stopped before the container ended".to_owned(),
-        StopReason::Failed(why) => format!("the monitor failed: {}", clean(why)),
+        StopReason::Failed(why) => format!("the monitor failed: {why}"),
     };
-    let console = clean(report.console.trim());
+    let console = report.console.trim();
     if console.is_empty() {
         anyhow!("{what}")
     } else {
         anyhow!(
             "{what}; the end of the guest's console:\n{}",
-            last_lines(&console)
+            last_lines(console)
         )
     }
 }
@@ -60,16 +60,9 @@ fn last_lines(text: &str) -> String {
     lines.get(first..).unwrap_or_default().join("\n")
 }
 
-/// A guest's words without what a terminal would obey.
+/// A guest's words as they may be kept: files of a container's state are read by others than this program, too.
 pub(crate) fn clean(text: &str) -> String {
-    let safe = |letter: &char| *letter == '\n' || !letter.is_control();
-    text.chars().filter(safe).collect()
-}
-
-/// As [`clean`], for a list whose columns are parted by tabs.
-pub(crate) fn clean_lines(text: &str) -> String {
-    let safe = |letter: &char| matches!(letter, '\n' | '\t') || !letter.is_control();
-    text.chars().filter(safe).collect()
+    output::clean_lines(text).into_owned()
 }
 
 /// Words for what the monitor tells of a container's disk.
@@ -91,11 +84,6 @@ pub(crate) fn damage(image: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn escape_sequences_of_a_guest_do_not_reach_the_terminal() {
-        assert_eq!(clean("a\u{1b}[31mb\r\u{9b}c\nd"), "a[31mbc\nd");
-    }
 
     #[test]
     fn only_the_end_of_a_console_is_shown() {

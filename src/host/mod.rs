@@ -15,6 +15,7 @@ use std::{
     },
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -22,6 +23,7 @@ use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     fs::{MemfdFlags, memfd_create},
     io::{FdFlags, fcntl_setfd, retry_on_intr},
+    net::sockopt::{Timeout, set_socket_timeout},
     process::{Pid, setpriority_pgrp},
 };
 use vmm::{
@@ -29,14 +31,18 @@ use vmm::{
     plan::Plan,
 };
 
-pub(crate) use place::{Place, choose};
+pub(crate) use place::{Place, choose, is_in_machine};
 pub(crate) use plan::{DEFAULT_MEMORY, Shape, plan};
 
-use crate::{machine, programs, report, state::Directories};
+use crate::{machine, programs, report, state::Directories, sys::ending};
 
 /// Nice value of a monitor that is about to end: a tenth of the usual share, so that it ends soon on
 /// a busy system too.
 const PRIORITY_AT_THE_END: i32 = 10;
+
+/// How long a monitor may take to report that it has stopped its machine: a hundred times what it takes, in a
+/// software host.
+const REPORT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Bytes of a dead monitor's words that are shown.
 const MAX_WORDS: u64 = 4 << 10;
@@ -96,6 +102,14 @@ impl Host {
     /// # Errors
     /// When the program is missing or cannot be started, or the software host cannot.
     pub(crate) fn start(design: &Design, directories: &Directories) -> Result<Self> {
+        let host = Self::begin(design, directories)?;
+        // One that is stuck reads nothing, and must not hold up who writes to it.
+        set_socket_timeout(&host.control, Timeout::Send, Some(REPORT_TIMEOUT))
+            .context("cannot set a timeout")?;
+        Ok(host)
+    }
+
+    fn begin(design: &Design, directories: &Directories) -> Result<Self> {
         match design {
             Design::Namespace(design) => {
                 let (control, child, words) = namespace::start(design)?;
@@ -137,6 +151,7 @@ impl Host {
             .arg(theirs.as_raw_fd().to_string())
             .arg("--plan-fd")
             .arg(plan.as_raw_fd().to_string())
+            .env_clear()
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(words.try_clone().context("cannot duplicate a file")?)
@@ -213,12 +228,16 @@ impl Host {
     /// # Errors
     /// As `poll(2)`.
     pub(crate) fn has_event(&self) -> Result<bool> {
+        self.has_event_within(Duration::ZERO)
+    }
+
+    fn has_event_within(&self, time: Duration) -> Result<bool> {
         let mut descriptor = [PollFd::new(&self.control, PollFlags::IN)];
-        let at_once = Timespec {
-            tv_sec: 0,
-            tv_nsec: 0,
+        let time = Timespec {
+            tv_sec: time.as_secs().try_into().unwrap_or(i64::MAX),
+            tv_nsec: time.subsec_nanos().into(),
         };
-        let ready = retry_on_intr(|| poll(&mut descriptor, Some(&at_once)));
+        let ready = retry_on_intr(|| poll(&mut descriptor, Some(&time)));
         Ok(ready.context("cannot look at the monitor's socket")? > 0)
     }
 
@@ -233,7 +252,8 @@ impl Host {
                 );
             }
         };
-        let status = match child.wait() {
+        // It has closed its control socket, and so is about to end.
+        let status = match ending::end(child, ending::PATIENCE) {
             Ok(status) => status.to_string(),
             Err(error) => error.to_string(),
         };
@@ -258,17 +278,28 @@ impl Host {
         matches!(self.monitor, Monitor::Init { .. })
     }
 
-    /// Stops the machine; its report, if it could still give one.
+    /// Stops the machine; its report, if it could still give one. However the monitor is, this ends, and so does
+    /// the monitor.
     ///
-    /// A monitor that has reported is only about to end, and is not waited for: the system takes its
-    /// time (some timer ticks) to take a virtual machine apart, and nothing depends on that. One that
-    /// has not is waited for.
-    pub(crate) fn finish(mut self) -> Option<Report> {
+    /// A monitor that has reported is only about to end: it is killed, should it not, and not waited for. The
+    /// system takes its time (some timer ticks) to take a virtual machine apart, and nothing depends on that.
+    /// One that has not is waited for, and killed when that takes too long.
+    pub(crate) fn finish(self) -> Option<Report> {
+        self.finish_within(REPORT_TIMEOUT, ending::PATIENCE)
+    }
+
+    fn finish_within(mut self, to_report: Duration, to_end: Duration) -> Option<Report> {
         self.step_back();
         if self.report.is_none() {
             // A monitor that is gone already has nothing to be told.
             let told = self.control.send(&ToMonitor::Stop, None);
+            let until = Instant::now() + to_report;
             while told.is_ok() && self.report.is_none() {
+                // One that is stuck says nothing.
+                let left = until.saturating_duration_since(Instant::now());
+                if !self.has_event_within(left).unwrap_or(false) {
+                    break;
+                }
                 match self.control.receive::<FromMonitor>() {
                     Ok(Some((FromMonitor::Stopped(report), _))) => self.report = Some(report),
                     Ok(Some(_)) => {}
@@ -282,11 +313,13 @@ impl Host {
             report,
         } = self;
         drop(control);
-        if let Monitor::Child { child, .. } | Monitor::Init { child, .. } = &mut monitor
-            && report.is_none()
-            && let Err(error) = child.wait()
-        {
-            report::warn(&format!("cannot wait for the monitor: {error}"));
+        if let Monitor::Child { child, .. } | Monitor::Init { child, .. } = &mut monitor {
+            if report.is_some() {
+                // One that has ended just now cannot be killed.
+                let _ = child.kill();
+            } else if let Err(error) = ending::end(child, to_end) {
+                report::warn(&format!("cannot wait for the monitor: {error}"));
+            }
         }
         if let Monitor::Init { group, .. } = &monitor {
             // Where it could not do that itself.
@@ -321,4 +354,31 @@ fn memory_file(name: &str, content: &[u8]) -> Result<File> {
         Ok(file)
     };
     write().context("cannot make a file in memory")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn monitor_that_does_nothing_any_more_is_killed() {
+        let (control, theirs) = Socket::pair().unwrap();
+        let child = Command::new("sh")
+            .args(["-c", "trap '' TERM INT HUP; while :; do sleep 1; done"])
+            .process_group(0)
+            .spawn()
+            .unwrap();
+        let pid = Pid::from_child(&child);
+        let words = memory_file("words", &[]).unwrap();
+        let host = Host {
+            control,
+            monitor: Monitor::Child { child, words },
+            report: None,
+        };
+        let moment = Duration::from_millis(1);
+        assert!(host.finish_within(moment, moment).is_none());
+        // It was waited for, and so is nobody any more.
+        assert!(rustix::process::test_kill_process(pid).is_err());
+        drop(theirs);
+    }
 }

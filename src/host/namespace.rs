@@ -76,6 +76,27 @@ fn cgroup_root(mounts: &str) -> Option<PathBuf> {
     })
 }
 
+/// Where the kernel tells of its processors.
+const PROCESSORS: &str = "/sys/devices/system/cpu";
+
+/// Paths of this machine that are masked beside those of every container, as moby's: how often each
+/// processor was throttled tells what others do on it (GHSA-6fw5-f8r9-fgfm). A guest's processors have
+/// no such files.
+pub(crate) fn masked_paths() -> Vec<String> {
+    throttles(Path::new(PROCESSORS))
+}
+
+fn throttles(processors: &Path) -> Vec<String> {
+    let entries = fs::read_dir(processors).into_iter().flatten().flatten();
+    let paths = entries.map(|entry| entry.path().join("thermal_throttle"));
+    let mut paths: Vec<String> = paths
+        .filter(|path| path.is_dir())
+        .map(|path| path.display().to_string())
+        .collect();
+    paths.sort();
+    paths
+}
+
 /// Starts it: its control socket, the outer of its processes, and what that writes on standard error.
 ///
 /// # Errors
@@ -92,6 +113,7 @@ pub(super) fn start(design: &Design) -> Result<(Socket, Child, File)> {
         .arg(theirs.as_raw_fd().to_string())
         .arg(&design.group)
         .args(&design.layers)
+        .env_clear()
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(words.try_clone().context("cannot duplicate a file")?)
@@ -158,6 +180,27 @@ mod tests {
             30 22 0:26 / /sys/fs/cgroup/unified rw,nosuid shared:4 - cgroup2 none rw\n";
         assert_eq!(cgroup_root(mounts), Some("/sys/fs/cgroup/unified".into()));
         assert_eq!(cgroup_root("22 1 0:20 / / rw - cgroup cgroup rw\n"), None);
+    }
+
+    #[test]
+    fn throttling_of_every_processor_is_masked() {
+        let root = tempfile::tempdir().unwrap();
+        for name in [
+            "cpu0/thermal_throttle",
+            "cpu1",
+            "cpu10/thermal_throttle",
+            "vulnerabilities",
+        ] {
+            fs::create_dir_all(root.path().join(name)).unwrap();
+        }
+        let paths = throttles(root.path());
+        assert_eq!(paths.len(), 2, "{paths:?}");
+        for (path, name) in paths.iter().zip(["cpu0", "cpu10"]) {
+            assert!(
+                path.ends_with(&format!("/{name}/thermal_throttle")),
+                "{path}"
+            );
+        }
     }
 
     #[test]

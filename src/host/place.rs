@@ -17,6 +17,15 @@ pub(crate) enum Place {
     Machine,
 }
 
+/// Whether the monitor of a container that runs is in the software host.
+pub(crate) fn is_in_machine(mode: MachineMode, directories: &Directories) -> bool {
+    match mode {
+        MachineMode::Always => true,
+        MachineMode::Never => false,
+        MachineMode::Auto => !matches!(state::probe(&directories.cache), Probe::Usable),
+    }
+}
+
 /// Decides where, by trying KVM out; says so when a software host has to be started.
 ///
 /// # Errors

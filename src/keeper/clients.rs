@@ -15,10 +15,13 @@ use vmm::control::Socket;
 
 use super::{
     Deadline, Keeper, Kept,
-    phase::Phase,
+    phase::{KILL_TIMEOUT, Phase, SIGHUP, SIGINT, SIGKILL, SIGQUIT},
     wire::{Event, Exit, Request},
 };
-use crate::state::container::Status;
+use crate::state::{container::Status, private};
+
+/// Least time after an interrupt in which a shell that catches it can become another program, or end.
+const LEAST_GRACE: Duration = Duration::from_secs(1);
 
 /// A command that is connected.
 pub(super) struct Client {
@@ -175,11 +178,17 @@ impl Keeper {
                 self.set_role(client, Role::Running);
                 self.exec(client, number, *work, input, output)?;
             }
-            Request::Forward { signal } => {
-                if let Some(id) = self.process_of(client) {
-                    self.say(&HostMessage::Signal { id, signal });
+            Request::Forward { signal } => match self.role(client) {
+                Some(Role::Attached {
+                    number,
+                    owner: true,
+                }) => self.interrupt(number, signal),
+                _ => {
+                    if let Some(id) = self.process_of(client) {
+                        self.say(&HostMessage::Signal { id, signal });
+                    }
                 }
-            }
+            },
             Request::Resize { size } => {
                 if let Some(id) = self.process_of(client) {
                     self.say(&HostMessage::Resize { id, size });
@@ -198,6 +207,15 @@ impl Keeper {
                 }
                 self.drop_client(client, true);
             }
+            Request::Signal {
+                container,
+                signal: SIGKILL,
+            } => {
+                // As docker: whoever removes it next finds that it has ended.
+                let number = self.live(&container)?;
+                self.set_role(client, Role::Waiting { number });
+                self.stop(number, Some(SIGKILL), None, true);
+            }
             Request::Signal { container, signal } => {
                 let number = self.running(&container)?;
                 self.signal(number, signal);
@@ -210,11 +228,19 @@ impl Keeper {
             } => {
                 let number = self.live(&container)?;
                 self.set_role(client, Role::Waiting { number });
+                if let Some(kept) = self.kept.get_mut(&number) {
+                    kept.stop_asked = true;
+                }
                 self.stop(number, signal, seconds, true);
             }
             Request::Wait { container } => {
                 let number = self.live(&container)?;
                 self.set_role(client, Role::Waiting { number });
+            }
+            Request::Rename { container } => {
+                let number = self.live(&container)?;
+                self.rename(number)?;
+                self.tell(client, &Event::Done);
             }
             Request::Pause { container, paused } => {
                 let number = self.running(&container)?;
@@ -258,15 +284,20 @@ impl Keeper {
                 phase: Phase::Running,
                 ..
             }) => Ok(number),
+            Some(kept) if kept.state.status == Status::Restarting => {
+                anyhow::bail!(kept.record.config.is_restarting())
+            }
             _ => anyhow::bail!("the container is not running"),
         }
     }
 
     /// What the first client shared with this process is given up.
     fn leave_first_client(&mut self) {
-        let words = self.kept.values().next().and_then(|kept| {
-            std::fs::File::create(kept.record.directory().join("keeper.log")).ok()
-        });
+        let words = self
+            .kept
+            .values()
+            .next()
+            .and_then(|kept| private::create(&kept.record.directory().join("keeper.log")).ok());
         let _ = crate::sys::leave_terminal(words.as_ref());
     }
 
@@ -322,26 +353,35 @@ impl Keeper {
         let config = &kept.record.config;
         let signal = signal.unwrap_or(config.stop_signal);
         let grace = Duration::from_secs(seconds.unwrap_or(config.stop_timeout));
-        if kept.state.status == Status::Restarting {
-            // Nothing runs; it only does not start again.
-            kept.deadline = Some((Instant::now(), Deadline::Restart));
-            return;
-        }
+        let id = config.id.clone();
         match kept.phase {
             Phase::Running => {}
             // It may run already, and its word be on the way.
             Phase::Starting => {
-                kept.signal_at_start = Some(signal);
+                kept.message_at_start = Some(HostMessage::Signal { id, signal });
                 kept.deadline = Some((Instant::now() + grace, Deadline::Kill));
                 return;
             }
-            _ => {
+            // Nothing runs; it only does not start again.
+            Phase::Waiting => {
+                kept.deadline = Some((Instant::now(), Deadline::Restart));
+                return;
+            }
+            Phase::Booting(_) | Phase::Draining(_) => {
                 self.force(number);
                 return;
             }
         }
-        kept.deadline = Some((Instant::now() + grace, Deadline::Kill));
-        let id = config.id.clone();
+        // A second request does not make the time longer.
+        let end = Instant::now() + grace;
+        match kept.deadline {
+            Some((at, Deadline::Kill | Deadline::Force)) if at <= end => {}
+            // What was killed has no signal left to wait for.
+            _ if signal == SIGKILL => {
+                kept.deadline = Some((Instant::now() + KILL_TIMEOUT, Deadline::Force));
+            }
+            _ => kept.deadline = Some((end, Deadline::Kill)),
+        }
         let paused = kept.state.status == Status::Paused;
         self.journal(number, "kill", &[("signal", signal.to_string())]);
         self.say(&HostMessage::Signal { id, signal });
@@ -360,13 +400,58 @@ impl Keeper {
         }
     }
 
+    /// A signal that the owner of a container has got, for its first process.
+    fn interrupt(&mut self, number: u32, signal: u8) {
+        let Some(kept) = self.kept.get_mut(&number) else {
+            return;
+        };
+        // As docker: what a person interrupts is not started again.
+        kept.stopping |= signal == SIGINT || signal == SIGQUIT;
+        let config = &kept.record.config;
+        let message = HostMessage::Interrupt {
+            id: config.id.clone(),
+            signal,
+            again: false,
+        };
+        let grace = Duration::from_secs(config.stop_timeout).max(LEAST_GRACE);
+        if [SIGHUP, SIGINT, SIGQUIT].contains(&signal) {
+            let at = Instant::now() + grace;
+            kept.interrupted.get_or_insert((at, signal));
+        }
+        match kept.phase {
+            Phase::Running => self.say(&message),
+            Phase::Starting => kept.message_at_start = Some(message),
+            // Nothing runs that could do something else with it.
+            _ if [SIGHUP, SIGINT, SIGQUIT].contains(&signal) => self.force(number),
+            _ => {}
+        }
+    }
+
+    /// Ends the containers that have neither ended by an interrupt nor handle it, when they have had their time.
+    pub(super) fn interrupt_again(&mut self, now: Instant) {
+        let mut messages = Vec::new();
+        for kept in self.kept.values_mut() {
+            let due = kept.interrupted.take_if(|(at, _)| *at <= now);
+            if let (Some((_, signal)), Phase::Running) = (due, &kept.phase) {
+                messages.push(HostMessage::Interrupt {
+                    id: kept.record.config.id.clone(),
+                    signal,
+                    again: true,
+                });
+            }
+        }
+        for message in messages {
+            self.say(&message);
+        }
+    }
+
     /// A signal of a person's for a container's first process.
     fn signal(&mut self, number: u32, signal: u8) {
         let Some(kept) = self.kept.get_mut(&number) else {
             return;
         };
         // As docker: what a person killed is not started again.
-        kept.state.stopped |= signal == 9 || signal == kept.record.config.stop_signal;
+        kept.state.stopped |= signal == SIGKILL || signal == kept.record.config.stop_signal;
         let id = kept.record.config.id.clone();
         self.journal(number, "kill", &[("signal", signal.to_string())]);
         self.say(&HostMessage::Signal { id, signal });

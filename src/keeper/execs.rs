@@ -6,7 +6,9 @@ use std::{
 };
 
 use anyhow::{Result, bail};
-use coracle_protocol::{ExitStatus, FailureKind, GuestMessage, HostMessage, Stdio, Task, Tool};
+use coracle_protocol::{
+    ExitStatus, FailureKind, GuestMessage, HostMessage, Port, Secret, Stdio, Task, Tool,
+};
 
 use super::{
     Keeper,
@@ -66,12 +68,7 @@ impl Keeper {
         output: bool,
     ) -> Result<()> {
         let terminal = matches!(&work, Work::Program(process) if process.terminal.is_some());
-        let port = self.next_port;
-        let stdio = Stdio {
-            stdin: input.then_some(port),
-            stdout: output.then_some(port + 1),
-            stderr: (output && !terminal).then_some(port + 2),
-        };
+        let stdio = self.promise(input, output, output && !terminal)?;
         let task = match work {
             Work::Program(process) => Task::Program(process),
             Work::Tool(tool) => Task::Tool(tool),
@@ -119,7 +116,6 @@ impl Keeper {
         let Some(kept) = self.kept.get(&number) else {
             return Ok(None);
         };
-        self.next_port += 3;
         let id = engine::identifier()?;
         let message = HostMessage::Exec {
             id: id.clone(),
@@ -156,12 +152,13 @@ impl Keeper {
         }
     }
 
-    /// The guest's connection to a port that was promised to a client.
+    /// The guest's connection to a port that was promised to a client, proved to be init's.
     pub(super) fn connect_exec(&mut self, port: u32, stream: &UnixStream) {
         let found = self.execs.iter_mut().find_map(|exec| {
             let stdio = &mut exec.stdio;
             let ports = [&mut stdio.stdin, &mut stdio.stdout, &mut stdio.stderr];
-            let (index, promised) = (0..).zip(ports).find(|(_, own)| **own == Some(port))?;
+            let is_own = |own: &Option<Port>| own.is_some_and(|own| own.number == port);
+            let (index, promised) = (0..).zip(ports).find(|(_, own)| is_own(own))?;
             // A second connection to a port is closed.
             *promised = None;
             Some((exec.client, index))
@@ -174,13 +171,22 @@ impl Keeper {
         self.settle_execs();
     }
 
+    /// What proves that a connection to a port is init's, while one is waited for.
+    pub(super) fn promised_to_exec(&self, port: u32) -> Option<Secret> {
+        let ports = |exec: &Exec| [exec.stdio.stdin, exec.stdio.stdout, exec.stdio.stderr];
+        let mut all = self.execs.iter().flat_map(ports).flatten();
+        all.find(|own| own.number == port).map(|own| own.secret)
+    }
+
     /// News of something that runs beside a container; false when there is no such process.
     pub(super) fn exec_message(&mut self, message: &GuestMessage) -> bool {
         let id = match message {
             GuestMessage::Started { id, .. }
             | GuestMessage::Exited { id, .. }
             | GuestMessage::Failed { id, .. } => id,
-            GuestMessage::Hello { .. } | GuestMessage::Forgotten { .. } => return false,
+            GuestMessage::Hello { .. }
+            | GuestMessage::OutOfMemory { .. }
+            | GuestMessage::Forgotten { .. } => return false,
         };
         let Some(index) = self.execs.iter().position(|exec| exec.id == *id) else {
             return false;
@@ -209,6 +215,7 @@ impl Keeper {
             }),
             GuestMessage::Hello { .. }
             | GuestMessage::Started { .. }
+            | GuestMessage::OutOfMemory { .. }
             | GuestMessage::Forgotten { .. } => return true,
         };
         if let Some(exec) = self.execs.get_mut(index) {
@@ -314,11 +321,22 @@ pub(super) fn code_of(kind: FailureKind) -> u8 {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use vmm::control::Socket;
 
     use super::*;
     use crate::{keeper::clients::Role, state::Directories, sys::Signals};
+
+    /// What a client runs, which waits for these streams.
+    pub(crate) fn running(id: &str, client: u64, stdio: Stdio) -> Exec {
+        Exec {
+            id: id.into(),
+            client: Client::Command(client),
+            stdio,
+            started: true,
+            end: None,
+        }
+    }
 
     #[test]
     fn end_waits_for_streams_that_come_late() {
@@ -333,16 +351,14 @@ mod tests {
         let mut keeper = Keeper::new(&directories, socket, signals).unwrap();
         let (ours, theirs) = Socket::pair().unwrap();
         let client = keeper.add_client(theirs, Role::Running);
-        keeper.execs.push(Exec {
-            id: "late".into(),
-            client: Client::Command(client),
-            stdio: Stdio {
-                stdout: Some(7),
-                ..Stdio::default()
-            },
-            started: true,
-            end: None,
-        });
+        let stdio = Stdio {
+            stdout: Some(Port {
+                number: 7,
+                secret: Secret::new([1; coracle_protocol::SECRET_BYTES]),
+            }),
+            ..Stdio::default()
+        };
+        keeper.execs.push(running("late", client, stdio));
         let exited = GuestMessage::Exited {
             id: "late".into(),
             status: ExitStatus::Code(3),

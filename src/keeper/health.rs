@@ -10,6 +10,13 @@ use crate::{
     state::container::{Health, Status, Wellness},
 };
 
+/// Least time between two runs: docker takes a millisecond from an image, in which nothing but its health command
+/// would run.
+const LEAST_PAUSE: Duration = Duration::from_millis(100);
+
+/// Least time between two states that are written down for nothing but health: what flaps, flaps.
+const LEAST_SAVING: Duration = Duration::from_secs(1);
+
 /// Where a container is between two runs of its health command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Probe {
@@ -29,7 +36,7 @@ impl Probe {
     /// The first run of a container that starts now.
     pub(super) fn first(health: Option<&Health>) -> Self {
         match health {
-            Some(health) => Self::Due(Instant::now() + Duration::from_nanos(health.interval)),
+            Some(health) => Self::Due(Instant::now() + pause(health)),
             None => Self::Off,
         }
     }
@@ -72,7 +79,7 @@ impl Keeper {
             self.say(&HostMessage::Signal { id, signal: 9 });
             return;
         }
-        kept.probe = Probe::Due(now + Duration::from_nanos(health.interval));
+        kept.probe = Probe::Due(now + pause(&health));
         if !matches!(kept.phase, Phase::Running) || kept.state.status != Status::Running {
             return;
         }
@@ -98,23 +105,54 @@ impl Keeper {
         let Some(health) = &kept.record.config.health else {
             return;
         };
-        kept.probe = Probe::Due(Instant::now() + Duration::from_nanos(health.interval));
+        let now = Instant::now();
+        kept.probe = Probe::Due(now + pause(health));
         let state = &mut kept.state;
-        let before = state.health;
+        let before = (state.health, state.failing);
         let running = clock::wall().saturating_sub(state.started);
         if well {
             state.failing = 0;
             state.health = Some(Wellness::Healthy);
-        } else if before != Some(Wellness::Starting) || running >= health.start_period {
-            state.failing += 1;
+        } else if before.0 != Some(Wellness::Starting) || running >= health.start_period {
+            state.failing = state.failing.saturating_add(1);
             if state.failing >= health.retries {
                 state.health = Some(Wellness::Unhealthy);
             }
         }
         let after = state.health;
-        kept.save();
-        if let Some(after) = after.filter(|_| after != before) {
+        kept.health_is_unsaved |= before != (after, state.failing);
+        let soon = |saved: Instant| now - saved < LEAST_SAVING;
+        if kept.health_is_unsaved && !kept.health_saved.is_some_and(soon) {
+            kept.health_is_unsaved = false;
+            kept.health_saved = Some(now);
+            kept.save();
+        }
+        if let Some(after) = after.filter(|_| after != before.0) {
             self.journal(number, &format!("health_status: {}", after.word()), &[]);
         }
+    }
+}
+
+/// Time between the end of a run and the next one.
+fn pause(health: &Health) -> Duration {
+    Duration::from_nanos(health.interval).max(LEAST_PAUSE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn image_does_not_keep_its_keeper_busy_with_its_health() {
+        let mut health = Health {
+            command: vec!["true".into()],
+            interval: 1,
+            timeout: 1,
+            start_period: 0,
+            retries: 1,
+        };
+        assert_eq!(pause(&health), LEAST_PAUSE);
+        health.interval = 3 * clock::SECOND;
+        assert_eq!(pause(&health), Duration::from_secs(3));
     }
 }

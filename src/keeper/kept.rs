@@ -6,10 +6,17 @@ use crate::{clock, engine, report, state::container::Status};
 impl Kept {
     /// It runs from here on, as far as others have to know.
     pub(super) fn begin(&mut self) {
+        self.state.pid = 0;
+        self.runs();
+    }
+
+    /// It runs, and has not ended in any way yet.
+    pub(super) fn runs(&mut self) {
         let state = &mut self.state;
         state.status = Status::Running;
-        state.pid = 0;
         state.started = clock::wall();
+        state.exit_code = 0;
+        state.oom = false;
         state.error.clear();
     }
 

@@ -6,14 +6,17 @@
 //! `coracle run` divides itself into a keeper and its first client, and so does `coracle start`.
 
 mod clients;
+mod end;
 mod execs;
 mod health;
+mod incoming;
 mod kept;
 mod life;
 mod named;
 mod network;
 mod phase;
 mod prepare;
+mod proof;
 mod restart;
 mod shelf;
 mod socket;
@@ -30,9 +33,10 @@ use std::{
 };
 
 use anyhow::{Context, Result};
+use coracle_protocol::HostMessage;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-pub(crate) use life::CHANNEL_UP;
+pub(crate) use incoming::CHANNEL_UP;
 pub(crate) use named::start as start_host;
 pub(crate) use prepare::{Prepared, prepare, prepare_host};
 pub(crate) use restart::wants_start;
@@ -54,7 +58,8 @@ use execs::Exec;
 use health::Probe;
 use named::Named;
 use network::Addresses;
-use phase::Phase;
+use phase::{LackOfMemory, Phase};
+use proof::Unproved;
 use streams::{PIECE, Source, Streams};
 
 /// A container that is looked after.
@@ -72,9 +77,18 @@ struct Kept {
     timed_out: bool,
     /// What went wrong that it could only see as an I/O error, in words.
     warnings: Vec<String>,
+    /// A person has asked it to stop, not only to end.
+    stop_asked: bool,
     /// A signal that came while it started.
-    signal_at_start: Option<u8>,
+    message_at_start: Option<HostMessage>,
+    /// A signal by which a person has interrupted it, and when it is looked at whether it still handles that.
+    interrupted: Option<(Instant, u8)>,
+    /// When a lack of memory was told last, and how often within some seconds.
+    lack_of_memory: LackOfMemory,
     probe: Probe,
+    /// When its health was written down last, and whether it has changed since.
+    health_saved: Option<Instant>,
+    health_is_unsaved: bool,
     /// While they are open nobody removes the layers.
     _layers: Vec<File>,
     lock: Lock,
@@ -99,6 +113,8 @@ enum Deadline {
 struct Machine {
     host: Host,
     guest: Option<Guest>,
+    /// The guest has opened its control channel, which it does once.
+    connected: bool,
     /// The guest has said hello.
     greeted: bool,
     start_timeout: Duration,
@@ -114,6 +130,7 @@ struct Keeper {
     kept: BTreeMap<u32, Kept>,
     addresses: Addresses,
     execs: Vec<Exec>,
+    unproved: Unproved,
     clients: BTreeMap<u64, Client>,
     listener: OwnedFd,
     socket: PathBuf,
@@ -121,6 +138,8 @@ struct Keeper {
     timeline: Vec<(String, u64)>,
     /// The guest kernel's release.
     kernel: String,
+    /// Its machines are in the software host.
+    in_software_host: bool,
     next_client: u64,
     next_port: u32,
     over: bool,
@@ -134,6 +153,9 @@ enum Token {
     Client(u64),
     Host,
     Guest,
+    Unproved(u64),
+    /// There is room for messages that wait for the guest.
+    GuestRoom,
     Stream(u32, Source),
 }
 
@@ -146,6 +168,7 @@ impl Keeper {
                 self.ready(token, &mut piece)?;
             }
             self.deadlines()?;
+            self.unproved.expire();
             self.tidy();
             self.settle_execs();
             self.probe();
@@ -168,7 +191,13 @@ impl Keeper {
             waiting.add(Token::Host, machine.host.as_fd(), false);
             if let Some(guest) = &machine.guest {
                 waiting.add(Token::Guest, guest.as_fd(), false);
+                if guest.deadline().is_some() {
+                    waiting.add(Token::GuestRoom, guest.as_fd(), true);
+                }
             }
+        }
+        for (number, stream) in self.unproved.sources() {
+            waiting.add(Token::Unproved(number), stream, false);
         }
         for (number, kept) in &self.kept {
             for (source, descriptor, room) in kept.streams.sources() {
@@ -176,10 +205,18 @@ impl Keeper {
             }
         }
         let deadlines = self.kept.values().filter_map(|kept| kept.deadline);
+        let interrupted = self.kept.values().filter_map(|kept| kept.interrupted);
+        let interrupted = interrupted.map(|(at, _)| at);
         let probes = self.kept.values().filter_map(|kept| kept.probe.at());
         let named = self.named.iter().filter_map(Named::next);
         let next = deadlines.map(|(at, _)| at).chain(probes).chain(named);
-        let next = next.chain(self.late_exec()).min();
+        let next = next.chain(interrupted);
+        let guest = self.machine.iter().flat_map(|machine| &machine.guest);
+        let next = next.chain(guest.filter_map(Guest::deadline));
+        let next = next
+            .chain(self.late_exec())
+            .chain(self.unproved.next())
+            .min();
         waiting.wait(next)
     }
 
@@ -193,6 +230,8 @@ impl Keeper {
             Token::Client(number) => self.hear(number),
             Token::Host => self.host_event(),
             Token::Guest => self.guest_messages(),
+            Token::Unproved(number) => self.prove(number),
+            Token::GuestRoom => self.flush_guest(),
             Token::Stream(number, source) => {
                 if let Some(kept) = self.kept.get_mut(&number) {
                     kept.streams.event(source, piece);

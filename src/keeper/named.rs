@@ -4,7 +4,7 @@
 //! requests, their layers reach the guest while it runs ([`super::shelf`]), and the end of one of them
 //! is not the end of the others.
 
-use std::{fs::File, time::Instant};
+use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use coracle_protocol::{HostMessage, Upper};
@@ -24,6 +24,7 @@ use crate::{
         Directories, disk,
         files::Lock,
         host::{Host as Record, State, Status},
+        private,
     },
 };
 
@@ -41,8 +42,9 @@ pub(super) struct Named {
     _lock: Lock,
 }
 
-/// Messages that a guest may send about a container: that it runs, and that it has ended.
-const NEWS: u32 = 2;
+/// Messages that a guest may send about a container that was given up: that it runs, that it has ended, and,
+/// once a second until then, that it lacks memory.
+const NEWS: u32 = 2 + 10;
 
 impl Named {
     /// A container is given up; the guest may have something to say about it all the same.
@@ -91,8 +93,10 @@ fn keep(
     first: Socket,
     directories: &Directories,
 ) -> Result<()> {
-    let words = File::create(record.directory().join("keeper.log")).context("cannot make a log")?;
-    let mut keeper = new_keeper(directories, &record.config.id, Some(&words))?;
+    let words =
+        private::create(&record.directory().join("keeper.log")).context("cannot make a log")?;
+    let name = format!("host {}", record.config.name);
+    let mut keeper = new_keeper(directories, &record.config.id, &name, Some(&words))?;
     let lock = record.keeper_lock()?;
     let mut state = record.state()?;
     state.status = Status::Running;
@@ -125,6 +129,10 @@ fn keep(
             named.state.error = format!("{error:#}");
         }
         named.save();
+        named.record.note("die");
+        if named.state.stopped {
+            named.record.note("stop");
+        }
     }
     result
 }
@@ -140,6 +148,7 @@ impl Keeper {
         named.state.started = clock::wall();
         named.state.release = release;
         named.save();
+        named.record.note("start");
         let id = named.record.config.id.clone();
         self.tell_host(&Event::Started);
         // As docker's daemon when it comes up.
@@ -235,6 +244,7 @@ impl Keeper {
                 record.short_id()
             );
         }
+        engine::policy::check(&record.config)?;
         let lock = record.try_lock()?;
         let lock = lock.with_context(|| format!("container {id} is running already"))?;
         let number = self.take(record, lock)?;

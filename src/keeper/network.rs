@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use anyhow::{Result, bail};
-use coracle_protocol::{Interface, Network};
+use coracle_protocol::{HostMessage, Interface, Network};
 
 use super::Keeper;
 use crate::state::{
@@ -61,6 +61,20 @@ impl Keeper {
             kept.state.address = Some(self.addresses.take()?);
         }
         Ok(spec(config, kept.state.address))
+    }
+
+    /// A container's record has another name: so have its neighbours' files.
+    pub(super) fn rename(&mut self, number: u32) -> Result<()> {
+        let Some(kept) = self.kept.get_mut(&number) else {
+            return Ok(());
+        };
+        let id = kept.record.config.id.clone();
+        kept.record.config.name = self.containers.open(&id)?.config.name;
+        if kept.state.address.is_some() {
+            let names = kept.record.config.names();
+            self.say(&HostMessage::Names { id, names });
+        }
+        Ok(())
     }
 
     /// A container has ended, and its address may be another's.

@@ -1,6 +1,6 @@
 //! Where a container is in its life, and what ends it.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use coracle_protocol::ContainerSpec;
 
@@ -32,5 +32,48 @@ pub(super) struct End {
 /// software host.
 pub(super) const KILL_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Signals by which a person interrupts.
+pub(super) const SIGHUP: u8 = 1;
+pub(super) const SIGINT: u8 = 2;
+pub(super) const SIGQUIT: u8 = 3;
+
 /// The signal that ends a process without asking it.
 pub(super) const SIGKILL: u8 = 9;
+
+/// What a guest has told of a container's lack of memory: it may do so once a second, and one that does
+/// more is not the one that was started.
+#[derive(Debug, Default)]
+pub(super) struct LackOfMemory {
+    begun: Option<Instant>,
+    told: u32,
+}
+
+/// Time in which messages of a container's lack of memory are counted, and how many are possible in it.
+const LACK_PERIOD: Duration = Duration::from_secs(10);
+const LACK_MESSAGES: u32 = 20;
+
+impl LackOfMemory {
+    /// Counts a message; false when it is one too many.
+    pub(super) fn count(&mut self, now: Instant) -> bool {
+        if self.begun.is_none_or(|begun| now - begun >= LACK_PERIOD) {
+            self.begun = Some(now);
+            self.told = 0;
+        }
+        self.told += 1;
+        self.told <= LACK_MESSAGES
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn guest_that_floods_with_lack_of_memory_is_found_out() {
+        let mut lack = LackOfMemory::default();
+        let start = Instant::now();
+        let second = |number: u64| start + Duration::from_secs(number);
+        assert!((0..100).all(|number| lack.count(second(number))));
+        assert!(!(0..100).all(|_| lack.count(second(200))));
+    }
+}

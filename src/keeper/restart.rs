@@ -18,6 +18,9 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// A container that ran for so long is started again as if for the first time.
 const GOOD_RUN: u64 = 10 * clock::SECOND;
 
+/// Why a container does not start again whose policy wants it.
+pub(super) const HOST_STOPPED: &str = "the software host was stopped ('coracle machine stop'); 'coracle system start' starts this again";
+
 impl Keeper {
     /// Starts a container again after a pause, which is longer each time.
     pub(super) fn pause_before_restart(&mut self, number: u32) {
@@ -42,10 +45,18 @@ impl Keeper {
         let Some(kept) = self.kept.get_mut(&number) else {
             return Ok(());
         };
-        if kept.stopping {
+        let without_host = self.in_software_host && crate::machine::was_stopped(&self.directories);
+        if without_host {
+            kept.state.error = HOST_STOPPED.into();
+        }
+        if kept.stopping || without_host {
             // It was stopped while it waited.
             kept.state.status = Status::Exited;
             kept.save();
+            let stop_asked = kept.stop_asked;
+            if stop_asked {
+                self.journal(number, "stop", &[]);
+            }
             let Some(kept) = self.kept.get(&number) else {
                 return Ok(());
             };
@@ -58,8 +69,8 @@ impl Keeper {
         // Monitors of earlier starts, which nobody waited for when they had reported.
         while let Ok(Some(_)) = wait(WaitOptions::NOHANG) {}
         let config = kept.record.config.clone();
-        kept.begin();
-        kept.save();
+        // Others see that it restarts until it runs.
+        kept.state.pid = 0;
         self.open_streams(number)?;
         if self.named.is_some() {
             self.place(number);

@@ -17,7 +17,7 @@ use rustix::{
 };
 use vmm::control::Socket;
 
-use crate::state::create_directory;
+use crate::state::{create_directory, private};
 
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 128;
@@ -42,6 +42,7 @@ pub(super) fn listener(path: &Path) -> Result<OwnedFd> {
         let _ = fs::remove_file(path);
         let socket = packets()?;
         let (_directory, address) = short(path)?;
+        private::close_socket(&socket)?;
         bind(&socket, &address)?;
         listen(&socket, BACKLOG)?;
         Ok(socket)
@@ -88,6 +89,7 @@ fn short(path: &Path) -> Result<(OwnedFd, SocketAddrUnix), Errno> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::MetadataExt;
 
     #[test]
     fn socket_with_a_long_path_is_reached() {
@@ -96,5 +98,6 @@ mod tests {
         assert!(connect(&path).unwrap().is_none());
         let _listener = listener(&path).unwrap();
         assert!(connect(&path).unwrap().is_some());
+        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
     }
 }

@@ -10,7 +10,8 @@ use crate::{
     report,
     state::{
         Directories,
-        container::{Container, Containers},
+        container::{Config, Container, Containers},
+        private,
     },
     sys::{self, Signals},
 };
@@ -72,16 +73,19 @@ fn begin(work: impl FnOnce(Socket) -> Result<()>, first: Socket) -> Result<()> {
     result
 }
 
-/// A keeper that looks after nothing yet, and is reached by a socket of this identifier. What it says
-/// goes into a file, if one is given.
+/// A keeper that looks after nothing yet, and is reached by a socket of this identifier; lists of processes
+/// show it by a name, without its command's arguments and environment. What it says goes into a file, if
+/// one is given.
 ///
 /// # Errors
 /// When the process cannot leave its terminal, or cannot listen.
 pub(super) fn new_keeper(
     directories: &Directories,
     id: &str,
+    name: &str,
     words: Option<&File>,
 ) -> Result<Keeper> {
+    sys::show_alone(&format!("coracle: keeper of {name}"));
     rustix::process::setsid().context("cannot start a session")?;
     sys::leave_terminal(words).context("cannot leave the terminal")?;
     let signals = Signals::new(&[libc::SIGTERM, libc::SIGINT]).context("cannot take signals")?;
@@ -99,9 +103,13 @@ fn keep(start: Start, first: Socket, directories: &Directories) -> Result<()> {
     let words = if owner {
         None
     } else {
-        Some(File::create(container.directory().join("keeper.log")).context("cannot make a log")?)
+        Some(
+            private::create(&container.directory().join("keeper.log"))
+                .context("cannot make a log")?,
+        )
     };
-    let mut keeper = new_keeper(directories, &container.config.id, words.as_ref())?;
+    let Config { id, name, .. } = &container.config;
+    let mut keeper = new_keeper(directories, id, name, words.as_ref())?;
     let lock = container.keeper_lock()?;
     let result = keeper.run(
         container,
@@ -132,12 +140,14 @@ impl Keeper {
             kept: BTreeMap::new(),
             addresses: super::Addresses::default(),
             execs: Vec::new(),
+            unproved: super::Unproved::default(),
             clients: BTreeMap::new(),
             listener: socket::listener(&socket)?,
             socket,
             signals,
             timeline: Vec::new(),
             kernel: String::new(),
+            in_software_host: false,
             next_client: 1,
             next_port: coracle_protocol::FIRST_STREAM_PORT,
             over: false,

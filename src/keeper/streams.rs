@@ -10,7 +10,7 @@ use std::{
     },
 };
 
-use coracle_protocol::Stdio;
+use coracle_protocol::{Port, Secret, Stdio};
 use rustix::{
     io::Errno,
     net::{RecvFlags, SendFlags, recv, send, sockopt},
@@ -81,7 +81,7 @@ impl Streams {
     /// Streams that the guest will connect to these ports. Standard input ends with the first
     /// client where `once`.
     pub(super) fn new(stdio: Stdio, once: bool, log: Option<log::Writer>) -> Self {
-        let output = |port: Option<u32>| Output {
+        let output = |port: Option<Port>| Output {
             promised: port.is_some(),
             ..Output::default()
         };
@@ -98,10 +98,25 @@ impl Streams {
         }
     }
 
-    /// Takes the guest's connection to a port; gives it back when it is for someone else.
+    /// What proves that a connection to a port is init's, while one is waited for.
+    pub(super) fn promised(&self, port: u32) -> Option<Secret> {
+        let [stdout, stderr] = &self.outputs;
+        let all = [
+            (self.stdio.stdin, self.input.promised),
+            (self.stdio.stdout, stdout.promised),
+            (self.stdio.stderr, stderr.promised),
+        ];
+        all.into_iter()
+            .find_map(|(own, promised)| own.filter(|own| promised && own.number == port))
+            .map(|own| own.secret)
+    }
+
+    /// Takes the guest's connection to a port, which has been proved to be init's; gives it back
+    /// when it is for someone else.
     pub(super) fn connect(&mut self, port: u32, stream: UnixStream) -> Option<UnixStream> {
         let ports = [self.stdio.stdin, self.stdio.stdout, self.stdio.stderr];
-        let slots = match ports.iter().position(|own| *own == Some(port)) {
+        let own = |own: &Option<Port>| own.is_some_and(|own| own.number == port);
+        let slots = match ports.iter().position(own) {
             Some(0) => (&mut self.input.promised, &mut self.input.guest),
             Some(index) => match self.outputs.get_mut(index - 1) {
                 Some(output) => (&mut output.promised, &mut output.guest),
@@ -374,9 +389,16 @@ mod tests {
 
     use super::*;
 
+    const fn port(number: u32) -> Option<Port> {
+        Some(Port {
+            number,
+            secret: Secret::new([0; coracle_protocol::SECRET_BYTES]),
+        })
+    }
+
     const STDIO: Stdio = Stdio {
-        stdin: Some(10),
-        stdout: Some(11),
+        stdin: port(10),
+        stdout: port(11),
         stderr: None,
     };
 
@@ -442,6 +464,19 @@ mod tests {
         let mut text = String::new();
         guest.read_to_string(&mut text).unwrap();
         assert_eq!(text, "typed");
+    }
+
+    #[test]
+    fn port_is_promised_once() {
+        let mut streams = Streams::new(STDIO, true, None);
+        assert!(streams.promised(11).is_some());
+        let (_guest, ours) = UnixStream::pair().unwrap();
+        assert!(streams.connect(11, ours).is_none());
+        assert!(streams.promised(11).is_none());
+        assert!(streams.promised(10).is_some());
+        streams.end_input();
+        assert!(streams.promised(10).is_none());
+        assert!(streams.promised(12).is_none());
     }
 
     #[test]

@@ -47,6 +47,8 @@ pub(crate) enum Request {
     },
     /// Wait until a container ends; answered by [`Event::Exited`].
     Wait { container: String },
+    /// The container's record has another name; answered by [`Event::Done`] when its neighbours know.
+    Rename { container: String },
     /// Stop or resume all of its processes; answered by [`Event::Done`].
     Pause { container: String, paused: bool },
 }

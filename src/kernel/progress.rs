@@ -1,16 +1,15 @@
 //! How a build that takes minutes shows that it lives.
 
-use std::{
-    io::{self, IsTerminal, Write},
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
+
+use crate::output::{self, Screen, Stream};
 
 /// Between two lines where nobody watches: enough to see in a log that it goes on.
 const LOG_INTERVAL: Duration = Duration::from_secs(20);
 
 /// A line for a person.
 pub(super) fn say(text: &str) {
-    eprintln!("coracle: {text}");
+    output::message("coracle", &text);
 }
 
 /// The state of a build, on standard error: one line that changes on a terminal, else a line now
@@ -27,7 +26,7 @@ impl Display {
     pub(super) fn new() -> Self {
         let now = Instant::now();
         Self {
-            terminal: io::stderr().is_terminal(),
+            terminal: output::is_terminal(Stream::Error),
             begun: now,
             last_line: now,
             step: String::new(),
@@ -62,14 +61,15 @@ impl Display {
     /// Leaves the cursor on an empty line.
     pub(super) fn clear(&mut self) {
         if self.terminal {
-            // A terminal that is gone is no reason to stop.
-            let _ = write!(io::stderr(), "\r\x1b[K");
+            Screen::default().empty_line().show(Stream::Error);
         }
     }
 
     fn show(&mut self, new_step: bool) {
         if self.terminal {
-            let _ = write!(io::stderr(), "\r\x1b[Kcoracle: {}", self.line());
+            let mut screen = Screen::default();
+            screen.empty_line().text("coracle: ").text(self.line());
+            screen.show(Stream::Error);
         } else if new_step || self.last_line.elapsed() >= LOG_INTERVAL {
             self.last_line = Instant::now();
             say(&self.line());

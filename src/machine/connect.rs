@@ -4,10 +4,7 @@ use std::{
     env,
     fs::{self, File},
     io,
-    os::{
-        fd::{BorrowedFd, OwnedFd},
-        unix::fs::DirBuilderExt,
-    },
+    os::fd::{BorrowedFd, OwnedFd},
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
@@ -24,7 +21,7 @@ use super::{
 };
 use crate::{
     report,
-    state::{Directories, create_directory, disk},
+    state::{Directories, create_directory, disk, private},
 };
 
 /// How often a broker that is just ending is followed by another try.
@@ -39,6 +36,9 @@ const MEMORY_VARIABLE: &str = "CORACLE_MACHINE_MEMORY";
 
 /// The lock that a broker's starter holds until the socket is there.
 const LOCK: &str = "lock";
+
+/// Is there from the software host's stop by a person to its next start.
+const STOPPED: &str = "stopped";
 
 /// The broker's log.
 const LOG: &str = "broker.log";
@@ -118,20 +118,35 @@ pub(super) fn running_or_started(directories: &Directories) -> Result<Packets> {
         return Ok(packets);
     }
     let directory = directory(directories);
-    let created = fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(&directory);
-    created.with_context(|| format!("cannot create {}", directory.display()))?;
+    create_directory(&directory)?;
     let lock = lock(&directory)?;
     // Another command may have started one meanwhile.
     if let Some(packets) = running(directories)? {
         return Ok(packets);
     }
+    // Somebody wants it again.
+    let _ = fs::remove_file(directory.join(STOPPED));
     let settings = settings(directories, directory)?;
     report::debug(|| format!("starting a software host: {settings:?}"));
     start(&settings, lock)?;
     running(directories)?.context("the software host was up, and has ended again")
+}
+
+/// Notes that a person stops the software host.
+///
+/// # Errors
+/// As `open(2)`, with the path.
+pub(super) fn note_stop(directories: &Directories) -> Result<()> {
+    let directory = directory(directories);
+    create_directory(&directory)?;
+    let path = directory.join(STOPPED);
+    let noted = private::create(&path).map(drop);
+    noted.with_context(|| format!("cannot create {}", path.display()))
+}
+
+/// Whether that was noted since it was started last.
+pub(super) fn was_stopped(directories: &Directories) -> bool {
+    directory(directories).join(STOPPED).exists()
 }
 
 /// Where the broker's socket, lock and logs are.
@@ -143,7 +158,7 @@ fn directory(directories: &Directories) -> PathBuf {
 fn lock(directory: &Path) -> Result<File> {
     let path = directory.join(LOCK);
     let lock = || {
-        let file = File::create(&path)?;
+        let file = private::create(&path)?;
         flock(&file, FlockOperation::LockExclusive)?;
         Ok::<_, io::Error>(file)
     };
@@ -158,7 +173,7 @@ fn settings(directories: &Directories, directory: PathBuf) -> Result<Settings> {
     let memory = u64::from(system.mem_unit).saturating_mul(system.totalram) >> 20;
     Ok(Settings {
         directory,
-        kernel: kernel::ensure(&directories.cache)?,
+        kernel: kernel::ensure(&directories.cache, None)?,
         disks,
         memory_mib: number(MEMORY_VARIABLE)?.unwrap_or_else(|| qemu::memory(memory)),
         idle_seconds: number(IDLE_VARIABLE)?.unwrap_or(IDLE_SECONDS),
@@ -187,7 +202,8 @@ fn start(settings: &Settings, lock: File) -> Result<()> {
         _ => {}
     }
     let path = settings.directory.join(LOG);
-    let log = File::create(&path).with_context(|| format!("cannot create {}", path.display()))?;
+    let log =
+        private::create(&path).with_context(|| format!("cannot create {}", path.display()))?;
     let (ours, theirs) = Packets::pair().context("cannot make a socket")?;
     let own = env::current_exe().context("cannot tell where this program is")?;
     let mut command = Command::new(&own);
@@ -195,6 +211,8 @@ fn start(settings: &Settings, lock: File) -> Result<()> {
         .arg(broker::COMMAND)
         .arg(serde_json::to_string(settings).context("a path is not UTF-8")?)
         .current_dir("/")
+        .env_clear()
+        .envs(env::vars_os().filter(|(name, _)| crate::sys::is_kept(name)))
         .stdin(Stdio::from(OwnedFd::from(theirs)))
         .stdout(lock)
         .stderr(log);

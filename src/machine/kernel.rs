@@ -63,17 +63,17 @@ const COMPRESSED: &str = "ko.xz";
 pub(super) const IMAGE: &str = "vmlinux";
 
 /// Finds the kernel in the cache or, the first time, downloads it with `apt-get`; gives its
-/// directory.
+/// directory. A series, such as `6.1`, stands for the newest kernel of it.
 ///
 /// # Errors
 /// When there is no such package to be had, or it cannot be unpacked.
-pub(super) fn ensure(cache: &Path) -> Result<PathBuf> {
-    let base = cache.join("machine");
+pub(super) fn ensure(cache: &Path, series: Option<&str>) -> Result<PathBuf> {
+    let base = base(cache, series);
     if let Some(kernel) = newest_cached(&base) {
         return Ok(kernel);
     }
     state::create_directory(&base)?;
-    let package = package()?;
+    let package = package(series)?;
     report::info(&format!(
         "downloading {package}, the software host's kernel (once)"
     ));
@@ -84,14 +84,28 @@ pub(super) fn ensure(cache: &Path) -> Result<PathBuf> {
     collect(unpacked.path(), &complete)
         .with_context(|| format!("the package {package} is not as expected"))?;
     let kernel = base.join(format!("kernel-{}{LAYOUT}", version(&package)));
-    fs::rename(&complete, &kernel)
-        .with_context(|| format!("cannot create {}", kernel.display()))?;
+    if let Err(error) = fs::rename(&complete, &kernel)
+        && !kernel.exists()
+    {
+        return Err(error).with_context(|| format!("cannot create {}", kernel.display()));
+    }
+    // Another process may have been quicker; then its kernel is as good.
     Ok(kernel)
 }
 
 /// Whether the kernel is in the cache.
-pub(super) fn is_cached(cache: &Path) -> bool {
-    newest_cached(&cache.join("machine")).is_some()
+pub(super) fn is_cached(cache: &Path, series: Option<&str>) -> bool {
+    newest_cached(&base(cache, series)).is_some()
+}
+
+/// Where kernels are kept: those of a series that was asked for apart, so that no software host starts
+/// with one.
+fn base(cache: &Path, series: Option<&str>) -> PathBuf {
+    let base = cache.join("machine");
+    match series {
+        Some(series) => base.join(format!("series-{series}")),
+        None => base,
+    }
 }
 
 /// Loads a module into the kernel of this machine if it has it as a file. That it will not be loaded is
@@ -113,7 +127,7 @@ pub(super) fn load(kernel: &Path, module: &str) {
             });
         match loaded {
             Ok(()) => return,
-            Err(error) => eprintln!("coracle: cannot load {}: {error}", path.display()),
+            Err(error) => errln!("coracle: cannot load {}: {error}", path.display()),
         }
     }
 }
@@ -133,8 +147,8 @@ fn newest_cached(base: &Path) -> Option<PathBuf> {
         .map(|name| base.join(name))
 }
 
-/// The newest package of a cloud kernel that the system's package lists name.
-fn package() -> Result<String> {
+/// The newest package of a cloud kernel that the system's package lists name, of a series or of ours.
+fn package(series: Option<&str>) -> Result<String> {
     let output = Command::new("apt-cache")
         .args([
             "search",
@@ -157,13 +171,17 @@ fn package() -> Result<String> {
             .max_by(|one, other| compare_versions(one, other))
             .map(str::to_owned)
     };
-    match newest(SERIES).or_else(|| newest("")) {
-        Some(package) => Ok(package),
-        None => bail!(
-            "the package lists name no linux-image-*-cloud-amd64-unsigned, the software host's \
-             kernel; run 'apt-get update' as root and try again"
-        ),
-    }
+    let found = match series {
+        Some(series) => newest(&format!("{series}.")),
+        None => newest(SERIES).or_else(|| newest("")),
+    };
+    found.with_context(|| {
+        format!(
+            "the package lists name no linux-image-{}*-cloud-amd64-unsigned, the kernel of emulated \
+             machines; run 'apt-get update' as root and try again",
+            series.map(|series| format!("{series}.")).unwrap_or_default()
+        )
+    })
 }
 
 /// What stands between `linux-image-` and `-cloud`.
@@ -235,11 +253,15 @@ fn collect(unpacked: &Path, target: &Path) -> Result<()> {
     let modules = only(&root.join("lib/modules"), |_| true)?.join("kernel");
     let all = MODULES.into_iter().chain(LATE_MODULES);
     for module in all.chain(MEASURED_MODULES) {
-        let source = modules.join(format!("{module}.{COMPRESSED}"));
-        if let Some(name) = source.file_name().filter(|_| source.exists()) {
-            let place = target.join(name);
+        let name = Path::new(module).file_name().unwrap_or_default();
+        let directory = modules.join(module);
+        let directory = directory.parent().unwrap_or(&modules);
+        for source in files(directory, name) {
+            let place = target.join(source.file_name().unwrap_or_default());
             fs::rename(&source, &place)?;
-            unpack(&place);
+            if place.extension().is_some_and(|ending| ending != PLAIN) {
+                unpack(&place);
+            }
         }
     }
     Ok(())
@@ -345,6 +367,18 @@ mod tests {
     }
 
     #[test]
+    fn kernel_of_a_series_is_no_software_hosts() {
+        let cache = tempfile::tempdir().unwrap();
+        let name = format!("kernel-6.1.0-57{LAYOUT}");
+        let kernel = cache.path().join("machine/series-6.1").join(name);
+        fs::create_dir_all(&kernel).unwrap();
+        assert!(is_cached(cache.path(), Some("6.1")));
+        assert_eq!(ensure(cache.path(), Some("6.1")).unwrap(), kernel);
+        assert!(!is_cached(cache.path(), Some("6.12")));
+        assert!(!is_cached(cache.path(), None));
+    }
+
+    #[test]
     fn unpacked_package_gives_image_and_modules() {
         let directory = tempfile::tempdir().unwrap();
         let root = directory.path().join("unpacked");
@@ -353,6 +387,7 @@ mod tests {
         fs::create_dir_all(root.join("boot")).unwrap();
         fs::write(root.join("boot/config-6.12.1-cloud"), "").unwrap();
         fs::write(root.join("boot/vmlinuz-6.12.1-cloud"), "image").unwrap();
+        fs::write(kvm.join("kvm.ko"), "plain").unwrap();
         fs::write(kvm.join("kvm-amd.ko.xz"), "module").unwrap();
 
         let target = directory.path().join("kernel");
@@ -362,5 +397,7 @@ mod tests {
             fs::read_to_string(target.join("kvm-amd.ko.xz")).unwrap(),
             "module"
         );
+        let plain = fs::read_to_string(target.join("kvm.ko")).unwrap();
+        assert_eq!(plain, "plain");
     }
 }

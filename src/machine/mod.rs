@@ -16,16 +16,16 @@ pub(crate) mod agent;
 pub(crate) mod broker;
 mod connect;
 mod kernel;
-mod mux;
+pub(crate) mod mux;
 mod packets;
 mod qemu;
-mod relay;
+pub(crate) mod relay;
 mod requirements;
 mod share;
 mod shell;
 mod sys;
 pub(crate) mod virtual_time;
-mod wire;
+pub(crate) mod wire;
 
 use std::{
     fs::File,
@@ -120,11 +120,19 @@ pub(crate) fn start(directories: &Directories) -> Result<()> {
 /// # Errors
 /// When its broker cannot be asked.
 pub(crate) fn stop(directories: &Directories) -> Result<()> {
+    // First: what runs in it sees its end before this command does.
+    connect::note_stop(directories)?;
     let Some(packets) = connect::running(directories)? else {
         return Ok(());
     };
     // There is no reply: the connection closes when the broker is gone, with its children.
     connect::ask(&packets, &Request::Stop, None).map(drop)
+}
+
+/// Whether a person has stopped the software host, and nobody has started it again since. A policy by which
+/// containers start again is no reason to.
+pub(crate) fn was_stopped(directories: &Directories) -> bool {
+    connect::was_stopped(directories)
 }
 
 /// Starts a monitor in the software host, which is started if it is not up; gives the monitor's

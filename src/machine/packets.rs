@@ -13,6 +13,8 @@ use rustix::net::{
     SocketType, accept_with, bind, connect, listen, recvmsg, sendmsg, socket_with, socketpair,
 };
 
+use crate::state::private;
+
 /// Largest packet in bytes: that of a monitor's control socket.
 pub(super) const MAX_PACKET: usize = vmm::control::MAX_PACKET;
 
@@ -58,6 +60,7 @@ fn socket() -> io::Result<OwnedFd> {
 /// As `bind(2)`.
 pub(super) fn listener(path: &Path) -> io::Result<OwnedFd> {
     let socket = socket()?;
+    private::close_socket(&socket)?;
     bind(&socket, &SocketAddrUnix::new(path)?)?;
     listen(&socket, BACKLOG)?;
     Ok(socket)

@@ -29,7 +29,7 @@ pub(super) type Attach = fn(&[u8]) -> Option<OwnedFd>;
 /// What a channel is for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Purpose {
+pub(crate) enum Purpose {
     /// A stream that comes with a message on another channel.
     Stream,
     /// The control socket of a monitor to be started; the first message is its plan.
@@ -49,18 +49,18 @@ pub(super) enum Purpose {
 
 /// A terminal's size in characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Size {
+pub(crate) struct Size {
     /// Lines.
-    pub(super) rows: u16,
+    pub(crate) rows: u16,
     /// Characters of a line.
-    pub(super) columns: u16,
+    pub(crate) columns: u16,
 }
 
 /// A shell has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Ended {
+pub(crate) struct Ended {
     /// Its exit code; 128 + n on signal n.
-    pub(super) code: u8,
+    pub(crate) code: u8,
 }
 
 /// A mux, and the streams that wait for the message which brings them.
@@ -97,7 +97,8 @@ impl Exchange {
 
     /// Relays between a local socket and a channel until both directions have ended. A packet from
     /// the channel that brings no stream gets the descriptor that `attach` has for it, if any. When
-    /// the local end is done, `last_words` may add a packet to the last that it sent.
+    /// the local end is done, `last_words` may add a packet to the last that it sent; when the channel is, the
+    /// local end is told, and `left` is called.
     pub(super) fn relay(
         self: &Arc<Self>,
         local: &Arc<Packets>,
@@ -105,12 +106,16 @@ impl Exchange {
         messages: Messages,
         attach: Attach,
         last_words: impl FnOnce(&[u8]) -> Option<Vec<u8>>,
+        left: impl FnOnce() + Send + 'static,
     ) {
         let down = {
             let (this, local) = (self.clone(), local.clone());
-            thread::spawn(move || match this.downward(&local, messages, attach) {
-                Ok(()) => local.finish(),
-                Err(_) => local.close(),
+            thread::spawn(move || {
+                match this.downward(&local, messages, attach) {
+                    Ok(()) => local.finish(),
+                    Err(_) => local.close(),
+                }
+                left();
             })
         };
         let mut last = Vec::new();
@@ -195,14 +200,14 @@ pub(super) fn send(sender: &mut Sender, stream: u32, bytes: &[u8]) -> io::Result
 }
 
 /// The messages of a channel.
-pub(super) struct Messages {
+pub(crate) struct Messages {
     receiver: Receiver,
     buffer: Vec<u8>,
 }
 
 impl Messages {
     /// From a channel's receiver.
-    pub(super) fn new(receiver: Receiver) -> Self {
+    pub(crate) fn new(receiver: Receiver) -> Self {
         Self {
             receiver,
             buffer: Vec::new(),
@@ -213,7 +218,7 @@ impl Messages {
     ///
     /// # Errors
     /// When the channel broke off, or the message is larger than `limit`.
-    pub(super) fn next(&mut self, limit: usize) -> io::Result<Option<(Vec<u8>, u32)>> {
+    pub(crate) fn next(&mut self, limit: usize) -> io::Result<Option<(Vec<u8>, u32)>> {
         let Some(length) = self.number()? else {
             return Ok(None);
         };

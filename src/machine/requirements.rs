@@ -11,19 +11,19 @@ use super::{QEMU, kernel, share};
 /// # Errors
 /// When one is missing.
 pub(super) fn check(cache: &Path) -> Result<()> {
-    let mut missing = Missing::new(cache);
+    let mut missing = Missing::new(cache, None);
     if share::find().is_none() {
         missing.add("virtiofsd", share::package());
     }
     missing.tell("the software host")
 }
 
-/// The same, for a machine in virtual time.
+/// The same, for a machine in virtual time, with a kernel of this series.
 ///
 /// # Errors
 /// When one is missing.
-pub(super) fn check_virtual_time(cache: &Path) -> Result<()> {
-    let mut missing = Missing::new(cache);
+pub(super) fn check_virtual_time(cache: &Path, series: Option<&str>) -> Result<()> {
+    let mut missing = Missing::new(cache, series);
     for (program, package) in [
         ("busybox", "busybox-static"),
         ("tar", "tar"),
@@ -46,12 +46,12 @@ struct Missing {
 
 impl Missing {
     /// What every machine needs: the emulator, and a kernel or the programs to fetch one.
-    fn new(cache: &Path) -> Self {
+    fn new(cache: &Path, series: Option<&str>) -> Self {
         let mut own = Self::default();
         if !is_installed(QEMU) {
             own.add(QEMU, "qemu-system-x86");
         }
-        if !kernel::is_cached(cache) {
+        if !kernel::is_cached(cache, series) {
             for program in ["apt-get", "apt-cache", "dpkg-deb"] {
                 if !is_installed(program) {
                     own.programs.push(program);

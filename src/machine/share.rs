@@ -118,7 +118,7 @@ fn confine(written: Option<&Path>) -> Result<()> {
     match confined {
         Ok(()) => Ok(()),
         Err(error) if is_root => {
-            eprintln!("warning: the shared root is not confined to reading: {error}");
+            errln!("warning: the shared root is not confined to reading: {error}");
             Ok(())
         }
         Err(error) => Err(anyhow!(

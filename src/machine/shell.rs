@@ -19,6 +19,7 @@ use super::{
 };
 use crate::{
     engine::{Terminal, standard_input_is_terminal, terminal_size},
+    output::{self, Stream},
     state::Directories,
     sys::Signals,
 };
@@ -79,7 +80,7 @@ fn start(
         }
     });
     let screen = stream.try_clone()?;
-    let output = File::from(io::stdout().as_fd().try_clone_to_owned()?);
+    let output = File::from(output::descriptor(Stream::Output).try_clone_to_owned()?);
     Ok(thread::spawn(move || copy(&screen, output)))
 }
 

@@ -14,7 +14,7 @@ pub(super) const VERSION: u32 = 1;
 /// What a command asks of the broker.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Request {
+pub(crate) enum Request {
     /// How it is.
     Status,
     /// Stop the machine; the connection closes when it is gone.
@@ -36,17 +36,17 @@ pub(super) enum Request {
 
 /// A request and the version of its sender.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Envelope {
+pub(crate) struct Envelope {
     /// [`VERSION`].
-    pub(super) version: u32,
+    pub(crate) version: u32,
     /// The request, looked at when the version is known to be ours.
-    pub(super) request: serde_json::Value,
+    pub(crate) request: serde_json::Value,
 }
 
 /// What the broker answers.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Reply {
+pub(crate) enum Reply {
     /// It is done, or begins.
     Done,
     /// How it is.
@@ -58,7 +58,7 @@ pub(super) enum Reply {
 /// What a broker that starts tells who started it, until it serves.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Notice {
+pub(crate) enum Notice {
     /// The machine is up and takes connections.
     Ready,
     /// It could not be started: words for a person.

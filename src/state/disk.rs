@@ -5,16 +5,16 @@
 //! held: then a disk whose container is missing is nobody's.
 
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::{self, File},
     io,
-    os::unix::fs::{FileExt, OpenOptionsExt},
+    os::unix::fs::FileExt,
     path::{Path, PathBuf},
 };
 
 use anyhow::{Context, Result, bail};
 use mkext4::{FsBuilder, Options, RegionSink};
 
-use super::create_directory;
+use super::{create_directory, private};
 use crate::clock;
 
 /// Name of the directory in the user's data.
@@ -101,11 +101,7 @@ fn make(path: &Path, id: &str, size: u64) -> Result<()> {
 }
 
 fn format(path: &Path, id: &str, size: u64) -> Result<()> {
-    let file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)?;
+    let file = private::options().write(true).create_new(true).open(path)?;
     file.set_len(size)?;
     let epoch = i64::try_from(clock::wall() / clock::SECOND)?;
     let mut options = Options::new(size, uuid(id), epoch);

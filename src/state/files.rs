@@ -18,7 +18,7 @@ use rustix::{
 };
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::create_directory;
+use super::{create_directory, private};
 
 /// A lock that is held until it is dropped.
 #[derive(Debug)]
@@ -43,7 +43,7 @@ pub(super) fn prepare<C: Serialize, S: Serialize>(
     write(&new.join("state.json"), state)?;
     for name in ["lock", "edit"] {
         let path = new.join(name);
-        File::create(&path).with_context(|| format!("cannot create {}", path.display()))?;
+        private::create(&path).with_context(|| format!("cannot create {}", path.display()))?;
     }
     Ok(new)
 }
@@ -110,7 +110,8 @@ pub(super) fn check_version(directory: &Path, version: u32, known: u32) -> Resul
     )
 }
 
-/// What became of the thing in a directory. One whose keeper died is put right first, by `repair`.
+/// What became of the thing in a directory. One whose keeper died is put right first, by `repair`; when that is
+/// written down, `repaired` is called, by one of all processes that find it.
 ///
 /// # Errors
 /// When its file cannot be read: it was removed meanwhile.
@@ -118,6 +119,7 @@ pub(super) fn current<S: Serialize + DeserializeOwned>(
     directory: &Path,
     is_live: impl Fn(&S) -> bool,
     repair: impl FnOnce(&mut S),
+    repaired: impl FnOnce(),
 ) -> Result<S> {
     let path = directory.join("state.json");
     let state = read(&path)?;
@@ -132,6 +134,7 @@ pub(super) fn current<S: Serialize + DeserializeOwned>(
     if is_live(&state) {
         repair(&mut state);
         write(&path, &state)?;
+        repaired();
     }
     Ok(state)
 }
@@ -155,7 +158,7 @@ pub(super) fn edit(directory: &Path, what: impl FnOnce() -> String) -> Result<Lo
 /// When it cannot be made.
 pub(super) fn lock_all(directory: &Path) -> Result<Lock> {
     let path = directory.join("lock");
-    let file = File::create(&path).with_context(|| format!("cannot open {}", path.display()))?;
+    let file = private::create(&path).with_context(|| format!("cannot open {}", path.display()))?;
     hold(file, &path)
 }
 
@@ -267,7 +270,7 @@ impl Reader {
 pub(super) fn write<T: Serialize>(path: &Path, value: &T) -> Result<()> {
     let bytes = serde_json::to_vec(value).context("cannot write JSON")?;
     let new = path.with_extension(format!("new-{}", std::process::id()));
-    let written = File::create(&new)
+    let written = private::create(&new)
         .and_then(|mut file| file.write_all(&bytes))
         .and_then(|()| fs::rename(&new, path));
     written.with_context(|| format!("cannot write {}", path.display()))

@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     Directories, MachineMode, create_directory,
     files::{self, Lock, lock, read, write},
-    words,
+    journal, words,
 };
 use crate::clock;
 
@@ -159,7 +159,9 @@ impl Hosts {
         }
         let new = files::prepare(&self.root, &config.id, &config, &State::new())?;
         files::publish(&new, &directory)?;
-        Ok(Host { directory, config })
+        let host = Host { directory, config };
+        host.note("create");
+        Ok(host)
     }
 
     /// Finds one by name, identifier, or the identifier's first digits.
@@ -214,6 +216,7 @@ impl Hosts {
         let away = files::put_away(&self.root, &host.config.id, &host.directory)?;
         drop(global);
         let _ = fs::remove_dir_all(&away);
+        host.note("destroy");
         Ok(())
     }
 }
@@ -230,12 +233,20 @@ impl Host {
     /// When its file cannot be read: it was removed meanwhile.
     pub(crate) fn state(&self) -> Result<State> {
         let is_live = |state: &State| state.status == Status::Running;
-        files::current(&self.directory, is_live, |state| {
+        let repair = |state: &mut State| {
             state.status = Status::Exited;
             state.finished = clock::wall();
             state.error = "its keeper ended by a signal or with the system".into();
             let _ = fs::remove_file(&state.socket);
-        })
+        };
+        files::current(&self.directory, is_live, repair, || self.note("die"))
+    }
+
+    /// Notes an event of the host's.
+    pub(crate) fn note(&self, action: &str) {
+        if let Some(data) = self.directory.parent().and_then(Path::parent) {
+            journal::note_host(data, &self.config, action);
+        }
     }
 
     /// Replaces its state as a whole.

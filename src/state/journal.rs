@@ -1,14 +1,15 @@
-//! What happened to containers: one JSON object in a line, as docker's events.
+//! What happened to containers and hosts: one JSON object in a line, as docker's events.
 
 use std::{
-    fs::{self, File, OpenOptions},
+    collections::BTreeMap,
+    fs::{self, File},
     io::{self, Write},
     path::{Path, PathBuf},
 };
 
 use serde_json::{Map, Value, json};
 
-use super::container::Config;
+use super::{container::Config, create_directory, host, private};
 use crate::clock;
 
 /// Bytes after which a new journal is begun; the one before it is kept.
@@ -25,24 +26,40 @@ pub(crate) fn note(data: &Path, config: &Config, action: &str, attributes: &[(&s
     let _ = append(data, &event(config, action, attributes).to_string());
 }
 
+/// Notes an event of a named host, as [`note`].
+pub(crate) fn note_host(data: &Path, config: &host::Config, action: &str) {
+    let mut all = labels(&config.labels);
+    all.insert("name".into(), config.name.clone().into());
+    let _ = append(data, &object("host", &config.id, action, all).to_string());
+}
+
+fn labels(labels: &BTreeMap<String, String>) -> Map<String, Value> {
+    let pairs = labels.iter();
+    pairs
+        .map(|(name, value)| (name.clone(), value.clone().into()))
+        .collect()
+}
+
 fn event(config: &Config, action: &str, attributes: &[(&str, String)]) -> Value {
-    let mut all = Map::new();
-    for (name, value) in &config.labels {
-        all.insert(name.clone(), value.clone().into());
-    }
+    let mut all = labels(&config.labels);
     all.insert("image".into(), config.image.clone().into());
     all.insert("name".into(), config.name.clone().into());
     for (name, value) in attributes {
         all.insert((*name).into(), value.clone().into());
     }
+    let mut event = object("container", &config.id, action, all);
+    event["from"] = config.image.clone().into();
+    event
+}
+
+fn object(kind: &str, id: &str, action: &str, attributes: Map<String, Value>) -> Value {
     let now = clock::wall();
     json!({
         "status": action,
-        "id": config.id,
-        "from": config.image,
-        "Type": "container",
+        "id": id,
+        "Type": kind,
         "Action": action,
-        "Actor": {"ID": config.id, "Attributes": all},
+        "Actor": {"ID": id, "Attributes": attributes},
         "scope": "local",
         "time": now / clock::SECOND,
         "timeNano": now,
@@ -51,7 +68,15 @@ fn event(config: &Config, action: &str, attributes: &[(&str, String)]) -> Value 
 
 fn append(data: &Path, line: &str) -> io::Result<()> {
     let [old, current] = paths(data);
-    let mut file = open(&current)?;
+    let mut file = match open(&current) {
+        // There is a host, and never was a container.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let directory = current.parent().unwrap_or(data);
+            create_directory(directory).map_err(io::Error::other)?;
+            open(&current)?
+        }
+        file => file?,
+    };
     if file.metadata()?.len() > MAX_SIZE {
         fs::rename(&current, &old)?;
         file = open(&current)?;
@@ -61,5 +86,5 @@ fn append(data: &Path, line: &str) -> io::Result<()> {
 }
 
 fn open(path: &Path) -> io::Result<File> {
-    OpenOptions::new().append(true).create(true).open(path)
+    private::options().append(true).create(true).open(path)
 }

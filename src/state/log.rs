@@ -4,10 +4,12 @@
 //! 1970 (u64, little endian), and the bytes. When `log` is full it becomes `log.1`.
 
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::{self, File},
     io::{self, BufReader, IoSlice, Read, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
 };
+
+use super::private;
 
 /// Bytes of a record before its content.
 const HEADER: usize = 13;
@@ -44,8 +46,7 @@ impl Writer {
     /// As `open(2)`.
     pub(crate) fn open(directory: &Path, max: u64) -> io::Result<Self> {
         let path = directory.join("log");
-        let mut options = OpenOptions::new();
-        let mut file = options
+        let mut file = private::options()
             .read(true)
             .write(true)
             .create(true)
@@ -99,7 +100,7 @@ impl Writer {
 
     fn rotate(&mut self) -> io::Result<()> {
         fs::rename(&self.path, self.path.with_extension("1"))?;
-        self.file = OpenOptions::new()
+        self.file = private::options()
             .write(true)
             .create(true)
             .truncate(true)
@@ -328,7 +329,7 @@ mod tests {
         writer.write(1, 1, b"whole").unwrap();
         writer.write(1, 2, b"torn").unwrap();
         let path = directory.path().join("log");
-        let file = OpenOptions::new().write(true).open(&path).unwrap();
+        let file = File::options().write(true).open(&path).unwrap();
         file.set_len(fs::metadata(&path).unwrap().len() - 2)
             .unwrap();
         let mut writer = Writer::open(directory.path(), 1000).unwrap();

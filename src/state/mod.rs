@@ -8,18 +8,20 @@ pub(crate) mod journal;
 pub(crate) mod log;
 mod mode;
 pub(crate) mod network;
+pub(crate) mod private;
 mod probe;
 mod words;
 
 use std::{
     env, fs, io,
     os::unix::fs::{DirBuilderExt, MetadataExt},
-    path::{Path, PathBuf},
+    path::PathBuf,
 };
 
 use anyhow::{Context, Result, bail};
 
 pub(crate) use mode::MachineMode;
+pub(crate) use private::create_directory;
 pub(crate) use probe::probe;
 
 /// Directories of one user.
@@ -37,14 +39,16 @@ impl Directories {
     /// The user's directories, as the environment names them.
     ///
     /// # Errors
-    /// When neither the variable nor `HOME` says where, or the runtime directory belongs to
-    /// someone else.
+    /// When neither the variable nor `HOME` says where, the runtime directory belongs to someone else,
+    /// or the data directory cannot be closed to others.
     pub(crate) fn new() -> Result<Self> {
-        Ok(Self {
+        let directories = Self {
             data: directory("XDG_DATA_HOME", ".local/share")?,
             cache: directory("XDG_CACHE_HOME", ".cache")?,
             runtime: runtime()?,
-        })
+        };
+        private::close(&directories.data)?;
+        Ok(directories)
     }
 }
 
@@ -84,13 +88,8 @@ fn runtime() -> Result<PathBuf> {
             path.display()
         );
     }
+    if metadata.mode() & 0o077 != 0 {
+        private::close(&path)?;
+    }
     Ok(path)
-}
-
-/// Makes a directory with its parents.
-///
-/// # Errors
-/// As `mkdir(2)`, with the path.
-pub(crate) fn create_directory(path: &Path) -> Result<()> {
-    fs::create_dir_all(path).with_context(|| format!("cannot create {}", path.display()))
 }

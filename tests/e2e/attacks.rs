@@ -2,7 +2,7 @@
 
 use std::{fs, io::Read, path::PathBuf, process::Stdio};
 
-use coracle_tests::{Detached, Host, coracle, signal, wait};
+use coracle_tests::{Detached, Host, coracle, done_with_input, signal, wait};
 use rustix::process::Signal;
 
 /// Bytes that a keeper may have had at most, whatever its guest does: the program itself, and 64 KiB for
@@ -115,4 +115,74 @@ fn disk_filler_ends_at_its_limit() {
     let _ = neighbour.exec(&["true"]).expect(0);
     let well = host.run(&["--rm", "busybox", "echo", "well"]).expect(0);
     assert_eq!(well.stdout, "well\n");
+}
+
+/// Connects to the ports of streams of the next some tens of processes, again and again, holds every
+/// connection, writes to it and tells of all that comes by it.
+const CONNECT: &str = r#"
+import socket, sys
+ports = range(1025, 1090)
+held = {}
+print("ready", flush=True)
+while True:
+    for port in ports:
+        if port not in held:
+            s = socket.socket(socket.AF_VSOCK, socket.SOCK_STREAM)
+            s.setblocking(False)
+            s.connect_ex((2, port))
+            held[port] = s
+        try:
+            held[port].send(b"forged forged forged forged\n")
+            got = held[port].recv(1000)
+            if got:
+                print("got", got, flush=True)
+            else:
+                del held[port]
+        except BlockingIOError:
+            pass
+        except OSError:
+            del held[port]
+"#;
+
+#[test]
+fn unconfined_container_cannot_reach_the_host_past_its_streams() {
+    let host = Host::create("vsock", &[]);
+    let script = "import socket
+for family in socket.AF_VSOCK, socket.AF_UNIX, socket.AF_INET:
+    try:
+        socket.socket(family, socket.SOCK_STREAM)
+        print('made')
+    except OSError as error:
+        print(error.strerror)";
+    for flags in [&["--security-opt", "seccomp=unconfined"][..], &[]] {
+        let python = ["--rm", "python", "python3", "-c", script];
+        let (rm, image) = python.split_at(1);
+        let done = host.run(&[rm, flags, image].concat()).expect(0);
+        assert_eq!(done.stdout, "Operation not permitted\nmade\nmade\n");
+    }
+}
+
+/// A privileged container may open vsock sockets, and connect before init does. It knows no secret.
+#[test]
+fn privileged_neighbour_gets_and_forges_no_streams() {
+    let host = Host::create("forger", &[]);
+    let forger = host.start(
+        "forger-one",
+        &["--privileged", "python", "python3", "-c", CONNECT],
+    );
+    forger.until_ready();
+    let victim = host.hold("forger-victim", &[]);
+    for turn in 0..10 {
+        let input = format!("a secret of turn {turn}\n");
+        let mut command = coracle(["exec", "-i", &victim.name, "cat"]);
+        let done = done_with_input(&mut command, input.as_bytes()).expect(0);
+        assert_eq!(done.stdout, input);
+        let flags = ["--rm", "-i", "--host", host.name, "busybox", "cat"];
+        let mut command = coracle(["run"]);
+        let done = done_with_input(command.args(flags), input.as_bytes()).expect(0);
+        assert_eq!((done.stdout, done.stderr), (input, String::new()));
+    }
+    let heard = forger.does(&["logs"]).expect(0).stdout;
+    assert_eq!(heard, "ready\n");
+    assert_eq!(forger.field(".State.Status"), "running");
 }

@@ -6,11 +6,18 @@ use std::{
     process::{Command, Stdio},
 };
 
-use coracle_tests::{Detached, Done, coracle, done, signal, wait};
+use coracle_tests::{Detached, Done, coracle, done, signal, times, wait};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open};
 
 /// Rounds of each kind of death.
-const ROUNDS: u32 = 4;
+fn rounds() -> usize {
+    times("CORACLE_TEST_ROUNDS", 4)
+}
+
+/// At how many of its calls of each kind a command is killed.
+fn depth(usual: usize) -> u32 {
+    u32::try_from(times("CORACLE_TEST_DEPTH", usual)).unwrap()
+}
 
 fn keeper(container: &Detached) -> u32 {
     container.field(".Coracle.KeeperPid").parse().unwrap()
@@ -35,7 +42,7 @@ fn kill(pid: u32) {
 #[test]
 fn container_of_a_killed_keeper_has_ended_and_can_start_again() {
     let container = Detached::waiting("orphan");
-    for _ in 0..ROUNDS {
+    for _ in 0..rounds() {
         kill(keeper(&container));
         assert_eq!(container.field(".State.Status"), "exited");
         assert_eq!(container.field(".State.ExitCode"), "255");
@@ -74,7 +81,7 @@ fn commands_that_wait_end_when_the_keeper_dies() {
 #[test]
 fn killed_client_of_a_detached_container_leaves_it_alone() {
     let container = Detached::waiting("alone");
-    for _ in 0..ROUNDS {
+    for _ in 0..rounds() {
         let mut exec = coracle(["exec", "alone", "sh", "-c", "echo up; sleep 1000"])
             .stdout(Stdio::piped())
             .spawn()
@@ -211,7 +218,7 @@ fn create_killed_at_each_step_leaves_nothing() {
     ];
     let mut killed = 0;
     for call in calls {
-        for when in 1..=6 {
+        for when in 1..=depth(6) {
             let arguments = ["create", "--name", "always", "busybox", "true"];
             killed += u32::from(scene.killed(call, when, &arguments));
             let _ = scene.does(&["rm", "-f", "always"]).expect(0);
@@ -297,7 +304,7 @@ fn rename_and_removal_killed_at_each_step_leave_the_truth() {
     ];
     let mut killed = 0;
     for call in calls {
-        for when in 1..=5 {
+        for when in 1..=depth(5) {
             let create = ["create", "--name", "before", "busybox", "true"];
             let id = scene.does(&create).expect(0).stdout;
             let id = id.trim();

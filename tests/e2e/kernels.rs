@@ -98,6 +98,7 @@ fn kernel_that_hangs_is_given_up() {
 }
 
 #[test]
+#[ignore = "a flood of 60 s in a software host; make e2e-inside runs it, where the time is 10 s"]
 fn kernel_that_floods_its_console_is_given_up_with_its_last_words() {
     // mov dx, 0x3f8; mov al, 'x'; out dx, al; again
     let words = words(&[0x66, 0xba, 0xf8, 0x03, 0xb0, b'x', 0xee, 0xeb, 0xfd]);
@@ -142,7 +143,8 @@ fn kernel_returns_by_the_thunk_that_its_processor_needs() {
             ])
             .args(["-nodefaults", "-no-reboot", "-display", "none"])
             .args(["-serial", "stdio", "-kernel", kernel.trim(), "-append"])
-            .arg("console=ttyS0 panic=-1 reboot=k clearcpuid=cx16")
+            // On a busy machine the timer's interrupts come too late for a kernel that counts them.
+            .arg("console=ttyS0 panic=-1 reboot=k clearcpuid=cx16 no_timer_check")
             .stdin(Stdio::null());
         let said = done(&mut machine).expect(0).stdout;
         let active = said

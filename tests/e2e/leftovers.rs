@@ -6,7 +6,7 @@ use std::{
     process::Stdio,
 };
 
-use coracle_tests::{Installation, done, signal, until, wait};
+use coracle_tests::{Installation, done, mounts, no_mounts_since, signal, times, until, wait};
 use rustix::process::Signal;
 
 /// A run that has said "ready", ended by a signal.
@@ -49,14 +49,14 @@ fn keepers_are_gone(installation: &Installation) -> Result<(), String> {
     let keepers = installation.processes();
     let mut keepers = keepers
         .iter()
-        .filter(|(_, arguments)| arguments.contains(" run "));
+        .filter(|(_, arguments)| arguments.contains("keeper of"));
     keepers.next().map_or(Ok(()), |(_, one)| Err(one.clone()))
 }
 
 #[test]
 fn runs_that_end_in_every_way_leave_nothing() {
     let installation = Installation::new(None);
-    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    let mounted = mounts();
     let run = |flags: &[&str], code| {
         let arguments = [&["run", "--rm"], flags].concat();
         let _ = installation.run(&arguments).expect(code);
@@ -76,7 +76,41 @@ fn runs_that_end_in_every_way_leave_nothing() {
     until(|| keepers_are_gone(&installation));
     nothing_is_left(&installation);
     assert_eq!(installation.files("data"), before);
-    assert_eq!(fs::read_to_string("/proc/self/mountinfo").unwrap(), mounts);
+    until(|| no_mounts_since(&mounted));
+}
+
+/// Descriptors that processes of an installation have open; those of QEMU and its file servers come and go with
+/// files that guests use.
+fn descriptors(installation: &Installation) -> usize {
+    let processes = installation.processes();
+    let ours = processes
+        .iter()
+        .filter(|(_, arguments)| arguments.contains("coracle"))
+        .filter(|(_, arguments)| !arguments.contains("qemu") && !arguments.contains("virtiofsd"));
+    ours.map(|(pid, _)| fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count))
+        .sum()
+}
+
+#[test]
+fn start_after_start_leaves_nothing() {
+    let installation = Installation::new(None);
+    let run = || {
+        let ran = installation.run(&["run", "--rm", "busybox", "echo", "said"]);
+        assert_eq!(ran.expect(0).stdout, "said\n");
+    };
+    run();
+    until(|| machine_is_unused(&installation));
+    let (files, open) = (installation.files("data"), descriptors(&installation));
+    for _ in 0..times("CORACLE_TEST_STARTS", 5) {
+        run();
+    }
+    until(|| keepers_are_gone(&installation));
+    until(|| match descriptors(&installation) {
+        now if now <= open => Ok(()),
+        now => Err(format!("{now} descriptors are open, and {open} were")),
+    });
+    assert_eq!(installation.files("data"), files);
+    nothing_is_left(&installation);
 }
 
 /// Stops an installation's software host, if there is one, and looks for what should not be there any

@@ -5,7 +5,7 @@ use std::{
     process::Stdio,
 };
 
-use coracle_tests::{Detached, PATIENCE, coracle, done, done_with_input, run, wait};
+use coracle_tests::{Detached, PATIENCE, coracle, done, done_with_input, run, until, wait};
 
 #[test]
 fn detached_container_lives_and_dies_as_dockers() {
@@ -212,6 +212,91 @@ fn policy_starts_a_container_again_until_it_is_enough() {
     assert_eq!(done(&mut follow).expect(0).stdout, "run\nrun\nrun\n");
     assert_eq!(container.field(".RestartCount"), "2");
     assert_eq!(container.field(".State.ExitCode"), "3");
+}
+
+#[test]
+fn container_that_restarts_is_not_up_until_it_runs() {
+    let flags = ["--restart", "always", "busybox", "sh", "-c", "exit 3"];
+    let container = Detached::start("restarts", &flags);
+    until(|| {
+        let exec = container.exec(&["true"]);
+        match exec
+            .stderr
+            .contains("is restarting, wait until the container is running")
+        {
+            true => Ok(()),
+            false => Err(exec.stderr),
+        }
+    });
+    until(|| {
+        let list = done(&mut coracle(["ps", "--format", "{{.Names}} {{.Status}}"])).expect(0);
+        match list
+            .stdout
+            .lines()
+            .any(|line| line.starts_with("restarts Restarting (3) "))
+        {
+            true => Ok(()),
+            false => Err(list.stdout),
+        }
+    });
+    let _ = container.does(&["kill"]).expect(0);
+    assert_eq!(container.field(".State.Status"), "exited");
+    let _ = container.does(&["rm"]).expect(0);
+}
+
+/// What happened to some containers of a name's beginning, in order: `ACTION NAME`.
+fn events_of(beginning: &str, filters: &[&str]) -> Vec<String> {
+    let past = ["events", "--since", "1h", "--until", "0s", "--format"];
+    let mut command = coracle(past);
+    command.arg("{{.Action}} {{.Actor.Attributes.name}}");
+    for filter in filters {
+        command.args(["--filter", filter]);
+    }
+    let text = done(&mut command).expect(0).stdout;
+    let own = text.lines().filter(|line| line.contains(beginning));
+    own.map(str::to_owned).collect()
+}
+
+#[test]
+fn containers_stop_at_the_same_time() {
+    let names = ["same-one", "same-two"];
+    let flags = ["--stop-timeout", "3", "busybox", "sleep", "1000"];
+    let _containers = names.map(|name| Detached::start(name, &flags));
+    let place = |events: &[String], event: &str| events.iter().position(|one| one == event);
+    for command in ["restart", "stop"] {
+        let before = events_of("same-", &[]).len();
+        let done = done(coracle([command]).args(names)).expect(0);
+        assert_eq!(done.stdout, "same-one\nsame-two\n");
+        let events = events_of("same-", &[]).split_off(before);
+        // Both were asked before one of them had ended.
+        let asked = events
+            .iter()
+            .take(2)
+            .all(|event| event.starts_with("kill "));
+        assert!(asked, "{command}: {events:?}");
+    }
+    let _ = done(coracle(["start"]).args(names)).expect(0);
+    let before = events_of("same-", &[]).len();
+    let _ = done(coracle(["rm", "-f"]).args(names)).expect(0);
+    let events = events_of("same-", &[]).split_off(before);
+    assert!(
+        place(&events, "kill same-two") < place(&events, "destroy same-one"),
+        "{events:?}"
+    );
+}
+
+#[test]
+fn end_of_a_container_whose_keeper_was_killed_is_told_once() {
+    let container = Detached::start("unseen", &["busybox", "sleep", "1000"]);
+    let keeper = container.field(".Coracle.KeeperPid").parse().unwrap();
+    coracle_tests::signal(keeper, rustix::process::Signal::KILL);
+    until(|| match container.field(".State.Status").as_str() {
+        "exited" => Ok(()),
+        other => Err(other.into()),
+    });
+    let _ = done(&mut coracle(["ps", "-a"])).expect(0);
+    let events = events_of("unseen", &["event=die"]);
+    assert_eq!(events, ["die unseen"]);
 }
 
 #[test]

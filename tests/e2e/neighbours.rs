@@ -1,6 +1,6 @@
 //! Containers of one named host talk to each other, and to nobody else.
 
-use coracle_tests::{Detached, Host, run};
+use coracle_tests::{Detached, Host, run, times};
 
 /// A container with a web server, whose page says its name; it listens when this returns.
 fn server(host: &Host, name: &str, flags: &[&str]) -> Detached {
@@ -70,6 +70,36 @@ fn containers_that_come_and_go_are_known_to_who_stays() {
 }
 
 #[test]
+fn own_lines_stay_and_a_new_name_is_followed() {
+    let host = Host::create("names", &[]);
+    let stays = host.hold("stays-names", &[]);
+    let _ = stays
+        .exec(&["sh", "-c", "echo 10.0.0.1 mine >>/etc/hosts"])
+        .expect(0);
+    let other = host.hold("other-names", &[]);
+    let hosts = || stays.exec(&["cat", "/etc/hosts"]).expect(0).stdout;
+    let text = hosts();
+    assert!(text.contains("10.0.0.1 mine\n"), "{text}");
+    assert!(text.contains("other-names"), "{text}");
+    let renamed = Detached {
+        name: "renamed-names".into(),
+    };
+    let _ = coracle_tests::done(&mut coracle_tests::coracle([
+        "rename",
+        &other.name,
+        &renamed.name,
+    ]))
+    .expect(0);
+    let text = hosts();
+    assert!(!text.contains("other-names"), "{text}");
+    assert!(text.contains("renamed-names"), "{text}");
+    let _ = renamed.does(&["rm", "--force"]).expect(0);
+    let text = hosts();
+    assert!(text.contains("10.0.0.1 mine\n"), "{text}");
+    assert!(!text.contains("renamed-names"), "{text}");
+}
+
+#[test]
 fn container_that_shares_a_network_has_its_interface_and_names() {
     let host = Host::create("sharing", &[]);
     let web = server(&host, "web-sharing", &["--hostname", "front"]);
@@ -129,7 +159,7 @@ fn guests_own_network_sees_the_bridge_and_its_containers() {
 #[test]
 fn addresses_and_ports_are_free_again_after_many_containers() {
     let host = Host::create("many", &[]);
-    for _ in 0..20 {
+    for _ in 0..times("CORACLE_TEST_STARTS", 20) {
         let script = "ip -4 -o addr show eth0 | tr -s ' ' | cut -d ' ' -f 4";
         assert_eq!(output(&host, &[], script), "172.17.0.2/16\n");
     }

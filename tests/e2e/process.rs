@@ -46,6 +46,85 @@ fn environment_file_is_read() {
 }
 
 #[test]
+fn environment_file_may_have_a_mark_and_no_blanks_in_names() {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    std::io::Write::write_all(&mut file, b"\xef\xbb\xbfX=1\r\n  Y= 2 \n").unwrap();
+    let path = file.path().to_str().unwrap().to_owned();
+    let show = "echo \"[$X][$Y]\"";
+    let text = output(["--env-file", &path, "busybox", "sh", "-c", show]);
+    assert_eq!(text, "[1][ 2 ]\n");
+    std::io::Write::write_all(&mut file, b"A B=1\n").unwrap();
+    let done = run(["--env-file", &path, "busybox", "true"]).expect(125);
+    assert!(done.stderr.contains("line 3"), "{}", done.stderr);
+    assert!(done.stderr.contains("\"A B\""), "{}", done.stderr);
+}
+
+#[test]
+fn variable_that_is_not_set_takes_the_images_value_away() {
+    let gone = output(["-e", "PYTHON_VERSION", "python", "env"]);
+    let there = output(["-e", "PYTHON_VERSION=x", "python", "env"]);
+    assert!(!gone.contains("PYTHON_VERSION"), "{gone}");
+    assert!(there.contains("PYTHON_VERSION=x\n"), "{there}");
+    let text = output(["-e", "A=1", "-e", "A", "busybox", "env"]);
+    assert!(!text.contains("A="), "{text}");
+}
+
+#[test]
+fn empty_arguments_are_kept_and_an_empty_command_is_not_found() {
+    let text = output(["busybox", "sh", "-c", "echo $#", "", "", "x", ""]);
+    assert_eq!(text, "3\n");
+    let _ = run(["busybox", ""]).expect(127);
+}
+
+#[test]
+fn extra_hosts_are_checked_and_written_with_their_address() {
+    let text = output([
+        "--add-host=six:[::1]",
+        "--add-host=four=10.0.0.9",
+        "busybox",
+        "tail",
+        "-n",
+        "3",
+        "/etc/hosts",
+    ]);
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(lines[..2], ["::1\tsix", "10.0.0.9\tfour"]);
+    for wrong in ["six:[::1", "four=10.0.0", "alone", "a b:10.0.0.1"] {
+        let done = run(["--add-host", wrong, "busybox", "true"]);
+        assert!(matches!(done.code, 2 | 125), "{wrong}: {done:?}");
+    }
+    let gateway = ["--add-host", "gate:host-gateway"];
+    let done = run(gateway.into_iter().chain(["busybox", "true"])).expect(125);
+    assert!(done.stderr.contains("no gateway"), "{}", done.stderr);
+    let show = [
+        "--network",
+        "bridge",
+        "busybox",
+        "grep",
+        "gate",
+        "/etc/hosts",
+    ];
+    let text = run(gateway.into_iter().chain(show)).expect(0).stdout;
+    assert_eq!(text, "172.17.0.1\tgate\n");
+}
+
+#[test]
+fn mounts_are_made_parents_first() {
+    let script = "touch /a/b/file && grep -c ' /a' /proc/mounts && ls /a";
+    let text = output([
+        "--tmpfs", "/a/b", "--tmpfs", "/a", "busybox", "sh", "-c", script,
+    ]);
+    assert_eq!(text, "2\nb\n");
+}
+
+#[test]
+fn host_name_may_have_64_bytes() {
+    let name = "h".repeat(64);
+    assert_eq!(output(["-h", &name, "busybox", "hostname"]), name + "\n");
+    let _ = run(["-h", &"h".repeat(65), "busybox", "true"]).expect(125);
+}
+
+#[test]
 fn working_directory_is_made_when_missing() {
     assert_eq!(
         output(["-w", "/a/new/place", "busybox", "pwd"]),
@@ -113,8 +192,14 @@ fn root_file_system_is_writable_unless_asked_otherwise() {
         output(["busybox", "sh", "-c", "echo x > /new && cat /new"]),
         "x\n"
     );
-    let done = run(["--read-only", "busybox", "touch", "/new"]).expect(1);
-    assert!(done.stderr.contains("Read-only"), "{}", done.stderr);
+    for path in ["/new", "/etc/hosts", "/etc/hostname", "/etc/resolv.conf"] {
+        let script = format!("echo x >>{path}");
+        let done = run(["--read-only", "busybox", "sh", "-c", &script]).expect(1);
+        assert!(done.stderr.contains("Read-only"), "{path}: {}", done.stderr);
+        if path != "/new" {
+            let _ = output(["busybox", "sh", "-c", &script]);
+        }
+    }
 }
 
 #[test]

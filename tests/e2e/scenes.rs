@@ -1,14 +1,13 @@
 //! Real use: what people do with hosts and with containers of their own, all at once.
 
 use std::{
-    env,
     io::{BufRead, BufReader, Lines},
     process::{Child, ChildStdout, Stdio},
     sync::atomic::{AtomicUsize, Ordering},
     thread,
 };
 
-use coracle_tests::{Installation, sample, signal};
+use coracle_tests::{Installation, sample, signal, times};
 use rustix::process::Signal;
 
 use crate::leftovers::nothing_is_left;
@@ -191,8 +190,7 @@ fn tenants_live_side_by_side_whatever_one_of_them_does() {
 #[test]
 fn short_jobs_run_four_at_a_time_and_see_nothing_of_each_other() {
     let installation = Installation::new(None);
-    let given = env::var("CORACLE_TEST_JOBS").ok();
-    let jobs = given.map_or(12, |jobs| jobs.parse().unwrap());
+    let jobs = times("CORACLE_TEST_JOBS", 12);
     let _ = does(&installation, &["run", "--rm", "busybox", "true"]);
     let next = AtomicUsize::new(0);
     let work = || {

@@ -2,11 +2,11 @@
 
 use std::{
     fs,
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Read},
     process::{Child, Stdio},
 };
 
-use coracle_tests::{coracle, done, run, signal, wait};
+use coracle_tests::{Detached, coracle, done, run, signal, wait};
 use rustix::process::Signal;
 
 /// Starts a container that says "ready" and then waits; returns once it has said so.
@@ -57,6 +57,122 @@ fn interrupt_reaches_the_container() {
     let child = started(&["busybox", "sh", "-c", TRAP]);
     signal(child.id(), Signal::INT);
     assert_eq!(wait(child), 9);
+}
+
+/// The next line of a container's output.
+fn line(lines: &mut impl BufRead) -> String {
+    let mut line = String::new();
+    lines.read_line(&mut line).unwrap();
+    line
+}
+
+#[test]
+fn signals_that_the_container_handles_are_its_own_affair() {
+    let script = "trap 'echo int' INT; trap 'echo quit' QUIT; trap 'echo hup' HUP; echo ready; \
+                  while [ ! -e /tmp/hups ] || [ $(wc -l < /tmp/hups) -lt 40 ]; do \
+                  echo x >> /tmp/hups; sleep 0.1; done; exit 5";
+    let mut child = coracle(["run", "--rm", "--stop-timeout", "1"])
+        .args(["busybox", "sh", "-c", script])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap());
+    assert_eq!(line(&mut lines), "ready\n");
+    for (sent, word) in [
+        (Signal::HUP, "hup\n"),
+        (Signal::QUIT, "quit\n"),
+        (Signal::INT, "int\n"),
+        (Signal::QUIT, "quit\n"),
+        (Signal::HUP, "hup\n"),
+    ] {
+        signal(child.id(), sent);
+        assert_eq!(line(&mut lines), word);
+    }
+    // It goes on for longer than the grace time.
+    assert_eq!(wait(child), 5);
+}
+
+#[test]
+fn signals_that_the_container_leaves_to_the_default_end_it() {
+    // Also where a shell, which catches some of them, has it first.
+    let script = "echo ready; exec sleep 1000";
+    for (sent, code) in [(Signal::HUP, 129), (Signal::INT, 130), (Signal::QUIT, 131)] {
+        let child = started(&["--stop-timeout", "1", "busybox", "sh", "-c", script]);
+        signal(child.id(), sent);
+        assert_eq!(wait(child), code, "{sent:?}");
+    }
+}
+
+#[test]
+fn second_interrupt_ends_what_handles_the_first() {
+    let script = "trap 'echo int' INT; echo ready; while :; do sleep 0.1; done";
+    let mut child = started(&["busybox", "sh", "-c", script]);
+    signal(child.id(), Signal::INT);
+    let mut word = [0; 4];
+    child
+        .stdout
+        .as_mut()
+        .unwrap()
+        .read_exact(&mut word)
+        .unwrap();
+    assert_eq!(&word, b"int\n");
+    signal(child.id(), Signal::INT);
+    assert_eq!(wait(child), 130);
+}
+
+#[test]
+fn container_whose_terminal_is_gone_ends() {
+    let line = format!(
+        "{} run -it --rm --name hung --stop-timeout 1 busybox sh -c \
+         \"trap '' HUP; echo up; while :; do sleep 0.1; done\"",
+        coracle_tests::program("coracle").display()
+    );
+    let mut script = std::process::Command::new("script")
+        .args(["--quiet", "--command", &line, "/dev/null"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(script.stdout.take().unwrap()).lines();
+    while !lines.next().unwrap().unwrap().contains("up") {}
+    signal(script.id(), Signal::KILL);
+    assert_eq!(wait(script), 137);
+    // It may be gone already.
+    let _ = done(&mut coracle(["wait", "hung"]));
+    coracle_tests::until(|| match done(&mut coracle(["inspect", "hung"])).code {
+        1 => Ok(()),
+        _ => Err("the container is still there".into()),
+    });
+}
+
+#[test]
+fn killed_container_can_be_removed_at_once() {
+    let names = ["killed-one", "killed-two"];
+    let _containers = names.map(|name| Detached::start(name, &["busybox", "sleep", "1000"]));
+    let killed = done(coracle(["kill"]).args(names)).expect(0);
+    assert_eq!(killed.stdout, "killed-one\nkilled-two\n");
+    let _ = done(coracle(["rm"]).args(names)).expect(0);
+}
+
+#[test]
+fn real_time_signals_have_names() {
+    let script = "trap 'exit 3' 37; trap 'exit 4' 63; echo ready; while :; do sleep 0.1; done";
+    let flags = ["--stop-signal", "SIGRTMIN+3", "busybox", "sh", "-c", script];
+    let container = Detached::start("real-time", &flags);
+    container.until_ready();
+    let _ = container.does(&["stop"]).expect(0);
+    assert_eq!(container.field(".State.ExitCode"), "3");
+    let _ = container.does(&["start"]).expect(0);
+    // While it runs again, it has not ended in any way.
+    assert_eq!(container.field(".State.ExitCode"), "0");
+    // A signal before the trap would do nothing to the first process of a namespace.
+    coracle_tests::until(|| {
+        let _ = container.does(&["kill", "-s", "rtmax-1"]);
+        match container.field(".State.ExitCode").as_str() {
+            "4" => Ok(()),
+            other => Err(other.into()),
+        }
+    });
 }
 
 #[test]

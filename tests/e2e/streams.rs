@@ -6,7 +6,7 @@ use std::{
     thread,
 };
 
-use coracle_tests::{coracle, done, done_with_input, run, wait};
+use coracle_tests::{coracle, done, done_with_input, run, times, wait};
 use sha2::{Digest, Sha256};
 
 #[test]
@@ -28,7 +28,7 @@ fn input_reaches_the_container_only_when_interactive() {
 
 #[test]
 fn two_hundred_megabytes_go_through_and_come_back_equal() {
-    const PIECES: usize = 3200;
+    let pieces = 16 * times("CORACLE_TEST_STREAM_MIB", 200);
     let mut child = coracle(["run", "-i", "busybox", "cat"])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -39,7 +39,7 @@ fn two_hundred_megabytes_go_through_and_come_back_equal() {
         let mut hash = Sha256::new();
         let mut piece = vec![0; 64 << 10];
         let mut state = 1_u64;
-        for _ in 0..PIECES {
+        for _ in 0..pieces {
             for bytes in piece.chunks_exact_mut(8) {
                 state ^= state << 13;
                 state ^= state >> 7;
@@ -64,7 +64,7 @@ fn two_hundred_megabytes_go_through_and_come_back_equal() {
         hash.update(&piece[..read]);
     }
     assert_eq!(wait(child), 0);
-    assert_eq!(length, PIECES * (64 << 10));
+    assert_eq!(length, pieces * (64 << 10));
     assert_eq!(hash.finalize(), feeder.join().unwrap());
 }
 

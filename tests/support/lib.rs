@@ -5,6 +5,7 @@
 mod attacker;
 mod host;
 mod installation;
+mod mounts;
 
 use std::{
     env,
@@ -21,10 +22,24 @@ use std::{
 pub use attacker::{Image, Rogue, attacker, attacker_image, obeyed, outcomes, zeros};
 pub use host::Host;
 pub use installation::Installation;
+pub use mounts::{mounts, no_mounts_since};
 
 /// The longest that any one command may take in a software host on a busy machine; a command that
 /// takes longer hangs.
-pub const PATIENCE: Duration = Duration::from_secs(300);
+pub const PATIENCE: Duration = Duration::from_mins(15);
+
+/// How often, or how much of, something is done: `make soak` says so by a variable, and other runs do as usual.
+///
+/// # Panics
+/// When the variable is no number.
+#[must_use]
+pub fn times(variable: &str, usual: usize) -> usize {
+    let given = env::var(variable).ok();
+    given.map_or(usual, |text| {
+        text.parse()
+            .unwrap_or_else(|_| panic!("{variable} is {text:?}, which is no number"))
+    })
+}
 
 /// Waits until this holds.
 ///

@@ -3,7 +3,11 @@
 //! The guest's init connects to the host on [`CONTROL_PORT`] and says [`GuestMessage::Hello`]; the
 //! host answers with [`HostMessage::Run`] and from then on both sides send frames as things
 //! happen. A container's standard streams are raw vsock connections of their own: the guest
-//! connects to the host ports that [`Stdio`] names, so their back-pressure is vsock's.
+//! connects to the host ports that [`Stdio`] names, so their back-pressure is vsock's. The first
+//! bytes on each are the [`Secret`] that came with the port's number.
+//!
+//! The control channel needs no secret: it is the first connection to its port, which init makes
+//! before there is any container, and the host takes no second one.
 //!
 //! This crate is pure: it encodes and decodes, and performs no input or output. What the guest
 //! says is data with limits, checked by [`frame::decode`] and [`GuestMessage::check`].
@@ -13,6 +17,8 @@ pub mod frame;
 mod message;
 mod network;
 mod spec;
+mod stream;
+pub mod sysctl;
 pub mod tar;
 
 pub use message::{ExitStatus, FailureKind, GuestMessage, HostMessage, MAX_TEXT, MessageError};
@@ -21,9 +27,10 @@ pub use spec::{
     ContainerSpec, Cpu, Layer, MAX_LAYERS, Mount, Process, Range, Resources, Rlimit, Root,
     SeccompProfile, Shares, Stdio, Task, TerminalSize, Tool, Upper, Verity,
 };
+pub use stream::{Port, SECRET_BYTES, Secret};
 
 /// Version of this contract; host and guest must agree exactly, since both ship together.
-pub const VERSION: u16 = 4;
+pub const VERSION: u16 = 5;
 
 /// Vsock context identifier of the host (virtio 1.2, section 5.10.4).
 pub const HOST_CID: u32 = 2;

@@ -1,6 +1,6 @@
 //! What host and guest say to each other on the control channel.
 
-use alloc::{boxed::Box, string::String};
+use alloc::{boxed::Box, string::String, vec::Vec};
 
 use serde::{Deserialize, Serialize};
 
@@ -40,12 +40,31 @@ pub enum HostMessage {
         /// Signal number as on Linux, 1 to 64.
         signal: u8,
     },
+    /// As `Signal`, from a person who wants to interrupt: a first process that leaves the signal to its
+    /// default ends by it, as it would without a namespace of its own, in which the kernel spares it.
+    Interrupt {
+        /// The container, or what runs beside its first process.
+        id: String,
+        /// Signal number as on Linux, 1 to 64.
+        signal: u8,
+        /// It had the signal before: only whether it leaves it to the default now counts, such as a shell that
+        /// caught it to end by it, or has become another program.
+        again: bool,
+    },
     /// The user's terminal has a new size.
     Resize {
         /// The container, or what runs beside its first process.
         id: String,
         /// The new size.
         size: TerminalSize,
+    },
+    /// A container on the bridge is known to its neighbours by these names from now on; see
+    /// [`crate::is_name`]. Others are not changed.
+    Names {
+        /// The container.
+        id: String,
+        /// Its names, its host name first; at most [`crate::MAX_NAMES`].
+        names: Vec<String>,
     },
     /// Let go of a partition that was made for a layer; answered by `Forgotten`.
     Forget {
@@ -93,6 +112,12 @@ pub enum GuestMessage {
         damaged: bool,
         /// Guest's `CLOCK_MONOTONIC` when the exit was seen, in nanoseconds.
         at: u64,
+    },
+    /// The kernel killed a process of a container that lives because its memory limit was reached; at most
+    /// once a second.
+    OutOfMemory {
+        /// The container.
+        id: String,
     },
     /// Whether a partition is gone.
     Forgotten {
@@ -161,7 +186,9 @@ impl GuestMessage {
     pub fn check(&self) -> Result<(), MessageError> {
         let (first, second) = match self {
             Self::Hello { kernel, .. } => (kernel.len(), 0),
-            Self::Started { id, .. } | Self::Exited { id, .. } => (id.len(), 0),
+            Self::Started { id, .. } | Self::Exited { id, .. } | Self::OutOfMemory { id } => {
+                (id.len(), 0)
+            }
             Self::Forgotten { .. } => (0, 0),
             Self::Failed { id, message, .. } => (id.len(), message.len()),
         };

@@ -7,7 +7,7 @@ use alloc::{string::String, vec::Vec};
 
 use serde::{Deserialize, Serialize};
 
-use crate::network::Network;
+use crate::{network::Network, stream::Port};
 
 extern crate alloc;
 
@@ -18,7 +18,7 @@ pub struct ContainerSpec {
     pub id: String,
     /// Where its file system comes from.
     pub root: Root,
-    /// Name that `uname -n` gives in its UTS namespace, at most 63 bytes.
+    /// Name that `uname -n` gives in its UTS namespace, at most 64 bytes.
     pub hostname: String,
     /// What is executed.
     pub process: Process,
@@ -210,8 +210,11 @@ pub enum Tool {
 pub enum SeccompProfile {
     /// Docker's default profile, for the container's capabilities.
     Default,
-    /// No filter.
+    /// All but what reaches the host past the container's streams: a vsock socket, and `io_uring`,
+    /// which could make one.
     Unconfined,
+    /// No filter at all: what is privileged has the guest's own reach.
+    Off,
 }
 
 /// Rows and columns of a terminal.
@@ -272,13 +275,14 @@ pub struct Cpu {
 /// Host ports to which the guest connects for each standard stream; `None` is `/dev/null`.
 ///
 /// With a terminal only `stdin` and `stdout` are used. The host half-closes `stdin` at its end;
-/// the guest half-closes the others when nothing can write to them any more.
+/// the guest half-closes the others when nothing can write to them any more. By each of them the
+/// guest sends the port's secret first.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stdio {
     /// Host to container.
-    pub stdin: Option<u32>,
+    pub stdin: Option<Port>,
     /// Container to host.
-    pub stdout: Option<u32>,
+    pub stdout: Option<Port>,
     /// Container to host.
-    pub stderr: Option<u32>,
+    pub stderr: Option<Port>,
 }

@@ -1,6 +1,13 @@
 //! Finding and making the places on which something is mounted, inside the container's root.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::{
+    ffi::{OsStr, OsString},
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::ffi::OsStrExt,
+    },
+    path::PathBuf,
+};
 
 use rustix::{
     fs::{CWD, FileType, Mode, OFlags, ResolveFlags, mkdir, mknodat, open, openat2, readlink},
@@ -68,7 +75,7 @@ pub(super) fn file(path: &str) -> Result<OwnedFd, Failure> {
 }
 
 /// Makes a directory and its parents, as `mkdir -p`.
-pub(crate) fn make_directories(path: &str) -> Result<(), Failure> {
+fn make_directories(path: &str) -> Result<(), Failure> {
     for (end, _) in path.match_indices('/').skip(1) {
         make_directory(path.get(..end).unwrap_or_default())?;
     }
@@ -98,4 +105,57 @@ fn resolved(path: &str) -> String {
         };
     }
     path
+}
+
+/// Makes a directory and its parents, as `mkdir -p`, where symbolic links lead on the way: one that
+/// leads nowhere gets its target, as docker does for a working directory. The root of the container is
+/// this process's.
+pub(crate) fn make_where_links_lead(path: &str) -> Result<(), Failure> {
+    let parts = |path: &OsStr| -> Vec<OsString> {
+        let parts = path.as_bytes().split(|byte| *byte == b'/').rev();
+        parts
+            .map(|part| OsStr::from_bytes(part).to_owned())
+            .collect()
+    };
+    let mut left = parts(OsStr::new(path));
+    // Free of links, so that its parent is the directory above it.
+    let mut at = PathBuf::from("/");
+    let mut links = 0;
+    while let Some(part) = left.pop() {
+        match part.as_bytes() {
+            b"" | b"." => continue,
+            b".." => {
+                at.pop();
+                continue;
+            }
+            _ => {}
+        }
+        let next = at.join(&part);
+        match readlink(&next, Vec::new()) {
+            Ok(_) if links == MAX_LINKS => {
+                return Err(Errno::LOOP).stage(|| format!("make directory {path}"));
+            }
+            Ok(target) => {
+                links += 1;
+                let target = OsStr::from_bytes(target.as_bytes());
+                if target.as_bytes().starts_with(b"/") {
+                    at = PathBuf::from("/");
+                }
+                left.extend(parts(target));
+            }
+            // It is there, and no link.
+            Err(Errno::INVAL) => at = next,
+            Err(Errno::NOENT) => {
+                match mkdir(&next, Mode::from_raw_mode(0o755)) {
+                    Ok(()) | Err(Errno::EXIST) => {}
+                    Err(errno) => {
+                        return Err(errno).stage(|| format!("make directory {}", next.display()));
+                    }
+                }
+                at = next;
+            }
+            Err(errno) => return Err(errno).stage(|| format!("make directory {}", next.display())),
+        }
+    }
+    Ok(())
 }

@@ -126,8 +126,8 @@ impl Networks {
     }
 
     /// Gives the network namespace of a process, which is its own, an interface. From now on the
-    /// neighbours know it, and `hosts` is written when that changes; `head` are the lines in it that
-    /// stay.
+    /// neighbours know it, and `hosts`, which has the lines of all who are there, is changed when that
+    /// does.
     ///
     /// # Errors
     /// Names the step that failed; nothing is left then.
@@ -136,13 +136,13 @@ impl Networks {
         id: &str,
         interface: &Interface,
         process: (Pid, BorrowedFd<'_>),
-        (hosts, head): (File, String),
+        hosts: File,
     ) -> Result<(), Failure> {
         let port = format!("v{:x}", self.next);
         self.next = self.next.wrapping_add(1);
         let guest = self.guest()?;
         guest.connect(&port, interface, process)?;
-        self.neighbours.join(id, port, interface, hosts, head);
+        self.neighbours.join(id, port, interface, hosts);
         Ok(())
     }
 
@@ -152,6 +152,11 @@ impl Networks {
         if let (Some(port), Some(guest)) = (port, &mut self.guest) {
             guest.disconnect(&port);
         }
+    }
+
+    /// A container is known by other names from now on.
+    pub fn rename(&mut self, id: &str, names: &[String]) {
+        self.neighbours.rename(id, names);
     }
 
     /// Tells the neighbours who has come and gone since the last time.

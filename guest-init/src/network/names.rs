@@ -14,29 +14,40 @@ const MAX_LINES: usize = 128 << 10;
 #[derive(Debug, Default)]
 pub(super) struct Neighbours {
     all: BTreeMap<[u8; 4], Neighbour>,
-    changed: bool,
+    /// What the files lack, in order.
+    changes: Vec<Change>,
+}
+
+/// A line that files are to have no more, and one that they are to have.
+#[derive(Debug)]
+struct Change {
+    gone: Option<String>,
+    come: Option<String>,
 }
 
 #[derive(Debug)]
 struct Neighbour {
     id: String,
     port: String,
-    names: Vec<String>,
+    /// Its line in all files, where it has a name and there is room.
+    line: Option<String>,
     hosts: HostsFile,
 }
 
-/// A container's `/etc/hosts`, as init keeps it.
+/// Largest `/etc/hosts` that init changes. The container can write to its own, and what it writes
+/// must not fill init's memory; one whose file is larger sees no neighbours come and go.
+const MAX_FILE: usize = 256 << 10;
+
+/// A container's `/etc/hosts`, of which the lines about containers are init's.
 ///
-/// The container can write to it, and gets init's text back when a neighbour comes or goes. It is
+/// As with docker the rest is the container's: lines are put in and taken out one by one. The file is
 /// open for writing all the time: nobody can take out a lease on it then, which would have init
 /// wait for a container.
 #[derive(Debug)]
 struct HostsFile {
     file: File,
-    /// The lines that stay.
-    head: String,
-    /// What was written last, in bytes.
-    length: usize,
+    /// How many of the changes that wait it has from its beginning.
+    has: usize,
 }
 
 impl Neighbours {
@@ -51,26 +62,54 @@ impl Neighbours {
         Ok(())
     }
 
-    pub(super) fn join(
-        &mut self,
-        id: &str,
-        port: String,
-        interface: &Interface,
-        file: File,
-        head: String,
-    ) {
+    /// `file` has the lines of all who are there now, and its own one.
+    pub(super) fn join(&mut self, id: &str, port: String, interface: &Interface, file: File) {
+        let line = self.line_of(interface.address, &interface.names);
+        if let Some(line) = &line {
+            self.changes.push(Change {
+                gone: None,
+                come: Some(line.clone()),
+            });
+        }
         let neighbour = Neighbour {
             id: id.into(),
             port,
-            names: interface.names.clone(),
+            line,
             hosts: HostsFile {
                 file,
-                head,
-                length: 0,
+                has: self.changes.len(),
             },
         };
         self.all.insert(interface.address, neighbour);
-        self.changed = true;
+    }
+
+    /// The line of a container that has these names from now on, where there is room for it.
+    fn line_of(&self, address: [u8; 4], names: &[String]) -> Option<String> {
+        if names.is_empty() {
+            return None;
+        }
+        let mut own = String::new();
+        line(&mut own, address, names);
+        let others = self.all.iter().filter(|(other, _)| **other != address);
+        let lines = others.filter_map(|(_, one)| one.line.as_ref());
+        let length: usize = lines.map(String::len).sum();
+        (length + own.len() <= MAX_LINES).then_some(own)
+    }
+
+    /// A container has other names from now on.
+    pub(super) fn rename(&mut self, id: &str, names: &[String]) {
+        let mut all = self.all.iter();
+        let Some((address, _)) = all.find(|(_, one)| one.id == id) else {
+            return;
+        };
+        let address = *address;
+        let line = self.line_of(address, names);
+        if let Some(one) = self.all.get_mut(&address)
+            && one.line != line
+        {
+            let gone = std::mem::replace(&mut one.line, line.clone());
+            self.changes.push(Change { gone, come: line });
+        }
     }
 
     /// The port of a container that goes, if it has one.
@@ -78,43 +117,31 @@ impl Neighbours {
         let mut all = self.all.iter();
         let (address, _) = all.find(|(_, one)| one.id == id)?;
         let address = *address;
-        self.changed = true;
-        self.all.remove(&address).map(|one| one.port)
+        let Neighbour { port, line, .. } = self.all.remove(&address)?;
+        if line.is_some() {
+            self.changes.push(Change {
+                gone: line,
+                come: None,
+            });
+        }
+        Some(port)
     }
 
     /// Lines for all of them, in the order of their addresses, as far as there is room.
     pub(super) fn lines(&self) -> String {
-        self.lines_but(None)
+        let lines = self.all.values().filter_map(|one| one.line.as_deref());
+        lines.collect()
     }
 
-    fn lines_but(&self, own: Option<[u8; 4]>) -> String {
-        let mut lines = String::new();
-        let others = self
-            .all
-            .iter()
-            .filter(|(address, _)| Some(**address) != own);
-        for (address, one) in others.filter(|(_, one)| !one.names.is_empty()) {
-            let length = lines.len();
-            line(&mut lines, *address, &one.names);
-            if lines.len() > MAX_LINES {
-                lines.truncate(length);
-                break;
-            }
-        }
-        lines
-    }
-
-    /// Writes the files, if anything has changed.
+    /// Changes the files, if anything has changed.
     pub(super) fn refresh(&mut self) {
-        if !std::mem::take(&mut self.changed) {
+        let changes = std::mem::take(&mut self.changes);
+        if changes.is_empty() {
             return;
         }
-        let addresses: Vec<[u8; 4]> = self.all.keys().copied().collect();
-        for address in addresses {
-            let lines = self.lines_but(Some(address));
-            if let Some(one) = self.all.get_mut(&address) {
-                one.hosts.write(&lines);
-            }
+        for one in self.all.values_mut() {
+            let has = std::mem::take(&mut one.hosts.has);
+            one.hosts.change(changes.get(has..).unwrap_or_default());
         }
     }
 }
@@ -126,19 +153,58 @@ pub(crate) fn line(lines: &mut String, address: [u8; 4], names: &[String]) {
 }
 
 impl HostsFile {
-    /// Replaces the content in place, since the file is bound into the container. Whoever reads it
-    /// meanwhile sees whole lines: what is left of longer content is blank before it is cut off.
-    fn write(&mut self, lines: &str) {
-        let mut content = [&*self.head, lines].concat();
-        let length = content.len();
-        if self.length > length {
-            content.extend(std::iter::repeat_n('\n', self.length - length));
+    /// Makes these changes. The content is replaced in place, since the file is bound into the
+    /// container; what only gets longer is written at the end.
+    fn change(&self, changes: &[Change]) {
+        if changes.is_empty() {
+            return;
         }
+        let Some(before) = self.content() else { return };
+        let after = changed(&before, changes);
+        let pairs = before.iter().zip(&after);
+        let same = pairs.take_while(|(one, other)| one == other).count();
+        let mut rest = after.get(same..).unwrap_or_default().to_vec();
+        // Whoever reads it meanwhile sees whole lines: what is left of longer content is blank before
+        // it is cut off.
+        let longer = before.len().saturating_sub(after.len());
+        rest.extend(std::iter::repeat_n(b'\n', longer));
         // When the container has filled its file system it lacks names, and nobody else does.
-        let _ = self.file.write_all_at(content.as_bytes(), 0);
-        let _ = self.file.set_len(length as u64);
-        self.length = length;
+        let _ = self.file.write_all_at(&rest, same as u64);
+        if longer > 0 {
+            let _ = self.file.set_len(after.len() as u64);
+        }
     }
+
+    /// What is in it, unless the container has made too much of it.
+    fn content(&self) -> Option<Vec<u8>> {
+        let length = usize::try_from(self.file.metadata().ok()?.len()).ok()?;
+        if length > MAX_FILE {
+            return None;
+        }
+        let mut content = vec![0; length];
+        self.file.read_exact_at(&mut content, 0).ok()?;
+        Some(content)
+    }
+}
+
+/// The content after changes: a line that goes is taken out once, and only where it still is; one that
+/// comes stands at the end.
+fn changed(before: &[u8], changes: &[Change]) -> Vec<u8> {
+    let mut lines: Vec<&[u8]> = before.split_inclusive(|byte| *byte == b'\n').collect();
+    for change in changes {
+        if let Some(gone) = &change.gone
+            && let Some(index) = lines.iter().position(|line| *line == gone.as_bytes())
+        {
+            lines.remove(index);
+        }
+        if let Some(come) = &change.come {
+            if lines.last().is_some_and(|line| !line.ends_with(b"\n")) {
+                lines.push(b"\n");
+            }
+            lines.push(come.as_bytes());
+        }
+    }
+    lines.concat()
 }
 
 #[cfg(test)]
@@ -162,15 +228,13 @@ mod tests {
             names.join("-")
         );
         let path = std::env::temp_dir().join(name);
-        let file = File::create(&path).unwrap();
-        let id = format!("id{last}");
-        neighbours.join(
-            &id,
-            format!("v{last}"),
-            &interface(last, names),
-            file,
-            "own\n".into(),
-        );
+        let own = interface(last, names);
+        let mut content = "own\n".to_string();
+        line(&mut content, own.address, &own.names);
+        content.push_str(&neighbours.lines());
+        std::fs::write(&path, content).unwrap();
+        let file = File::options().read(true).write(true).open(&path).unwrap();
+        neighbours.join(&format!("id{last}"), format!("v{last}"), &own, file);
         path
     }
 
@@ -187,24 +251,61 @@ mod tests {
         let (first, second) = (read(&one), read(&two));
         std::fs::remove_file(one).unwrap();
         std::fs::remove_file(two).unwrap();
-        assert_eq!(first, "own\n172.17.0.3\tdb\n");
-        assert_eq!(second, "own\n172.17.0.2\tweb alias\n");
+        assert_eq!(first, "own\n172.17.0.2\tweb alias\n172.17.0.3\tdb\n");
+        assert_eq!(second, "own\n172.17.0.3\tdb\n172.17.0.2\tweb alias\n");
     }
 
     #[test]
-    fn who_goes_is_forgotten_and_what_the_container_wrote_too() {
+    fn what_the_container_wrote_stays_when_others_come_and_go() {
         let mut neighbours = Neighbours::default();
         let one = join(&mut neighbours, 2, &["one"]);
         let two = join(&mut neighbours, 3, &["two"]);
         neighbours.refresh();
-        std::fs::write(&one, "x".repeat(1000)).unwrap();
+        let own = "10.0.0.1\tmine\n172.17.0.3\ttwo\n10.0.0.2\tand this";
+        std::fs::write(&one, own).unwrap();
         assert_eq!(neighbours.leave("id3").as_deref(), Some("v3"));
         assert_eq!(neighbours.leave("id3"), None);
         neighbours.refresh();
+        assert_eq!(read(&one), "10.0.0.1\tmine\n10.0.0.2\tand this");
+        let three = join(&mut neighbours, 4, &["three"]);
+        neighbours.refresh();
         let text = read(&one);
+        for path in [one, two, three] {
+            std::fs::remove_file(path).unwrap();
+        }
+        assert_eq!(
+            text,
+            "10.0.0.1\tmine\n10.0.0.2\tand this\n172.17.0.4\tthree\n"
+        );
+    }
+
+    #[test]
+    fn new_name_is_followed_by_all() {
+        let mut neighbours = Neighbours::default();
+        let one = join(&mut neighbours, 2, &["one"]);
+        let two = join(&mut neighbours, 3, &["two"]);
+        neighbours.refresh();
+        neighbours.rename("id3", &["second".into()]);
+        neighbours.refresh();
+        let (first, second) = (read(&one), read(&two));
         std::fs::remove_file(one).unwrap();
         std::fs::remove_file(two).unwrap();
-        assert_eq!(text, "own\n");
+        assert_eq!(first, "own\n172.17.0.2\tone\n172.17.0.3\tsecond\n");
+        assert_eq!(second, "own\n172.17.0.2\tone\n172.17.0.3\tsecond\n");
+    }
+
+    #[test]
+    fn file_that_the_container_has_made_large_is_left_alone() {
+        let mut neighbours = Neighbours::default();
+        let one = join(&mut neighbours, 2, &["one"]);
+        let file = File::options().write(true).open(&one).unwrap();
+        file.set_len(1 << 40).unwrap();
+        let two = join(&mut neighbours, 3, &["two"]);
+        neighbours.refresh();
+        let length = file.metadata().unwrap().len();
+        std::fs::remove_file(one).unwrap();
+        std::fs::remove_file(two).unwrap();
+        assert_eq!(length, 1 << 40);
     }
 
     #[test]
@@ -227,7 +328,7 @@ mod tests {
             std::fs::remove_file(path).unwrap();
             let mut own = interface(last, &[]);
             own.names = names;
-            neighbours.join("id", "v".into(), &own, file, String::new());
+            neighbours.join("id", "v".into(), &own, file);
         }
         let lines = neighbours.lines();
         assert!(lines.len() <= MAX_LINES && lines.len() > MAX_LINES - 2500);

@@ -33,8 +33,12 @@ const RETURN: u16 = 0x06;
 /// `PER_LINUX`, `PER_LINUX32`, `UNAME26` with either, and the query for the present one.
 const PLAIN_PERSONALITIES: [u32; 5] = [0, 0x8, 0x2_0000, 0x2_0008, u32::MAX];
 
-/// `AF_VSOCK`.
+/// `AF_ALG` and `AF_VSOCK`.
+const ALG: u32 = 38;
 const VSOCK: u32 = 40;
+
+/// `SYS_SOCKET` of linux/net.h.
+const NEW_SOCKET: u32 = 1;
 
 /// `CLONE_NEWNS`, `NEWCGROUP`, `NEWUTS`, `NEWIPC`, `NEWUSER`, `NEWPID`, `NEWNET`.
 const NAMESPACES: u32 = 0x7e02_0000;
@@ -97,6 +101,19 @@ fn leaf(outcome: Outcome) -> Vec<sock_filter> {
         Outcome::NotVsock => vec![
             step(LOAD, FIRST_ARGUMENT),
             branch(IF_EQUAL, VSOCK, 0, 1),
+            refuse,
+            allow,
+        ],
+        Outcome::PlainFamily => vec![
+            step(LOAD, FIRST_ARGUMENT),
+            branch(IF_EQUAL, VSOCK, 1, 0),
+            branch(IF_EQUAL, ALG, 0, 1),
+            refuse,
+            allow,
+        ],
+        Outcome::NoNewSocket => vec![
+            step(LOAD, FIRST_ARGUMENT),
+            branch(IF_EQUAL, NEW_SOCKET, 0, 1),
             refuse,
             allow,
         ],

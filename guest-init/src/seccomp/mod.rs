@@ -29,8 +29,12 @@ enum Rule {
     Either(u8, u8),
     /// For the personalities that change nothing that protects.
     Personality,
-    /// For all address families but vsock, whose other end is the host.
+    /// For all address families but vsock, whose other end is the host, and the kernel's
+    /// cryptography, which moby refuses since CVE-2026-31431.
     Socket,
+    /// The same by i386's one call for all that has to do with sockets, whose arguments lie in
+    /// memory, where a filter cannot look: it makes no sockets at all.
+    SocketCall,
     /// When it makes no namespace, or with `CAP_SYS_ADMIN`.
     Clone,
     /// With `CAP_SYS_ADMIN`; else it does not seem to exist, so that the C library uses `clone`,
@@ -48,6 +52,10 @@ enum Outcome {
     PlainPersonality,
     /// Its first argument is not the vsock address family.
     NotVsock,
+    /// Nor that of the kernel's cryptography.
+    PlainFamily,
+    /// Its first argument does not ask for a new socket.
+    NoNewSocket,
     /// Its first argument has no flag that makes a namespace.
     NoNamespace,
 }
@@ -78,7 +86,8 @@ impl Rule {
             Self::Capability(one) => allow_if(has(one)),
             Self::Either(one, other) => allow_if(has(one) || has(other)),
             Self::Personality => Outcome::PlainPersonality,
-            Self::Socket => Outcome::NotVsock,
+            Self::Socket => Outcome::PlainFamily,
+            Self::SocketCall => Outcome::NoNewSocket,
             Self::Clone | Self::Clone3 if has(SYS_ADMIN) => Outcome::Allow,
             Self::Clone => Outcome::NoNamespace,
             Self::Clone3 => Outcome::Fail(ENOSYS),
@@ -143,11 +152,39 @@ impl Interfaces {
 /// has not, ends the process.
 #[must_use]
 pub fn program(capabilities: u64, interfaces: Interfaces) -> Vec<sock_filter> {
-    let search = |abi| bpf::search(&ranges(abi, capabilities));
+    assembled(interfaces, |abi| bpf::search(&ranges(abi, capabilities)))
+}
+
+fn assembled(interfaces: Interfaces, search: impl Fn(Abi) -> Vec<sock_filter>) -> Vec<sock_filter> {
     match interfaces {
         Interfaces::Native => bpf::native_only(search(Abi::X86_64)),
         Interfaces::All => bpf::dispatch(search(Abi::X86_64), search(Abi::I386), search(Abi::X32)),
     }
+}
+
+/// The filter of a container that is to have none: all that it keeps a program from is a vsock
+/// socket, whose other end is the host. `io_uring` could make one past any filter.
+#[must_use]
+pub fn unconfined(interfaces: Interfaces) -> Vec<sock_filter> {
+    let search = |abi| bpf::search(&unconfined_ranges(abi));
+    assembled(interfaces, search)
+}
+
+fn unconfined_ranges(abi: Abi) -> Vec<(u32, Outcome)> {
+    let mut ranges = vec![(0, Outcome::Allow)];
+    let (socket, socketcall) = match abi {
+        Abi::X86_64 | Abi::X32 => (41, None),
+        Abi::I386 => (359, Some(102)),
+    };
+    let io_uring_setup = (425, Outcome::Fail(EPERM));
+    let calls = socketcall.map(|number| (number, Outcome::NoNewSocket));
+    for (number, outcome) in calls
+        .into_iter()
+        .chain([(socket, Outcome::NotVsock), io_uring_setup])
+    {
+        ranges.extend([(number, outcome), (number + 1, Outcome::Allow)]);
+    }
+    ranges
 }
 
 /// Installs the filter on this process; needs `CAP_SYS_ADMIN` or no_new_privs.

@@ -401,7 +401,7 @@ pub(super) static CALLS: &[Call] = &[
     call("sigprocmask", NO, 126, NO, ALWAYS),
     call("sigreturn", NO, 119, NO, ALWAYS),
     call("socket", 41, 359, 41, Rule::Socket),
-    call("socketcall", NO, 102, NO, ALWAYS),
+    call("socketcall", NO, 102, NO, Rule::SocketCall),
     call("socketpair", 53, 360, 53, ALWAYS),
     call("splice", 275, 313, 275, ALWAYS),
     call("stat", 4, 106, 4, ALWAYS),

@@ -126,11 +126,57 @@ fn clone_makes_threads_and_no_namespaces() {
 
 #[test]
 fn socket_of_the_host_is_refused_whatever_the_upper_half_says() {
-    for family in [1, 2, 10, 16] {
+    for family in [1, 2, 10, 16, 37, 39, 41] {
         assert_eq!(native(DEFAULT, "socket", family), ALLOWED);
     }
-    assert_eq!(native(u64::MAX, "socket", 40), EPERM_RESULT);
-    assert_eq!(native(u64::MAX, "socket", 1 << 32 | 40), EPERM_RESULT);
+    for family in [38, 40] {
+        assert_eq!(native(u64::MAX, "socket", family), EPERM_RESULT);
+        assert_eq!(native(u64::MAX, "socket", 1 << 32 | family), EPERM_RESULT);
+        for (architecture, call) in [(I386, 359), (X86_64, X32 | 41)] {
+            assert_eq!(result(u64::MAX, architecture, call, family), EPERM_RESULT);
+        }
+    }
+}
+
+#[test]
+fn call_for_all_of_sockets_makes_none() {
+    let socketcall = number("socketcall", Abi::I386);
+    assert_eq!(result(u64::MAX, I386, socketcall, 1), EPERM_RESULT);
+    assert_eq!(
+        result(u64::MAX, I386, socketcall, 1 << 32 | 1),
+        EPERM_RESULT
+    );
+    // SYS_CONNECT, and the last one.
+    for other in [3, 20] {
+        assert_eq!(result(u64::MAX, I386, socketcall, other), ALLOWED);
+    }
+}
+
+#[test]
+fn unconfined_container_may_do_all_but_reach_the_host() {
+    for interfaces in [Interfaces::Native, Interfaces::All] {
+        let program = unconfined(interfaces);
+        let decide = |architecture, number, first| run(&program, architecture, number, first).0;
+        for number in (0..600).filter(|number| ![41, 425].contains(number)) {
+            assert_eq!(decide(X86_64, number, 40), ALLOWED, "{number}");
+        }
+        assert_eq!(decide(X86_64, 41, 2), ALLOWED);
+        assert_eq!(decide(X86_64, 41, 38), ALLOWED);
+        assert_eq!(decide(X86_64, 41, 40), EPERM_RESULT);
+        assert_eq!(decide(X86_64, 41, 1 << 32 | 40), EPERM_RESULT);
+        assert_eq!(decide(X86_64, 425, 0), EPERM_RESULT);
+    }
+    let program = unconfined(Interfaces::All);
+    let decide = |architecture, number, first| run(&program, architecture, number, first).0;
+    assert_eq!(decide(I386, 359, 40), EPERM_RESULT);
+    assert_eq!(decide(I386, 102, 1), EPERM_RESULT);
+    assert_eq!(decide(I386, 102, 3), ALLOWED);
+    assert_eq!(decide(I386, 425, 0), EPERM_RESULT);
+    assert_eq!(decide(I386, 41, 40), ALLOWED);
+    assert_eq!(decide(X86_64, X32 | 41, 40), EPERM_RESULT);
+    assert_eq!(decide(X86_64, X32 | 425, 0), EPERM_RESULT);
+    assert_eq!(decide(X86_64, X32 | 1, 0), ALLOWED);
+    assert_eq!(decide(0xc000_00b7, 0, 0), 0x8000_0000);
 }
 
 #[test]

@@ -39,6 +39,9 @@ const STATISTICS: [&str; 7] = [
     "io.stat",
 ];
 
+/// Name of the answer's part that tells of network interfaces, as proc(5) has it.
+const INTERFACES: &str = "net/dev";
+
 /// Bytes that are written at a time.
 const BUFFER: usize = 64 << 10;
 
@@ -117,6 +120,12 @@ fn statistics(container: &Container, out: &mut impl Write) -> Result<(), Error> 
             writeln!(out, "==> {name} <==")?;
             out.write_all(&content)?;
         }
+    }
+    // That of its network's interfaces; a kernel without networks has no such file.
+    let pid = container.task.pid().as_raw_nonzero();
+    if let Ok(interfaces) = std::fs::read(format!("/proc/{pid}/net/dev")) {
+        writeln!(out, "==> {INTERFACES} <==")?;
+        out.write_all(&interfaces)?;
     }
     Ok(())
 }

@@ -170,3 +170,167 @@ fn tempfile_path(name: &str) -> String {
     let own = format!("coracle-{name}-{}", std::process::id());
     std::env::temp_dir().join(own).display().to_string()
 }
+
+/// Bit of `CAP_SYS_PTRACE`, with which a container may look into every process that it sees.
+const SYS_PTRACE: u64 = 1 << 19;
+
+#[test]
+#[ignore = "needs root"]
+fn program_is_confined_from_the_first_moment_in_which_the_container_sees_it() {
+    let mut guest = Guest::start(NEEDS);
+    // Reading it takes a while, in which nothing may be seen.
+    let line = "filler:x:4000:4000:a user who is only in the way:/nowhere:/bin/sh\n";
+    let passwd = "root:x:0:0::/:\napp:x:1000:1001::/:\n".to_owned() + &line.repeat(200_000);
+    guest.add_file("etc/passwd", &passwd, 0o644);
+    let mut container = spec(&["sh", "-c", WATCH]);
+    container.process.capabilities |= SYS_PTRACE;
+    let mut streams = guest.begin(container);
+    assert_eq!(streams.line(), "ready");
+    let traced = |script: &str| match program(script) {
+        Task::Program(process) => Task::Program(Process {
+            capabilities: process.capabilities | SYS_PTRACE,
+            ..process
+        }),
+        Task::Tool(_) => unreachable!(),
+    };
+    for _ in 0..5 {
+        let _ = output(&mut guest, traced("true"));
+    }
+    let _ = output(&mut guest, traced("touch /tmp/end"));
+    assert_eq!(streams.line(), "done");
+}
+
+/// Tells of each process with other capabilities or another filter than this shell's.
+const WATCH: &str = r#"
+    look() {
+        while read -r key value; do
+            case $key in CapBnd:|Seccomp:) printf '%s' "$key$value ";; esac
+        done < $1
+    } 2>/dev/null
+    chmod 1777 /tmp
+    own=$(look /proc/self/status)
+    echo ready
+    while [ ! -e /tmp/end ]; do
+        for status in /proc/[0-9]*/status; do
+            one=$(look $status)
+            case $one in "$own"|"") ;; *) echo "$status: $one, not $own";; esac
+        done
+    done
+    echo done"#;
+
+#[test]
+#[ignore = "needs root"]
+fn tracing_container_never_sees_another_root_than_its_own() {
+    let mut guest = Guest::start(NEEDS);
+    let secret = tempfile_path("secret");
+    std::fs::write(&secret, "the machine's own").unwrap();
+    // The process that comes next is looked at all the time.
+    let script = format!(
+        "chmod 1777 /tmp; echo ready; while [ ! -e /tmp/end ]; do
+            read a b c d last < /proc/loadavg
+            for next in $last $((last + 1)) $((last + 2)); do
+                [ -e /proc/$next/root{secret} ] && echo seen
+            done
+        done; echo done"
+    );
+    let mut container = spec(&["sh", "-c", &script]);
+    container.process.capabilities |= SYS_PTRACE;
+    let mut streams = guest.begin(container);
+    assert_eq!(streams.line(), "ready");
+    for _ in 0..100 {
+        let _ = output(&mut guest, program("true"));
+    }
+    let _ = output(&mut guest, program("touch /tmp/end"));
+    assert_eq!(streams.line(), "done");
+    std::fs::remove_file(&secret).unwrap();
+}
+
+#[test]
+#[ignore = "needs root"]
+fn init_of_a_container_has_nothing_of_the_guests() {
+    let mut guest = Guest::start(NEEDS);
+    // Another container was told this before, and it is in the memory of the guest's init.
+    let mut other = spec(&["true"]);
+    let secret = "SECRET=marmalade-and-toast";
+    other.process.env.push(secret.into());
+    let _ = guest.run(other, b"");
+    // Split, so that the script does not find itself.
+    let script = "cat /proc/1/maps > /tmp/maps; while read -r range flags rest; do
+            case $flags in r*) ;; *) continue;; esac
+            case $rest in *vvar*|*vsyscall*) continue;; esac
+            from=$((0x${range%-*} / 4096)); to=$((0x${range#*-} / 4096))
+            dd if=/proc/1/mem bs=4096 skip=$from count=$((to - from)) 2>/dev/null
+        done < /tmp/maps | grep -c -a 'marmalade-and''-toast'; ls /proc/1/fd | wc -l; readlink /proc/1/root";
+    let mut container = spec(&["sh", "-c", script]);
+    container.process.init = true;
+    container.process.capabilities |= SYS_PTRACE;
+    let ended = guest.run(container, b"");
+    let text = String::from_utf8_lossy(&ended.stdout).into_owned();
+    assert_eq!(
+        text,
+        "0\n0\n/\n",
+        "{}",
+        String::from_utf8_lossy(&ended.stderr)
+    );
+}
+
+#[test]
+#[ignore = "needs root"]
+fn working_directory_of_a_program_is_not_made() {
+    let mut guest = Guest::start(NEEDS);
+    let _streams = guest.begin(spec(&["cat"]));
+    let Task::Program(mut process) = program("true") else {
+        unreachable!()
+    };
+    process.cwd = "/absent".into();
+    exec(
+        &mut guest,
+        "beside",
+        Task::Program(process),
+        Stdio::default(),
+    );
+    match guest.receive() {
+        GuestMessage::Failed { kind, message, .. } => {
+            assert_eq!(kind, FailureKind::NotExecutable);
+            assert!(message.contains("/absent: no such file"), "{message}");
+        }
+        other => panic!("{other:?}"),
+    }
+    let (text, _) = output(&mut guest, program("ls -d /absent 2>&1 || :"));
+    assert!(text.contains("No such file"), "{text}");
+}
+
+#[test]
+#[ignore = "needs root"]
+fn working_directory_is_made_where_links_lead() {
+    let mut guest = Guest::start(NEEDS);
+    guest.add_link("dangling", "../far/away");
+    let mut container = spec(&["sh", "-c", "pwd -P"]);
+    container.process.cwd = "/dangling/and/on".into();
+    let ended = guest.run(container, b"");
+    assert_eq!(ended.stdout, b"/far/away/and/on\n");
+}
+
+#[test]
+#[ignore = "needs root"]
+fn programs_of_a_container_that_ends_leave_no_process_behind() {
+    let mut guest = Guest::start(NEEDS);
+    for _ in 0..10 {
+        let streams = guest.begin(spec(&["cat"]));
+        for id in ["one", "two", "three"] {
+            exec(&mut guest, id, program("sleep 1000"), Stdio::default());
+        }
+        // Some are on their way.
+        drop(streams);
+        let mut ended = 0;
+        while ended < 4 {
+            match guest.receive() {
+                GuestMessage::Started { .. } => {}
+                GuestMessage::Exited { .. } | GuestMessage::Failed { .. } => ended += 1,
+                other => panic!("{other:?}"),
+            }
+        }
+        guest.settle();
+        assert_eq!(guest.children(), 0);
+    }
+}

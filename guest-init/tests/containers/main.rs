@@ -74,6 +74,25 @@ fn signal_that_ends_the_program_comes_back() {
 
 #[test]
 #[ignore = "needs root"]
+fn interrupt_ends_what_leaves_it_to_the_default_and_nothing_else() {
+    let caught = "trap '' INT; trap 'exit 7' HUP; echo ready; while :; do sleep 0.1; done";
+    for (script, status) in [
+        ("echo ready; exec sleep 1000", ExitStatus::Signal(2)),
+        (caught, ExitStatus::Code(7)),
+    ] {
+        let mut guest = Guest::start(NEEDS);
+        let mut streams = guest.begin(spec(&["sh", "-c", script]));
+        assert_eq!(streams.line(), "ready");
+        for (signal, again) in [(2, false), (1, true), (1, false)] {
+            let id = "test".into();
+            guest.send(&HostMessage::Interrupt { id, signal, again });
+        }
+        assert_eq!(guest.exit(), status);
+    }
+}
+
+#[test]
+#[ignore = "needs root"]
 fn megabytes_through_stdin_come_back_unchanged() {
     let mut guest = Guest::start(NEEDS);
     let sent: Vec<u8> = (0..20_000_000_u32)
@@ -209,6 +228,38 @@ fn files_of_etc_are_written_even_on_a_read_only_root() {
         out,
         "box\nnameserver 10.0.2.3\n10.0.0.9\tdb\n127.0.0.1\tbox\nsealed\n"
     );
+}
+
+#[test]
+#[ignore = "needs root"]
+fn files_of_etc_are_read_only_where_the_root_is() {
+    let script = "for name in hosts hostname resolv.conf; do \
+                  (echo x >>/etc/$name) 2>/dev/null && echo written; done; echo done";
+    let mut spec = spec(&["sh", "-c", script]);
+    spec.resolv_conf = Some("nameserver 10.0.2.3\n".into());
+    assert_eq!(
+        output_of(spec.clone()).0,
+        "written\nwritten\nwritten\ndone\n"
+    );
+    spec.root.read_only = true;
+    assert_eq!(output_of(spec).0, "done\n");
+}
+
+#[test]
+#[ignore = "needs root"]
+fn empty_arguments_arrive_and_an_empty_command_is_not_found() {
+    let (out, _, _) = output(&["sh", "-c", "echo $#", "", "a", "", ""]);
+    assert_eq!(out, "3\n");
+    let (kind, message) = Guest::start(NEEDS).failure(spec(&[""]));
+    assert_eq!(kind, FailureKind::NotFound, "{message}");
+}
+
+#[test]
+#[ignore = "needs root"]
+fn host_name_of_64_bytes_is_taken() {
+    let mut spec = spec(&["hostname"]);
+    spec.hostname = "h".repeat(64);
+    assert_eq!(output_of(spec).0, format!("{}\n", "h".repeat(64)));
 }
 
 #[test]
@@ -421,10 +472,13 @@ fn filter_stops_what_docker_stops() {
 
 #[test]
 #[ignore = "needs root"]
-fn unconfined_container_has_no_filter() {
+fn only_what_is_privileged_has_no_filter() {
     let mut spec = spec(&["grep", "Seccomp:", "/proc/self/status"]);
+    spec.process.seccomp = SeccompProfile::Off;
+    assert_eq!(output_of(spec.clone()).0, "Seccomp:\t0\n");
+    // Docker's unconfined, less what reaches the host.
     spec.process.seccomp = SeccompProfile::Unconfined;
-    assert_eq!(output_of(spec).0, "Seccomp:\t0\n");
+    assert_eq!(output_of(spec).0, "Seccomp:\t2\n");
 }
 
 #[test]
@@ -476,7 +530,7 @@ fn privileged_container_has_the_guests_devices_and_may_write_to_its_kernel() {
     let mut spec = spec(&["sh", "-c", script]);
     spec.privileged = true;
     spec.process.capabilities = own_capabilities();
-    spec.process.seccomp = SeccompProfile::Unconfined;
+    spec.process.seccomp = SeccompProfile::Off;
     assert_eq!(
         output_of(spec),
         ("1\n".into(), String::new(), ExitStatus::Code(0))

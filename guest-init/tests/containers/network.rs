@@ -155,11 +155,40 @@ fn what_a_container_writes_into_its_file_reaches_no_neighbour() {
 
     let third = on_bridge("third", 4, "grep -c bank /etc/hosts || :");
     assert_eq!(output(&mut guest, third), "0\n");
-    // Its own file is init's text again since the third came.
-    assert_eq!(
-        beside(&mut guest, "evil", "grep -c bank /etc/hosts || :"),
-        "0\n"
-    );
+    // What it wrote into its own file is its own.
+    assert_eq!(beside(&mut guest, "evil", "grep -c bank /etc/hosts"), "4\n");
+}
+
+#[test]
+#[ignore = "needs root"]
+fn container_keeps_its_own_lines_and_neighbours_follow_a_new_name() {
+    let mut guest = Guest::start(NEEDS);
+    let _stays = guest.begin(on_bridge("stays", 2, "exec cat"));
+    let add = "echo 10.0.0.1 mine >>/etc/hosts; sed -n '$=' /etc/hosts";
+    assert_eq!(beside(&mut guest, "stays", add), "8\n");
+    let _other = guest.begin(on_bridge("other", 3, "exec cat"));
+    let show = "tail -n +7 /etc/hosts";
+    let mine = "172.17.0.2\tstays\n10.0.0.1 mine\n";
+    let text = beside(&mut guest, "stays", show);
+    assert_eq!(text, format!("{mine}172.17.0.3\tother\n"));
+
+    let names = ["new", "alias"].map(String::from).to_vec();
+    guest.send(&HostMessage::Names {
+        id: "other".into(),
+        names,
+    });
+    // No name of anybody: nothing is changed.
+    guest.send(&HostMessage::Names {
+        id: "other".into(),
+        names: vec!["evil\n10.0.0.9 bank".into()],
+    });
+    let text = beside(&mut guest, "stays", show);
+    assert_eq!(text, format!("{mine}172.17.0.3\tnew alias\n"));
+    let text = beside(&mut guest, "other", show);
+    assert_eq!(text, "172.17.0.2\tstays\n172.17.0.3\tnew alias\n");
+
+    end(&mut guest, "other");
+    assert_eq!(beside(&mut guest, "stays", show), mine);
 }
 
 #[test]

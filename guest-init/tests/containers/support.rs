@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    io::{BufRead, BufReader, Read, Write},
+    io::{BufRead, BufReader, ErrorKind, Read, Write},
     os::{
         fd::OwnedFd,
         unix::{
@@ -22,8 +22,8 @@ use coracle_init::{
     setting::Setting,
 };
 use coracle_protocol::{
-    ContainerSpec, ExitStatus, FailureKind, GuestMessage, HostMessage, Process, Resources, Root,
-    SeccompProfile, Stdio, Upper,
+    ContainerSpec, ExitStatus, FailureKind, GuestMessage, HostMessage, Port, Process, Resources,
+    Root, SECRET_BYTES, SeccompProfile, Secret, Stdio, Upper,
     frame::{self, Decoder},
 };
 use rustix::{
@@ -36,7 +36,19 @@ use rustix::{
 /// Names the directory of a test to the server that it starts.
 const DIRECTORY: &str = "CORACLE_TEST_DIRECTORY";
 
-pub(crate) const PORTS: [u32; 3] = [1025, 1026, 1027];
+/// Init's program. The one that guests have needs no library.
+const PROGRAM: &str = env!("CARGO_BIN_EXE_coracle-init");
+
+const NUMBERS: [u32; 3] = [1025, 1026, 1027];
+
+pub(crate) const PORTS: [Port; 3] = [port(0), port(1), port(2)];
+
+const fn port(index: usize) -> Port {
+    Port {
+        number: NUMBERS[index],
+        secret: Secret::new([0xa0 + index as u8; SECRET_BYTES]),
+    }
+}
 
 /// The process that plays the guest: one thread, as init has.
 pub(crate) fn serve() {
@@ -49,6 +61,7 @@ pub(crate) fn serve() {
     let setting = Setting {
         directory: directory.join("run"),
         cgroups: cgroups(&directory),
+        program: PathBuf::from(PROGRAM),
         connect: Box::new(move |port| {
             let stream = UnixStream::connect(ports.join(port.to_string()))?;
             stream.set_nonblocking(true)?;
@@ -117,14 +130,18 @@ impl Guest {
         assert!(rustix::process::geteuid().is_root(), "{needs}");
         // A name of its own even where tests that were killed have left theirs.
         let unique = fs::read_to_string("/proc/sys/kernel/random/uuid").unwrap();
-        let name = format!("coracle-test-{}", unique.trim());
+        // Not `coracle-`, which a start without a machine takes for a group that is left over.
+        let name = format!("test-of-init-{}", unique.trim());
         let directory = std::env::temp_dir().join(name);
         fs::create_dir(&directory).unwrap();
         fs::create_dir(directory.join("run")).unwrap();
         make_root(&directory.join("root"));
         let listen = |name: String| UnixListener::bind(directory.join(name)).unwrap();
         let control = listen("control".into());
-        let listeners = PORTS.iter().map(|port| listen(port.to_string())).collect();
+        let listeners = NUMBERS
+            .iter()
+            .map(|port| listen(port.to_string()))
+            .collect();
         // Its own network, as a guest has.
         let server = Command::new("unshare")
             .arg("--net")
@@ -154,6 +171,13 @@ impl Guest {
         let mut names: Vec<String> = names.map(|(name, _)| name.trim().into()).collect();
         names.sort();
         names
+    }
+
+    /// How many children the server has, those included that have ended.
+    pub(crate) fn children(&self) -> usize {
+        let process = self.server.as_ref().unwrap().id();
+        let path = format!("/proc/{process}/task/{process}/children");
+        fs::read_to_string(path).unwrap().split_whitespace().count()
     }
 
     /// Waits until the server has done all that it was told.
@@ -203,9 +227,19 @@ impl Guest {
         }
     }
 
-    /// The next connection to the port of a stream.
+    /// The next connection to the port of a stream, which has proved to be init's.
     pub(crate) fn accept(&self, index: usize) -> UnixStream {
-        accept(&self.listeners[index], &self.end)
+        let mut stream = accept(&self.listeners[index], &self.end);
+        let mut sent = [0; SECRET_BYTES];
+        match stream.read_exact(&mut sent) {
+            // Who has ended already needs no input, and proves nothing.
+            Err(error) if index == 0 && error.kind() == ErrorKind::UnexpectedEof => {}
+            read => {
+                read.unwrap();
+                assert!(PORTS[index].secret.is_proved_by(&sent), "{sent:?}");
+            }
+        }
+        stream
     }
 
     /// All that comes by the next connection to the port of a stream.
@@ -321,6 +355,16 @@ fn make_root(root: &Path) {
         if name != "busybox" {
             symlink("busybox", root.join("bin").join(name)).unwrap();
         }
+    }
+    let listed = Command::new("ldd").arg(PROGRAM).output().unwrap();
+    let listed = String::from_utf8(listed.stdout).unwrap();
+    for library in listed
+        .split_whitespace()
+        .filter(|word| word.starts_with('/'))
+    {
+        let copy = root.join(library.trim_start_matches('/'));
+        fs::create_dir_all(copy.parent().unwrap()).unwrap();
+        fs::copy(library, copy).unwrap();
     }
     let passwd = "root:x:0:0:root:/root:/bin/sh\napp:x:1000:1001:App:/home/app:/bin/sh\n";
     let group = "root:x:0:\nwheel:x:10:app\napp:x:1001:\n";

@@ -5,12 +5,13 @@ mod html;
 pub(crate) mod table;
 mod terminal;
 
-use std::{fs, path::Path};
+use std::{fs, io::Write, path::Path};
 
 use anyhow::{Context, Result};
 
 use crate::{
     arguments::Outputs,
+    output::{self, Stream},
     report::{Report, System},
     statistics::{Verdict, compare},
 };
@@ -25,7 +26,8 @@ type Form = fn(&Report) -> Result<String>;
 pub(crate) fn all(report: &Report, outputs: &Outputs) -> Result<()> {
     let wanted: [(_, Form); 3] = [
         (&outputs.json, |report| {
-            Ok(serde_json::to_string_pretty(report)? + "\n")
+            let text = serde_json::to_string_pretty(report)?;
+            Ok(output::clean_json(&text).into_owned() + "\n")
         }),
         (&outputs.csv, |report| Ok(csv::text(report))),
         (&outputs.html, |report| Ok(html::page(report))),
@@ -38,7 +40,7 @@ pub(crate) fn all(report: &Report, outputs: &Outputs) -> Result<()> {
         }
     }
     if for_a_person {
-        print!("{}", terminal::text(report));
+        output::write(Stream::Output, &terminal::text(report));
     }
     Ok(())
 }
@@ -49,8 +51,10 @@ pub(crate) fn all(report: &Report, outputs: &Outputs) -> Result<()> {
 /// When it cannot be written.
 pub(crate) fn write(path: &Path, text: &str) -> Result<()> {
     if is_standard_output(path) {
-        print!("{text}");
-        return Ok(());
+        // In a form for programs, which has its own escapes.
+        return output::raw(Stream::Output)
+            .write_all(text.as_bytes())
+            .or_else(|_| Ok(()));
     }
     fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
 }

@@ -7,7 +7,7 @@ use std::{
     process::Command,
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use rustix::{
     io::Errno,
     mount::{MountFlags, UnmountFlags, mount, unmount},
@@ -15,7 +15,7 @@ use rustix::{
 use serde_json::{Value, json};
 
 use super::{Scene, process::Process, texts};
-use crate::command;
+use crate::{command, warn};
 
 /// A bundle; what is mounted for it is unmounted when it is dropped.
 pub(super) struct Bundle {
@@ -114,10 +114,7 @@ impl Drop for Bundle {
         for place in self.mounted.iter().rev() {
             // What still uses it lets go of it later.
             if let Err(error) = unmount(place, UnmountFlags::DETACH) {
-                eprintln!(
-                    "coracle bench: warning: cannot unmount {}: {error}",
-                    place.display()
-                );
+                warn(&anyhow!("cannot unmount {}: {error}", place.display()));
             }
         }
     }

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, process::Command};
 use anyhow::Result;
 
 use super::{Scene, System, coracle};
-use crate::{command, ladder, start};
+use crate::{command, ladder, start, warn};
 
 /// Memory of the host: enough for hundreds of containers that idle. It is taken as it is used.
 const MEMORY: &str = "2g";
@@ -72,7 +72,7 @@ impl System for CoracleHost {
             && let Err(error) =
                 command::output(&mut scene.coracle(&["host", "rm", "--force", &name]))
         {
-            eprintln!("coracle bench: warning: {error:#}");
+            warn(&error);
         }
     }
 }

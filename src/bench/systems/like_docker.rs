@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use serde_json::Value;
 
 use super::{Scene, System};
-use crate::command;
+use crate::{command, warn};
 
 /// A program with docker's command line.
 #[derive(Debug, Clone, Copy)]
@@ -109,7 +109,7 @@ impl System for LikeDocker {
             return;
         }
         if let Err(error) = command::output(&mut self.command(&["rmi", &image])) {
-            eprintln!("coracle bench: warning: {error:#}");
+            warn(&error);
         }
     }
 }

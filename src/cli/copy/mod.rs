@@ -15,9 +15,12 @@ use anyhow::{Context, Result, bail};
 use coracle_protocol::{Tool, tar};
 
 use super::tool;
-use crate::state::{
-    Directories,
-    container::{Container, Containers},
+use crate::{
+    output::{self, Stream},
+    state::{
+        Directories,
+        container::{Container, Containers},
+    },
 };
 
 /// Copy files between a container and this machine
@@ -155,7 +158,7 @@ fn from(container: &Container, path: &str, arguments: &Arguments) -> Result<()> 
     };
     if arguments.to == "-" {
         let mut session = tool::begin(container, pack, false)?;
-        io::copy(&mut session.output, &mut io::stdout().lock())
+        io::copy(&mut session.output, &mut output::raw(Stream::Output))
             .context("cannot write the archive")?;
         return session.finish();
     }
@@ -217,6 +220,21 @@ fn send(
     // What the guest says about it explains more than a pipe that broke.
     session.finish()?;
     written.context("cannot send the files")
+}
+
+/// Unpacks what a guest sent, as [`from`] does.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn unpack(
+    archive: impl io::Read,
+    directory: &Path,
+    name: Option<&str>,
+    keep_owners: bool,
+) -> Result<()> {
+    let target = Target {
+        directory: directory.into(),
+        name: name.map(Into::into),
+    };
+    unpack::read(archive, &target, keep_owners)
 }
 
 #[cfg(test)]

@@ -73,7 +73,7 @@ pub(super) fn read(mut input: impl Read, target: &Target, archive: bool) -> Resu
 
 /// A path of a guest's without what a terminal would obey.
 fn shown(path: &[u8]) -> String {
-    crate::engine::clean(&String::from_utf8_lossy(path)).replace('\n', "?")
+    crate::output::clean_line(&String::from_utf8_lossy(path)).into_owned()
 }
 
 struct Unpacker {

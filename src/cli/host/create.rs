@@ -82,6 +82,6 @@ pub(super) fn main(arguments: &Arguments) -> Result<()> {
             .and_then(|lock| hosts.remove(&host, &lock));
         return Err(removed.err().unwrap_or(error));
     }
-    println!("{}", host.config.name);
+    outln!("{}", host.config.name);
     Ok(())
 }

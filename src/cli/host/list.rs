@@ -68,7 +68,7 @@ pub(super) fn main(arguments: &Arguments) -> Result<()> {
     }
     if arguments.quiet {
         for row in rows {
-            println!("{}", row.host.config.name);
+            outln!("{}", row.host.config.name);
         }
         return Ok(());
     }

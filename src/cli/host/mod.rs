@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use anyhow::{Context, Result, bail};
 use clap::Subcommand;
 
-use super::{each, lifecycle, start::until_taken};
+use super::{each, lifecycle, start::until_taken, together};
 use crate::{
     keeper::{
         self,
@@ -98,7 +98,7 @@ fn start(arguments: &Names) -> Result<u8> {
     let hosts = Hosts::new(&directories);
     each(&arguments.hosts, |name| {
         start_one(&hosts.find(name)?, &directories)?;
-        println!("{name}");
+        outln!("{name}");
         Ok(())
     })
 }
@@ -145,41 +145,57 @@ fn boot(host: &Host, prepared: keeper::Prepared, directories: &Directories) -> R
 
 fn stop(arguments: &Stop) -> Result<u8> {
     let hosts = Hosts::new(&Directories::new()?);
-    each(&arguments.hosts, |name| {
-        stop_one(&hosts.find(name)?, arguments.time)?;
-        println!("{name}");
+    let begin = |name: &String| {
+        let host = hosts.find(name)?;
+        let running = begin_stop(&host, arguments.time)?;
+        Ok((host, running))
+    };
+    together(&arguments.hosts, begin, |name, (host, running)| {
+        if running {
+            drop(host.keeper_lock());
+        }
+        outln!("{name}");
         Ok(())
     })
 }
 
-/// Stops a host, if it is up, and waits until it is gone.
+/// Asks a host to stop; whether it is up, and its keeper's lock is free when it is not.
 ///
 /// # Errors
-/// When its keeper refuses.
-fn stop_one(host: &Host, seconds: Option<u64>) -> Result<()> {
+/// When its keeper cannot be reached.
+fn begin_stop(host: &Host, seconds: Option<u64>) -> Result<bool> {
     let state = host.state()?;
     if state.status != Status::Running {
-        return Ok(());
+        return Ok(false);
     }
     if let Some(link) = keeper::connect(&state.socket)? {
         // A keeper that is just ending is what is wanted.
         let _ = link.send(&Request::StopHost { seconds }, None);
     }
-    drop(host.keeper_lock());
-    Ok(())
+    Ok(true)
 }
 
 fn remove(arguments: &Remove) -> Result<u8> {
     let directories = Directories::new()?;
     let hosts = Hosts::new(&directories);
     let containers = Containers::new(&directories);
+    if arguments.force {
+        // All of them at once; what cannot be stopped is told when it is removed.
+        for host in arguments
+            .hosts
+            .iter()
+            .filter_map(|name| hosts.find(name).ok())
+        {
+            let _ = begin_stop(&host, Some(0));
+        }
+    }
     each(&arguments.hosts, |name| {
         let host = match hosts.find(name) {
             Err(_) if arguments.force => return Ok(()),
             found => found?,
         };
         remove_one(&host, arguments.force, &hosts, &containers, &directories)?;
-        println!("{name}");
+        outln!("{name}");
         Ok(())
     })
 }
@@ -205,7 +221,9 @@ fn remove_one(
             own.len()
         );
     }
-    stop_one(host, Some(0))?;
+    if begin_stop(host, Some(0))? {
+        drop(host.keeper_lock());
+    }
     for container in own {
         if container.directory().is_dir() {
             lifecycle::remove_one(containers, &container, true, directories)?;
@@ -253,7 +271,7 @@ pub(super) fn start_all(directories: &Directories) -> Result<u8> {
     }
     each(&names, |name| {
         start_one(&hosts.find(name)?, directories)?;
-        println!("{name}");
+        outln!("{name}");
         Ok(())
     })
 }
@@ -262,8 +280,11 @@ fn starts_with_system(state: &State) -> bool {
     state.status == Status::Exited && !state.stopped
 }
 
-/// Stops all hosts; not as a person would, so that they start again with the system.
-pub(super) fn stop_all(directories: &Directories) -> Result<u8> {
+/// Has all hosts stop; not as a person would, so that they start again with the system. Gives those that are up.
+///
+/// # Errors
+/// When they cannot be listed.
+pub(super) fn begin_stop_all(directories: &Directories) -> Result<Vec<Host>> {
     let mut stopping = Vec::new();
     for host in Hosts::new(directories).list()? {
         let Ok(state) = host.state() else {
@@ -277,11 +298,7 @@ pub(super) fn stop_all(directories: &Directories) -> Result<u8> {
             stopping.push(host);
         }
     }
-    for host in stopping {
-        drop(host.keeper_lock());
-        println!("{}", host.config.name);
-    }
-    Ok(0)
+    Ok(stopping)
 }
 
 #[cfg(test)]

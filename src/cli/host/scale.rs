@@ -46,6 +46,9 @@ pub(super) struct Arguments {
     /// Memory limit of each that is started
     #[arg(short, long, value_name = "SIZE")]
     memory: Option<String>,
+    /// Seconds until one that is too many and has not stopped is killed [default: the container's]
+    #[arg(short, long, visible_alias = "timeout", value_name = "SECONDS")]
+    time: Option<u64>,
     /// Command with its arguments, in place of the image's
     #[arg(last = true, value_name = "COMMAND")]
     command: Vec<String>,
@@ -112,13 +115,20 @@ fn scale(host: &Host, set: &Set, arguments: &Arguments, directories: &Directorie
         let runs = container.state().is_ok_and(|state| state.status.is_live());
         (!runs, container.config.created)
     });
-    while own.len() > wanted {
-        let Some(container) = own.pop() else { break };
-        lifecycle::stop_one(&container, None, None)?;
+    // The last first, all at once.
+    let too_many = own.split_off(wanted.min(own.len())).into_iter().rev();
+    let stopping = too_many.map(|container| {
+        let ending = lifecycle::begin_stop(&container, None, arguments.time)?;
+        Ok((container, ending))
+    });
+    let stopping: Vec<Result<_>> = stopping.collect();
+    for stopping in stopping {
+        let (container, ending) = stopping?;
+        ending.finish()?;
         if container.directory().is_dir() {
             lifecycle::remove_one(&containers, &container, true, directories)?;
         }
-        println!("removed {}", container.config.name);
+        outln!("removed {}", container.config.name);
     }
     for container in &own {
         if !container.state()?.status.is_live() {
@@ -132,7 +142,7 @@ fn scale(host: &Host, set: &Set, arguments: &Arguments, directories: &Directorie
             return Err(error);
         }
     }
-    println!("{}: {wanted}", set.image);
+    outln!("{}: {wanted}", set.image);
     Ok(())
 }
 
@@ -178,7 +188,7 @@ fn run(container: &Container, directories: &Directories) -> Result<()> {
     let link = start::start(container, directories, None)?;
     match start::until_started(&link)? {
         Some(Ended::Failed { message, .. }) => bail!("{name}: {message}"),
-        _ => println!("started {name}"),
+        _ => outln!("started {name}"),
     }
     Ok(())
 }

@@ -22,6 +22,7 @@ use rustix::{
     system::{RebootCommand, reboot, sethostname},
 };
 
+use crate::output;
 use copies::Copies;
 
 use super::{
@@ -61,7 +62,7 @@ const PORT_INTERVAL: Duration = Duration::from_millis(2);
 /// the one that serves.
 pub(crate) fn main(mut arguments: impl Iterator<Item = OsString>) -> ExitCode {
     let Some(argument) = arguments.next() else {
-        eprintln!("'{COMMAND}' is for coracle's own use");
+        errln!("'{COMMAND}' is for coracle's own use");
         return ExitCode::FAILURE;
     };
     let first = getpid().is_init();
@@ -71,7 +72,7 @@ pub(crate) fn main(mut arguments: impl Iterator<Item = OsString>) -> ExitCode {
         serve()
     };
     if let Err(error) = &done {
-        eprintln!("coracle: {error:#}");
+        output::message("coracle", &format_args!("{error:#}"));
     }
     if first {
         // Nothing is left to do; when even this fails, the kernel panics and QEMU ends.
@@ -160,7 +161,7 @@ fn accept(exchange: &Arc<Exchange>, copies: &Arc<Copies>, incoming: Incoming) {
         Ok(Purpose::Stream) => return exchange.keep(channel),
         Ok(purpose) => purpose,
         // Dropped, and so refused.
-        Err(error) => return eprintln!("coracle: a channel without a purpose: {error}"),
+        Err(error) => return errln!("coracle: a channel without a purpose: {error}"),
     };
     let (exchange, copies) = (exchange.clone(), copies.clone());
     let work = move || match purpose {
@@ -169,7 +170,7 @@ fn accept(exchange: &Arc<Exchange>, copies: &Arc<Copies>, incoming: Incoming) {
         Purpose::Shell { term, size } => shell::run(&exchange, channel, &term, size),
     };
     if let Err(error) = thread::Builder::new().spawn(work) {
-        eprintln!("coracle: cannot start a thread: {error}");
+        errln!("coracle: cannot start a thread: {error}");
     }
 }
 

@@ -24,6 +24,7 @@ use super::{
     },
     copies::Copies,
 };
+use crate::sys::ending::{self, Watch};
 
 /// Bytes of a dead monitor's words that its owner is told.
 const MAX_WORDS: u64 = 4 << 10;
@@ -42,8 +43,16 @@ pub(super) fn run(exchange: &Arc<Exchange>, copies: &Copies, channel: Channel, p
     };
     match start(program, &plan, substitutes(copies, program, &plan)) {
         Ok((mut child, words, control)) => {
+            let watch = Watch::new(&child);
             let last_words = |last: &[u8]| last_words(last, &mut child, words);
-            exchange.relay(&Arc::new(control), sender, messages, layer, last_words);
+            // Its owner is gone, and so it ends; one that is stuck is made to.
+            let left = move || {
+                if let Ok(watch) = watch {
+                    watch.end(ending::PATIENCE);
+                }
+            };
+            let control = Arc::new(control);
+            exchange.relay(&control, sender, messages, layer, last_words, left);
         }
         Err(error) => {
             let told = failure(format!("{error:#}"));
@@ -82,6 +91,7 @@ fn start(
             "--plan-fd",
             &sys::number(&plan),
         ])
+        .env_clear()
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(words.try_clone().context("cannot duplicate a file")?);
@@ -112,7 +122,7 @@ fn memory_file(name: &str, content: &[u8]) -> io::Result<File> {
 /// A report in place of one that the monitor did not give; `None` when it did.
 fn last_words(last: &[u8], child: &mut Child, mut words: File) -> Option<Vec<u8>> {
     // Its control socket is closed, so it ends; that it does is not for its guest to decide.
-    let status = match child.wait() {
+    let status = match ending::end(child, ending::PATIENCE) {
         Ok(status) => status.to_string(),
         Err(error) => error.to_string(),
     };

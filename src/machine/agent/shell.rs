@@ -21,6 +21,8 @@ use rustix::{
     termios::{Winsize, tcsetwinsize},
 };
 
+use crate::output;
+
 use super::super::{
     mux::Channel,
     relay::{self, Ended, Exchange, Messages, Size},
@@ -53,7 +55,8 @@ pub(super) fn run(exchange: &Arc<Exchange>, channel: Channel, term: &str, size: 
     };
     let code = session(&stream, messages, term, size).unwrap_or_else(|error| {
         // The user may have gone away; there is no one else to tell.
-        let _ = write!(&stream, "coracle: {error:#}\r\n");
+        let words = format!("coracle: {error:#}");
+        let _ = write!(&stream, "{}\r\n", output::clean_line(&words));
         1
     });
     let _ = stream.shutdown(Shutdown::Both);

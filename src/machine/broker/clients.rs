@@ -157,8 +157,14 @@ impl Clients {
             relay::send(&mut sender, 0, &read(plan)?).context("the software host takes no plan")?;
         }
         wire::send(packets, &Reply::Done)?;
-        self.exchange
-            .relay(packets, sender, Messages::new(receiver), |_| None, |_| None);
+        self.exchange.relay(
+            packets,
+            sender,
+            Messages::new(receiver),
+            |_| None,
+            |_| None,
+            || {},
+        );
         Ok(())
     }
 

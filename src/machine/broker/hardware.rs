@@ -152,7 +152,8 @@ fn machine(
 
 fn log(settings: &Settings, name: &str) -> Result<File> {
     let path = settings.directory.join(name);
-    File::create(&path).with_context(|| format!("cannot create {}", path.display()))
+    crate::state::private::create(&path)
+        .with_context(|| format!("cannot create {}", path.display()))
 }
 
 /// The end of the machine's console and of QEMU's words, for a person who wonders what happened.

@@ -26,7 +26,10 @@ use super::{
     share,
     wire::{self, Notice},
 };
-use crate::sys::Signals;
+use crate::{
+    output::{self, Stream},
+    sys::Signals,
+};
 use clients::Clients;
 use hardware::Hardware;
 
@@ -77,7 +80,7 @@ pub(crate) fn main(mut arguments: impl Iterator<Item = OsString>) -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("{error:#}");
+            errln!("{error:#}");
             ExitCode::FAILURE
         }
     }
@@ -111,7 +114,7 @@ fn serve(settings: &Settings) -> Result<()> {
     let _ = wire::send(&starter, &Notice::Ready);
     drop(starter);
     // Closes the locked file: from here on, the socket tells commands that the machine is up.
-    rustix::stdio::dup2_stdout(io::stderr())?;
+    rustix::stdio::dup2_stdout(output::descriptor(Stream::Error))?;
 
     let ended = up.serve(settings, &signals);
     // Only then: a command that finds no socket starts a machine of its own.
@@ -122,7 +125,7 @@ fn serve(settings: &Settings) -> Result<()> {
 }
 
 fn println_to_log(words: &str) {
-    eprintln!("coracle machine: {words}");
+    errln!("coracle machine: {words}");
 }
 
 /// A machine that is up.

@@ -18,7 +18,7 @@ use rustix::{
     termios::{OptionalActions, tcdrain, tcgetattr, tcsetattr},
 };
 
-use crate::machine::kernel;
+use crate::{machine::kernel, output};
 
 /// The argument that makes `coracle` this process.
 pub(crate) const COMMAND: &str = "machine-in-virtual-time";
@@ -62,11 +62,11 @@ const NOT_STARTED: i32 = 127;
 /// Runs as the machine's first process.
 pub(crate) fn main() -> ExitCode {
     if !getpid().is_init() {
-        eprintln!("'{COMMAND}' is for coracle's own use");
+        errln!("'{COMMAND}' is for coracle's own use");
         return ExitCode::FAILURE;
     }
     if let Err(error) = work() {
-        eprintln!("coracle: {error:#}");
+        output::message("coracle", &format_args!("{error:#}"));
     }
     // Nothing is left to do; when even this fails, the kernel panics and QEMU ends.
     let _ = reboot(RebootCommand::PowerOff);

@@ -45,6 +45,8 @@ pub(crate) struct Job {
     pub(crate) output: Option<PathBuf>,
     /// Memory in MiB.
     pub(crate) memory_mib: u64,
+    /// The series of the machine's kernel, such as `6.1`; ours where it is not said.
+    pub(crate) series: Option<String>,
     /// The command and its arguments.
     pub(crate) command: Vec<String>,
 }
@@ -55,8 +57,9 @@ pub(crate) struct Job {
 /// # Errors
 /// When something is not installed, a file cannot be read, or the machine stops before its command.
 pub(crate) fn run(directories: &Directories, job: &Job) -> Result<u8> {
-    requirements::check_virtual_time(&directories.cache)?;
-    let kernel = kernel::ensure(&directories.cache)?;
+    let series = job.series.as_deref();
+    requirements::check_virtual_time(&directories.cache, series)?;
+    let kernel = kernel::ensure(&directories.cache, series)?;
     let archive = unnamed()?;
     let archive = root::write(archive, job, &kernel).context("cannot pack the root file system")?;
     let (mut console, result) = (unnamed()?, unnamed()?);

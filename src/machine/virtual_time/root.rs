@@ -267,6 +267,7 @@ mod tests {
             additions: additions.iter().map(|text| text.parse().unwrap()).collect(),
             output: None,
             memory_mib: 256,
+            series: None,
             command: vec!["echo".into(), "a b".into()],
         }
     }

@@ -17,7 +17,7 @@ const BOUNDED: Duration = Duration::from_secs(60);
 type Case = (&'static str, i32, &'static str);
 
 /// What is answered at once.
-const AT_ONCE: [Case; 30] = [
+const AT_ONCE: [Case; 33] = [
     ("hello-version", 125, "version"),
     ("hello-twice", 125, "broke the contract"),
     ("hello-long", 125, "4096 are allowed"),
@@ -30,6 +30,7 @@ const AT_ONCE: [Case; 30] = [
     // No code is beyond what 64 signals give.
     ("status-signal", 192, ""),
     ("flood-messages", 125, "broke the contract"),
+    ("flood-memory", 125, "lack of memory"),
     ("exited-first", 125, "broke the contract"),
     ("exited-other", 125, "broke the contract"),
     // The first word counts, whatever is said later.
@@ -42,6 +43,7 @@ const AT_ONCE: [Case; 30] = [
     ("forgotten", 125, "not asked"),
     ("vanish", 125, "ended without"),
     ("streams-twice", 0, ""),
+    ("streams-unproved", 0, ""),
     ("streams-foreign", 0, ""),
     ("streams-flood", 0, ""),
     ("door-garbage", 125, "monitor"),
@@ -50,10 +52,11 @@ const AT_ONCE: [Case; 30] = [
     ("door-bare", 125, "without its stream"),
     ("door-descriptors", 125, ""),
     ("door-report", 125, "evil"),
+    ("door-words", 125, "evil"),
 ];
 
 /// What is only noticed by its absence, all at the same time.
-const LATE: [Case; 6] = [
+const LATE: [Case; 8] = [
     ("absent", 125, ""),
     ("elsewhere", 125, ""),
     ("silent", 125, ""),
@@ -61,6 +64,9 @@ const LATE: [Case; 6] = [
     // Words that nobody asked for, and no guest after them.
     ("door-extent", 125, ""),
     ("streams-never", 0, ""),
+    // It reads a little, again and again, so that no single write takes long.
+    ("trickle", 125, "does not answer"),
+    ("stop-ignored", 0, ""),
 ];
 
 /// The command that starts a container with an init of this kind.

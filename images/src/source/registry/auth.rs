@@ -12,7 +12,7 @@ use super::endpoint::Endpoint;
 use super::failure::{Failure, message};
 use super::limits::{DOCUMENT, MAX_TOKEN};
 use super::settings::is_loopback;
-use super::{RegistryError, printable};
+use super::{RegistryError, Settings, printable};
 
 /// Name of the program for token servers.
 const CLIENT_ID: &str = "coracle";
@@ -80,11 +80,28 @@ fn check_realm(client: &Client, endpoint: &Endpoint, realm: &str) -> Result<Uri,
     }
     match address.scheme_str() {
         Some("https") => Ok(address),
-        Some("http") if is_loopback(authority) || client.settings.is_insecure(authority) => {
+        Some("http") if plain_realm_is_allowed(&client.settings, endpoint, authority) => {
             Ok(address)
         }
         _ => Err(refused("it is not asked without TLS")),
     }
+}
+
+/// Whether a token server may be asked without TLS. One on this machine only when the registry is on this machine as
+/// well: whatever listens on a port here is no business of a registry elsewhere, and must not get its password. One
+/// that has TLS itself cannot send the password anywhere without, unless the user named that host.
+fn plain_realm_is_allowed(settings: &Settings, endpoint: &Endpoint, authority: &str) -> bool {
+    if settings.lists_insecure(authority) {
+        return true;
+    }
+    // An endpoint that has given a challenge is known to have TLS or not.
+    if endpoint.https.get().copied().unwrap_or(true) {
+        return false;
+    }
+    if is_loopback(authority) {
+        return is_loopback(&endpoint.authority);
+    }
+    settings.is_insecure(authority)
 }
 
 struct TokenRequest<'a> {
@@ -238,4 +255,84 @@ pub(super) fn percent_encode(text: &str) -> String {
         }
     }
     encoded
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn allowed(settings: &Settings, registry: &str, https: bool, realm: &str) -> bool {
+        let endpoint = Endpoint::of_domain(settings, registry, "boat");
+        endpoint.https.get_or_init(|| https);
+        check_realm(&Client::new(settings.clone()), &endpoint, realm).is_ok()
+    }
+
+    #[test]
+    fn registry_with_tls_names_no_token_server_without() {
+        let settings = Settings::default();
+        for realm in [
+            "http://127.0.0.1:5000/token",
+            "HTTP://127.0.0.1/token",
+            "http://localhost/token",
+            "http://[::1]:5000/token",
+            "http://[::ffff:127.0.0.1]/token",
+            "http://127.1/token",
+            "http://2130706433/token",
+            "http://0.0.0.0/token",
+            "http://registry.example/token",
+            "https://me:secret@token.example/",
+            "ftp://token.example/",
+            "//127.0.0.1/token",
+            "/token",
+            "",
+        ] {
+            for registry in ["registry.example", "registry.example:80", "127.0.0.1:5000"] {
+                assert!(
+                    !allowed(&settings, registry, true, realm),
+                    "{registry} {realm}"
+                );
+            }
+        }
+        for realm in ["https://127.0.0.1:5000/token", "https://token.example"] {
+            assert!(
+                allowed(&settings, "registry.example", true, realm),
+                "{realm}"
+            );
+        }
+    }
+
+    #[test]
+    fn token_server_of_this_machine_is_for_registries_of_this_machine() {
+        let settings = Settings {
+            insecure: ["plain.example".to_owned()].into(),
+            ..Settings::default()
+        };
+        let realm = "http://127.0.0.1:5000/token";
+        assert!(allowed(&settings, "localhost:5000", false, realm));
+        assert!(!allowed(&settings, "plain.example", false, realm));
+        assert!(allowed(
+            &settings,
+            "plain.example",
+            false,
+            "http://plain.example/token"
+        ));
+    }
+
+    #[test]
+    fn user_may_name_a_token_server_that_has_no_tls() {
+        let with = |tls_verify| Settings {
+            insecure: ["127.0.0.1:5000".to_owned()].into(),
+            tls_verify,
+            ..Settings::default()
+        };
+        let realm = "http://127.0.0.1:5000/token";
+        assert!(allowed(&with(None), "registry.example", true, realm));
+        assert!(!allowed(&with(Some(true)), "registry.example", true, realm));
+        // `--tls-verify=false` is said of the registry, not of whatever host it may name.
+        let all = Settings {
+            tls_verify: Some(false),
+            ..Settings::default()
+        };
+        assert!(!allowed(&all, "registry.example", true, realm));
+    }
 }

@@ -176,7 +176,11 @@ impl Client {
             return Err(refused("it has a name and a password in it"));
         }
         let plain = target.scheme_str() == Some("http");
-        let allowed = is_loopback(authority) || self.settings.is_insecure(authority);
+        // A registry elsewhere has no business with what listens on this machine.
+        let from_here = from
+            .authority()
+            .is_some_and(|authority| is_loopback(authority.as_str()));
+        let allowed = is_loopback(authority) && from_here || self.settings.is_insecure(authority);
         if plain && (from.scheme_str() == Some("https") || !allowed) {
             return Err(refused(
                 "plain HTTP lets anyone listen and change what comes",

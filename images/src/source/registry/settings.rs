@@ -107,8 +107,14 @@ impl Settings {
     pub(super) fn is_insecure(&self, authority: &str) -> bool {
         match self.tls_verify {
             Some(verify) => !verify,
-            None => self.insecure.contains(authority) || self.insecure.contains(host(authority)),
+            None => self.lists_insecure(authority),
         }
+    }
+
+    /// Whether the user's list names this very host, and no flag takes that back.
+    pub(super) fn lists_insecure(&self, authority: &str) -> bool {
+        self.tls_verify != Some(true)
+            && (self.insecure.contains(authority) || self.insecure.contains(host(authority)))
     }
 }
 

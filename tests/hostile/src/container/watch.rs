@@ -141,11 +141,14 @@ impl Watch {
     }
 
     fn roots(&mut self, pid: u32) {
-        for name in ["root", "cwd"] {
-            let there = identity(&format!("/proc/{pid}/{name}/"));
-            if there.is_some_and(|there| there != self.root) {
-                self.note(format!("foreign {name}"));
-            }
+        let root = identity(&format!("/proc/{pid}/root/"));
+        if root.is_some_and(|there| there != self.root) {
+            self.note("foreign root".into());
+        }
+        // It may be another directory, and not of another file system.
+        let directory = identity(&format!("/proc/{pid}/cwd/"));
+        if directory.is_some_and(|there| there.0 != self.root.0) {
+            self.note("foreign cwd".into());
         }
         // The mounts that it has are named with their roots, which are none of the container's business either.
         let mounts = |pid: &str| fs::read_to_string(format!("/proc/{pid}/mountinfo")).ok();

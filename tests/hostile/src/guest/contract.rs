@@ -126,6 +126,20 @@ fn frames(attack: &str, link: &Link) -> bool {
             control.write(&bytes);
             thread::park();
         }
+        // Words that only begin an entry in the journal, and another, and another.
+        "flood-memory" => {
+            let (mut control, spec, streams) = link.begun();
+            let one = frame::encode(&GuestMessage::OutOfMemory {
+                id: spec.id.clone(),
+            });
+            let many = one.unwrap_or_default().repeat(1000);
+            for _ in 0..20 {
+                control.write(&many);
+            }
+            drop(streams);
+            control.say(&exited(&spec.id, CODE(0)));
+            thread::park();
+        }
         "flood-messages" => {
             let (mut control, _) = link.greeted();
             let many = frame::encode(&started(NOBODY)).unwrap_or_default();

@@ -11,7 +11,7 @@ use std::{
 };
 
 use coracle_protocol::{
-    CONTROL_PORT, ContainerSpec, ExitStatus, GuestMessage, HostMessage, Stdio, VERSION,
+    CONTROL_PORT, ContainerSpec, ExitStatus, GuestMessage, HostMessage, Port, Stdio, VERSION,
     frame::{self, Decoder},
 };
 use rustix::net::{RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, recv, sendmsg};
@@ -121,12 +121,19 @@ impl Link {
     /// The streams that were promised, in their order.
     pub(super) fn streams(&self, stdio: Stdio) -> Vec<UnixStream> {
         let ports = ports(stdio).into_iter().flatten();
-        ports.flat_map(|port| self.connect(port)).collect()
+        ports.flat_map(|port| self.proved(port)).collect()
+    }
+
+    /// A stream with the secret of its port.
+    pub(super) fn proved(&self, port: Port) -> std::io::Result<UnixStream> {
+        let mut stream = self.connect(port.number)?;
+        stream.write_all(port.secret.bytes())?;
+        Ok(stream)
     }
 }
 
 /// The ports of standard streams.
-pub(super) fn ports(stdio: Stdio) -> [Option<u32>; 3] {
+pub(super) fn ports(stdio: Stdio) -> [Option<Port>; 3] {
     [stdio.stdin, stdio.stdout, stdio.stderr]
 }
 

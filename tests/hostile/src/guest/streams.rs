@@ -1,8 +1,13 @@
 //! Connections: too many, to wrong ports, twice, never; and a guest that does not read.
 
-use std::{io::Read, os::unix::net::UnixStream, thread, time::Duration};
+use std::{
+    io::{Read, Write},
+    os::unix::net::UnixStream,
+    thread,
+    time::Duration,
+};
 
-use coracle_protocol::{CONTROL_PORT, ExitStatus, HostMessage};
+use coracle_protocol::{CONTROL_PORT, ExitStatus, HostMessage, Port, SECRET_BYTES};
 
 use super::link::{Link, exited, ports, started};
 
@@ -22,18 +27,34 @@ const BROKEN: u8 = 66;
 
 pub(super) fn run(attack: &str, link: &Link) -> bool {
     match attack {
-        "streams-twice" => verdict(link, |spec_ports| {
-            let second = spec_ports.iter().map(|port| link.connect(*port));
+        // A second connection to a port, with its secret, which was for one.
+        "streams-twice" => verdict(link, true, |own| {
+            let second = own.iter().map(|port| link.proved(*port));
             second.into_iter().all(|stream| is_closed(stream.ok()))
         }),
-        "streams-foreign" => verdict(link, |spec_ports| {
-            let last = spec_ports.iter().max().copied().unwrap_or(CONTROL_PORT);
+        // Without the secret, or with another, and the promise is kept for who has it.
+        "streams-unproved" => verdict(link, false, |own| {
+            let silent: Vec<_> = own.iter().map(|port| link.connect(port.number)).collect();
+            let wrong = own.iter().map(|port| {
+                let mut stream = link.connect(port.number).ok()?;
+                stream.write_all(&[0; SECRET_BYTES]).ok()?;
+                Some(stream)
+            });
+            let wrong: Vec<_> = wrong.collect();
+            let held = wrong.into_iter().all(is_closed);
+            let proved: Vec<_> = own.iter().flat_map(|port| link.proved(*port)).collect();
+            drop(silent);
+            held && proved.len() == own.len()
+        }),
+        "streams-foreign" => verdict(link, true, |own| {
+            let last = own.iter().map(|port| port.number).max();
+            let last = last.unwrap_or(CONTROL_PORT);
             let others = FOREIGN.iter().copied();
             let all = others.chain(last + 1..last + 10).chain([CONTROL_PORT]);
             let streams: Vec<_> = all.map(|port| link.connect(port).ok()).collect();
             streams.into_iter().all(is_closed)
         }),
-        "streams-flood" => verdict(link, |_| {
+        "streams-flood" => verdict(link, true, |_| {
             for number in 0..FLOOD {
                 // Every other one stays open on this side until the end.
                 let stream = link.connect(5000 + number);
@@ -87,10 +108,17 @@ fn is_closed(stream: Option<UnixStream>) -> bool {
     !matches!(stream.read(&mut [0]), Ok(length) if length > 0)
 }
 
-/// Starts the container, tries something with its ports, and ends with a code that says whether it held.
-fn verdict(link: &Link, action: impl FnOnce(&[u32]) -> bool) {
-    let (mut control, spec, streams) = link.begun();
-    let own: Vec<u32> = ports(spec.stdio).into_iter().flatten().collect();
+/// Starts the container, with its streams or without, tries something with its ports, and ends with a code that
+/// says whether it held.
+fn verdict(link: &Link, connected: bool, action: impl FnOnce(&[Port]) -> bool) {
+    let (mut control, spec) = link.greeted();
+    let streams = if connected {
+        link.streams(spec.stdio)
+    } else {
+        Vec::new()
+    };
+    control.say(&started(&spec.id));
+    let own: Vec<Port> = ports(spec.stdio).into_iter().flatten().collect();
     let code = if action(&own) { HELD } else { BROKEN };
     drop(streams);
     control.say(&exited(&spec.id, ExitStatus::Code(code)));

@@ -2,8 +2,11 @@
 //! hears of its parent's end.
 #![expect(
     unsafe_code,
-    reason = "signal masks, signalfd and pre_exec have no safe interface"
+    reason = "signal masks, signalfd, pre_exec and the memory of arguments have no safe interface"
 )]
+
+pub(crate) mod ending;
+mod shown;
 
 use std::{
     fs::File,
@@ -16,6 +19,8 @@ use std::{
 };
 
 use rustix::process::{Signal, set_parent_process_death_signal};
+
+pub(crate) use shown::{is_kept, show, show_alone};
 
 // The library that unwinds, as a part of the program: as one of the system's it would be the second that is looked
 // for, read and linked at each start, which takes a tenth of an empty program's time.
@@ -49,7 +54,11 @@ impl Signals {
                 libc::sigaddset(&raw mut set, *signal);
                 // A shell starts what runs in the background with some of them ignored, and what is
                 // ignored is never seen.
-                libc::signal(*signal, libc::SIG_DFL);
+                let before = libc::signal(*signal, libc::SIG_DFL);
+                if *signal == libc::SIGHUP && before == libc::SIG_IGN {
+                    // Ignored on purpose: nohup(1).
+                    libc::signal(*signal, libc::SIG_IGN);
+                }
             }
             libc::pthread_sigmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut());
             libc::signalfd(-1, &raw const set, libc::SFD_CLOEXEC)
@@ -69,11 +78,23 @@ impl Signals {
     /// # Errors
     /// As `read(2)`.
     pub(crate) fn next(&mut self) -> io::Result<i32> {
+        self.receive().map(|(number, _)| number)
+    }
+
+    /// The next signal's number, and whether the kernel has sent it by itself; waits for it.
+    ///
+    /// # Errors
+    /// As `read(2)`.
+    pub(crate) fn receive(&mut self) -> io::Result<(i32, bool)> {
         let mut record = [0; size_of::<libc::signalfd_siginfo>()];
         self.file.read_exact(&mut record)?;
-        // The number is the record's first field.
-        let [a, b, c, d, ..] = record;
-        Ok(i32::from_ne_bytes([a, b, c, d]))
+        // The number is the record's first field, an error its second, the origin its third.
+        let field = |index: usize| {
+            let bytes = record.get(4 * index..)?.first_chunk()?;
+            Some(i32::from_ne_bytes(*bytes))
+        };
+        let number = field(0).unwrap_or_default();
+        Ok((number, field(2) == Some(libc::SI_KERNEL)))
     }
 }
 
@@ -81,13 +102,6 @@ impl AsFd for Signals {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.file.as_fd()
     }
-}
-
-/// Ends the process, as others do, when it writes to a pipe that nobody reads any more.
-pub(crate) fn end_with_reader() {
-    // SAFETY: the default action replaces the runtime's choice to ignore the signal; no handler of
-    // ours is involved.
-    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
 }
 
 /// Divides the process, which has one thread: the new process's number for its parent, `None` for

@@ -15,24 +15,27 @@
 //! with a dot, a name whose container is missing is free, and a container that says that it runs
 //! while nobody holds its lock has ended.
 
+mod config;
+mod state;
+
 use std::{
     borrow::Cow,
-    collections::{BTreeMap, BTreeSet},
-    fs::{self, File},
-    io,
+    collections::BTreeSet,
+    fs,
     os::unix::fs::symlink,
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context, Result, anyhow, bail};
-use coracle_protocol::{ContainerSpec, is_name};
-use serde::{Deserialize, Serialize};
+use anyhow::{Context, Result, bail};
+
+pub(crate) use config::{Config, Health, Isolation, LogPolicy, Restart};
+pub(crate) use state::{Shown, State, Status, Wellness};
 
 use super::{
-    Directories, MachineMode, create_directory,
+    Directories, create_directory,
     disk::{self, Owner},
     files::{self, Lock, Reader, lock, read, write},
-    host, network, words,
+    host, journal, words,
 };
 use crate::clock;
 
@@ -44,291 +47,11 @@ pub(crate) const SHORT_ID: usize = 12;
 
 /// Exit code of a container whose end nobody saw, as docker's.
 const UNKNOWN_EXIT: i32 = 255;
-
-/// What was asked for.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Config {
-    /// [`VERSION`].
-    pub(crate) version: u32,
-    /// 64 hexadecimal digits.
-    pub(crate) id: String,
-    pub(crate) name: String,
-    /// Nanoseconds since 1970.
-    pub(crate) created: u64,
-    /// The image as it was named.
-    pub(crate) image: String,
-    /// The image's identifier.
-    pub(crate) image_id: String,
-    /// Files and sizes of its layers.
-    pub(crate) layers: Vec<(PathBuf, u64)>,
-    pub(crate) labels: BTreeMap<String, String>,
-    /// Standard input is kept open.
-    pub(crate) interactive: bool,
-    /// Standard input ends with the first client that is attached to it.
-    pub(crate) input_once: bool,
-    /// It is removed when it ends.
-    pub(crate) remove: bool,
-    /// Its output is logged.
-    pub(crate) log: LogPolicy,
-    pub(crate) restart: Restart,
-    /// Signal that asks it to stop.
-    pub(crate) stop_signal: u8,
-    /// Seconds that it may then take.
-    pub(crate) stop_timeout: u64,
-    /// Seconds that it may run.
-    pub(crate) timeout: Option<u64>,
-    /// Memory in bytes, processors in thousandths.
-    pub(crate) memory: Option<u64>,
-    pub(crate) cpu: Option<u64>,
-    /// Size of the disk that what it writes goes to, in bytes; without one, that is in its guest's memory.
-    #[serde(default)]
-    pub(crate) disk: Option<u64>,
-    /// A kernel of the user's.
-    pub(crate) kernel: Option<PathBuf>,
-    /// When a software host is used.
-    pub(crate) machine: MachineMode,
-    /// Identifier of the named host that it belongs to; without one it has a host of its own.
-    #[serde(default)]
-    pub(crate) host: Option<String>,
-    /// What holds it.
-    #[serde(default)]
-    pub(crate) isolation: Isolation,
-    /// How it reaches others, and the names that they know it by beside its own.
-    #[serde(default)]
-    pub(crate) network: network::Mode,
-    #[serde(default)]
-    pub(crate) aliases: Vec<String>,
-    /// Command that tells whether it is well.
-    pub(crate) health: Option<Health>,
-    /// What the guest is told; its streams are filled in at the start.
-    pub(crate) spec: ContainerSpec,
-}
-
-impl Config {
-    /// Keeps the layers in the image store for as long as the files are open.
-    ///
-    /// # Errors
-    /// When one is not there.
-    pub(crate) fn hold_layers(&self) -> Result<Vec<File>> {
-        let hold = |(path, _): &(PathBuf, u64)| {
-            let file = File::open(path)?;
-            file.lock_shared()?;
-            Ok(file)
-        };
-        let held = self.layers.iter().map(|layer| {
-            hold(layer).map_err(|error: io::Error| {
-                anyhow!(
-                    "layer {} of image {} is gone ({error}); load or pull the image again",
-                    layer.0.display(),
-                    self.image
-                )
-            })
-        });
-        held.collect()
-    }
-
-    /// The names that neighbours know the container by, its host name first: each once, and only what
-    /// can be one.
-    pub(crate) fn names(&self) -> Vec<String> {
-        let own = [&*self.spec.hostname, &*self.name, short(&self.id)];
-        let all = own
-            .into_iter()
-            .chain(self.aliases.iter().map(|alias| &**alias));
-        let mut names: Vec<String> = Vec::new();
-        for name in all.filter(|name| is_name(name)) {
-            if !names.iter().any(|known| known == name) {
-                names.push(name.into());
-            }
-        }
-        names
-    }
-}
-
-/// What keeps a container apart from this machine.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, clap::ValueEnum)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum Isolation {
-    /// A microVM
-    #[default]
-    Vm,
-    /// Namespaces and control groups on this machine's kernel, as root; never unless asked for
-    Namespace,
-}
-
-/// What happens to output.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum LogPolicy {
-    /// Nothing is kept.
-    None,
-    /// Two files of up to this many bytes.
-    Local(u64),
-}
-
-/// When a container that ended is started again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum Restart {
-    /// Never.
-    No,
-    /// After an exit code other than 0, at most so often; 0 is any number.
-    OnFailure(u32),
-    /// Always, and when the system starts.
-    Always,
-    /// Always, and when the system starts unless it was stopped by a person.
-    UnlessStopped,
-}
-
-/// A command that is run in the container now and then.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Health {
-    pub(crate) command: Vec<String>,
-    /// Nanoseconds between two runs, that one may take, and in which failures do not count.
-    pub(crate) interval: u64,
-    pub(crate) timeout: u64,
-    pub(crate) start_period: u64,
-    /// Failures in a row that make it unhealthy.
-    pub(crate) retries: u32,
-}
-
-/// Where a container is in its life, in docker's words.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum Status {
-    Created,
-    Running,
-    Paused,
-    Restarting,
-    Exited,
-}
-
-impl Status {
-    /// A keeper looks after it.
-    pub(crate) fn is_live(self) -> bool {
-        matches!(self, Self::Running | Self::Paused | Self::Restarting)
-    }
-
-    /// Docker's word.
-    pub(crate) fn word(self) -> &'static str {
-        match self {
-            Self::Created => "created",
-            Self::Running => "running",
-            Self::Paused => "paused",
-            Self::Restarting => "restarting",
-            Self::Exited => "exited",
-        }
-    }
-}
-
-/// Whether it is well, in docker's words.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum Wellness {
-    Starting,
-    Healthy,
-    Unhealthy,
-}
-
-impl Wellness {
-    /// Docker's word.
-    pub(crate) fn word(self) -> &'static str {
-        match self {
-            Self::Starting => "starting",
-            Self::Healthy => "healthy",
-            Self::Unhealthy => "unhealthy",
-        }
-    }
-}
-
-/// What became of a container.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct State {
-    /// [`VERSION`].
-    pub(crate) version: u32,
-    pub(crate) status: Status,
-    /// The process that looks after it, and the socket by which it is reached.
-    pub(crate) keeper: u32,
-    pub(crate) socket: PathBuf,
-    /// Number of its first process in the guest.
-    pub(crate) pid: u32,
-    /// Its address on the bridge of its host, while it is up.
-    #[serde(default)]
-    pub(crate) address: Option<[u8; 4]>,
-    /// Nanoseconds since 1970; 0 for never.
-    pub(crate) started: u64,
-    pub(crate) finished: u64,
-    pub(crate) exit_code: i32,
-    pub(crate) oom: bool,
-    /// Why it could not be started, or why its end is not known.
-    pub(crate) error: String,
-    /// How often it was started again by its policy.
-    pub(crate) restarts: u32,
-    /// A person stopped it.
-    pub(crate) stopped: bool,
-    pub(crate) health: Option<Wellness>,
-    /// Failures of its health command in a row.
-    pub(crate) failing: u32,
-    pub(crate) shown: Shown,
-}
-
-/// What lists show of a container's [`Config`], so that they read one small file of each. It never
-/// changes, as what it is taken from.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Shown {
-    pub(crate) id: String,
-    pub(crate) created: u64,
-    pub(crate) image: String,
-    pub(crate) image_id: String,
-    pub(crate) labels: BTreeMap<String, String>,
-    pub(crate) host: Option<String>,
-    pub(crate) command: Vec<String>,
-    pub(crate) network: String,
-}
-
-impl From<&Config> for Shown {
-    fn from(config: &Config) -> Self {
-        Self {
-            id: config.id.clone(),
-            created: config.created,
-            image: config.image.clone(),
-            image_id: config.image_id.clone(),
-            labels: config.labels.clone(),
-            host: config.host.clone(),
-            command: config.spec.process.args.clone(),
-            network: config.network.network().unwrap_or_default().into(),
-        }
-    }
-}
-
 /// A container as lists show it.
 #[derive(Debug)]
 pub(crate) struct Summary {
     pub(crate) name: String,
     pub(crate) state: State,
-}
-
-impl State {
-    /// That of a container that was never started.
-    pub(crate) fn new(shown: Shown) -> Self {
-        Self {
-            version: VERSION,
-            status: Status::Created,
-            keeper: 0,
-            socket: PathBuf::new(),
-            pid: 0,
-            address: None,
-            started: 0,
-            finished: 0,
-            exit_code: 0,
-            oom: false,
-            error: String::new(),
-            restarts: 0,
-            stopped: false,
-            health: None,
-            failing: 0,
-            shown,
-        }
-    }
 }
 
 /// All containers of a user.
@@ -634,14 +357,24 @@ impl Container {
 /// What became of the container in a directory. One whose keeper died is put right first.
 fn current(directory: &Path) -> Result<State> {
     let is_live = |state: &State| state.status.is_live();
-    files::current(directory, is_live, |state| {
+    let repair = |state: &mut State| {
         state.status = Status::Exited;
         state.exit_code = UNKNOWN_EXIT;
         state.finished = clock::wall();
         state.error = "its keeper ended before it did, by a signal or with the system".into();
         state.health = None;
         let _ = fs::remove_file(&state.socket);
-    })
+    };
+    // The event that its keeper could not note.
+    let repaired = || {
+        let config = read::<Config>(&directory.join("config.json"));
+        let data = directory.parent().and_then(Path::parent);
+        if let (Ok(config), Some(data)) = (config, data) {
+            let code = [("exitCode", UNKNOWN_EXIT.to_string())];
+            journal::note(data, &config, "die", &code);
+        }
+    };
+    files::current(directory, is_live, repair, repaired)
 }
 
 /// The first digits of an identifier.

@@ -1,0 +1,112 @@
+//! What a container's health command, log and disk are to be.
+
+use anyhow::{Context, Result, bail};
+use images::store::Image;
+
+use super::{Flags, values::LogDriver};
+use crate::{
+    cli::options::Bytes,
+    clock,
+    state::{
+        container::{Health, LogPolicy},
+        disk,
+    },
+};
+
+/// Bytes of each of a log's two files unless told otherwise.
+const LOG_SIZE: u64 = 10 << 20;
+
+/// The smallest log: a record is longer than less.
+const MIN_LOG_SIZE: u64 = 256 << 10;
+
+/// Nanoseconds between two runs of a health command, and that one may take: docker's.
+const HEALTH_SPAN: u64 = 30 * clock::SECOND;
+
+/// Failures in a row that make a container unhealthy: docker's.
+const HEALTH_RETRIES: u32 = 3;
+
+/// The user's health command, or the image's.
+pub(super) fn health(flags: &Flags, image: &Image) -> Option<Health> {
+    if flags.no_healthcheck {
+        return None;
+    }
+    let of_image = image.config.healthcheck.as_ref();
+    let shell = |command: &str| vec!["/bin/sh".into(), "-c".into(), command.to_owned()];
+    let command = match (&flags.health_cmd, of_image.map(|check| &check.test[..])) {
+        (Some(command), _) => shell(command),
+        (None, Some([kind, command])) if kind == "CMD-SHELL" => shell(command),
+        (None, Some([kind, command @ ..])) if kind == "CMD" && !command.is_empty() => {
+            command.to_vec()
+        }
+        _ => return None,
+    };
+    let span = |own: Option<u64>, of_image: Option<i64>, default: u64| {
+        let of_image = of_image.and_then(|span| u64::try_from(span).ok());
+        own.or(of_image.filter(|span| *span > 0)).unwrap_or(default)
+    };
+    let retries = of_image.and_then(|check| u32::try_from(check.retries).ok());
+    Some(Health {
+        command,
+        // More often than each millisecond would be all that the guest does.
+        interval: span(
+            flags.health_interval,
+            of_image.map(|check| check.interval),
+            HEALTH_SPAN,
+        )
+        .max(clock::SECOND / 1000),
+        timeout: span(
+            flags.health_timeout,
+            of_image.map(|check| check.timeout),
+            HEALTH_SPAN,
+        )
+        .max(clock::SECOND / 1000),
+        start_period: span(
+            flags.health_start_period,
+            of_image.map(|check| check.start_period),
+            0,
+        ),
+        retries: flags
+            .health_retries
+            .or(retries.filter(|retries| *retries > 0))
+            .unwrap_or(HEALTH_RETRIES),
+    })
+}
+
+pub(super) fn log_policy(flags: &Flags) -> Result<LogPolicy> {
+    if flags.log_driver == LogDriver::None {
+        return Ok(LogPolicy::None);
+    }
+    let mut size = LOG_SIZE;
+    for (name, value) in &flags.log_opt {
+        match name.as_str() {
+            "max-size" => {
+                let bytes: Bytes = value.parse().map_err(anyhow::Error::msg)?;
+                size = bytes.0.max(MIN_LOG_SIZE);
+            }
+            _ => bail!("unknown log option {name:?}; there is max-size"),
+        }
+    }
+    Ok(LogPolicy::Local(size))
+}
+
+/// Bytes of the disk for what the container writes, if it has one.
+pub(super) fn disk_size(flags: &Flags) -> Result<Option<u64>> {
+    let mut size = None;
+    for (name, value) in &flags.storage_opt {
+        if name != "size" {
+            bail!("unknown storage option {name:?}; there is size");
+        }
+        let bytes: Bytes = value
+            .parse()
+            .map_err(anyhow::Error::msg)
+            .context("--storage-opt")?;
+        size = Some(disk::size(bytes.0).context("--storage-opt")?);
+    }
+    if size.is_some() && flags.host.is_some() {
+        bail!(
+            "--storage-opt is not for a named host, whose containers share the disk of 'coracle host create --disk'; a \
+             container with a host of its own can have one"
+        );
+    }
+    Ok(size)
+}

@@ -1,0 +1,210 @@
+//! Connections of a guest that have yet to prove that they are init's.
+//!
+//! Ports count up, and whoever may open a vsock socket in the guest can connect to one that was
+//! promised before init does. So a promise comes with a secret that init alone is told
+//! ([`coracle_protocol::Secret`]), and a connection is nobody's until it has sent it: nothing else
+//! is read from it and nothing written to it, and it does not use the promise up.
+
+use std::{
+    os::{
+        fd::{AsFd, BorrowedFd},
+        unix::net::UnixStream,
+    },
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result};
+use coracle_protocol::{Port, SECRET_BYTES, Secret, Stdio};
+use rustix::{
+    io::Errno,
+    net::{RecvFlags, recv},
+};
+
+use super::Keeper;
+
+/// Most connections to one port of which none has proved anything, and most of all ports: a guest
+/// could take all of a keeper's descriptors otherwise. The oldest gives way, so that who only waits
+/// keeps nobody out: init sends its proof with the connection.
+const MOST_OF_A_PORT: usize = 8;
+const MOST: usize = 256;
+
+/// How long a connection may take where its machine says nothing of it.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Connections that have proved nothing yet.
+#[derive(Debug, Default)]
+pub(super) struct Unproved {
+    /// The oldest first.
+    all: Vec<Connection>,
+    last: u64,
+}
+
+#[derive(Debug)]
+struct Connection {
+    number: u64,
+    port: u32,
+    secret: Secret,
+    stream: UnixStream,
+    sent: [u8; SECRET_BYTES],
+    length: usize,
+    until: Instant,
+}
+
+/// What has become of a connection.
+enum Proof {
+    /// It has not sent enough.
+    Waiting,
+    /// It is init's.
+    Init,
+    /// It is not.
+    Forged,
+}
+
+impl Unproved {
+    /// Takes a connection to a promised port; gives its number.
+    fn add(&mut self, port: Port, stream: UnixStream, until: Instant) -> u64 {
+        let same = |connection: &Connection| connection.port == port.number;
+        let of_port = self.all.iter().filter(|one| same(one)).count();
+        let oldest = match of_port >= MOST_OF_A_PORT {
+            true => self.all.iter().position(same),
+            false => (self.all.len() >= MOST).then_some(0),
+        };
+        if let Some(oldest) = oldest {
+            self.all.remove(oldest);
+        }
+        self.last += 1;
+        self.all.push(Connection {
+            number: self.last,
+            port: port.number,
+            secret: port.secret,
+            stream,
+            sent: [0; SECRET_BYTES],
+            length: 0,
+            until,
+        });
+        self.last
+    }
+
+    /// What is waited for.
+    pub(super) fn sources(&self) -> impl Iterator<Item = (u64, BorrowedFd<'_>)> {
+        let all = self.all.iter();
+        all.map(|connection| (connection.number, connection.stream.as_fd()))
+    }
+
+    /// When the next of them is given up.
+    pub(super) fn next(&self) -> Option<Instant> {
+        self.all.iter().map(|connection| connection.until).min()
+    }
+
+    /// Closes those that have taken too long.
+    pub(super) fn expire(&mut self) {
+        if !self.all.is_empty() {
+            let now = Instant::now();
+            self.all.retain(|connection| connection.until > now);
+        }
+    }
+
+    /// Reads what a connection has sent; gives it with its port once it has proved to be init's.
+    fn read(&mut self, number: u64) -> Option<(u32, UnixStream)> {
+        let index = self.all.iter().position(|one| one.number == number)?;
+        match self.all.get_mut(index)?.read() {
+            Proof::Waiting => None,
+            Proof::Forged => {
+                self.all.remove(index);
+                None
+            }
+            Proof::Init => {
+                let connection = self.all.remove(index);
+                Some((connection.port, connection.stream))
+            }
+        }
+    }
+}
+
+impl Connection {
+    /// Reads no more than the secret: what follows is the stream's.
+    fn read(&mut self) -> Proof {
+        while let Some(room) = self.sent.get_mut(self.length..)
+            && !room.is_empty()
+        {
+            match recv(&self.stream, room, RecvFlags::DONTWAIT) {
+                Ok((0, _)) => return Proof::Forged,
+                Ok((length, _)) => self.length += length,
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => return Proof::Waiting,
+                Err(_) => return Proof::Forged,
+            }
+        }
+        match self.secret.is_proved_by(&self.sent) {
+            true => Proof::Init,
+            false => Proof::Forged,
+        }
+    }
+}
+
+impl Keeper {
+    /// Promises ports for the streams of a process.
+    ///
+    /// # Errors
+    /// When the system has no random numbers.
+    pub(super) fn promise(&mut self, stdin: bool, stdout: bool, stderr: bool) -> Result<Stdio> {
+        let first = self.next_port;
+        let port = |wanted: bool, index: u32| {
+            let number = first.wrapping_add(index);
+            wanted
+                .then(|| secret().map(|secret| Port { number, secret }))
+                .transpose()
+        };
+        let stdio = Stdio {
+            stdin: port(stdin, 0)?,
+            stdout: port(stdout, 1)?,
+            stderr: port(stderr, 2)?,
+        };
+        self.next_port = first.wrapping_add(3);
+        Ok(stdio)
+    }
+
+    /// Takes a guest's connection to a port that was promised, until it has proved whose it is; any
+    /// other is closed.
+    pub(super) fn doubt(&mut self, port: u32, stream: UnixStream) {
+        let mut all = self.kept.values();
+        let promised = all.find_map(|kept| kept.streams.promised(port));
+        let Some(secret) = promised.or_else(|| self.promised_to_exec(port)) else {
+            return;
+        };
+        let machine = self.machine.as_ref();
+        let patience = machine.map_or(PATIENCE, |machine| machine.start_timeout);
+        let port = Port {
+            number: port,
+            secret,
+        };
+        let number = self.unproved.add(port, stream, Instant::now() + patience);
+        // It may have come with the connection.
+        self.prove(number);
+    }
+
+    /// Goes on with a connection that has something to read.
+    pub(super) fn prove(&mut self, number: u64) {
+        let Some((port, stream)) = self.unproved.read(number) else {
+            return;
+        };
+        let mut left = Some(stream);
+        for kept in self.kept.values_mut() {
+            left = left.and_then(|stream| kept.streams.connect(port, stream));
+        }
+        if let Some(stream) = left {
+            self.connect_exec(port, &stream);
+        }
+    }
+}
+
+fn secret() -> Result<Secret> {
+    let mut bytes = [0; SECRET_BYTES];
+    let length = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())
+        .context("cannot get random numbers")?;
+    anyhow::ensure!(length == SECRET_BYTES, "cannot get enough random numbers");
+    Ok(Secret::new(bytes))
+}
+
+#[cfg(test)]
+mod tests;
