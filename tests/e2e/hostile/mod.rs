@@ -2,11 +2,14 @@
 //! neighbours and its helpers; a guest against its keeper and the commands of its owner. The attacks themselves
 //! are in `tests/hostile/`.
 
+mod calls;
 mod files;
 mod guests;
+mod helpers;
 mod images;
 mod neighbours;
 mod services;
+mod shown;
 
 use std::fs;
 
