@@ -38,6 +38,7 @@ pub mod root;
 pub mod seccomp;
 pub mod server;
 pub mod setting;
+pub mod shared;
 pub mod shift;
 mod sys;
 pub mod task;

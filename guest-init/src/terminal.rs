@@ -22,6 +22,9 @@ const DEVPTS_MAGIC: i64 = 0x1cd1;
 /// Group `tty` of every distribution, as docker has it.
 const TTY: u32 = 5;
 
+/// Terminals of one container: each takes 24 KiB of the kernel's memory that are counted for nobody.
+const TERMINALS: &str = "1024";
+
 /// A new devpts instance, mounted nowhere, made in the container's user namespace or, with who its users
 /// are outside, from there.
 ///
@@ -35,6 +38,7 @@ pub fn devpts(shift: Option<Shift>) -> Result<OwnedFd, Failure> {
         ("ptmxmode", Some("0666")),
         ("mode", Some("0620")),
         ("gid", Some(&*group)),
+        ("max", Some(TERMINALS)),
     ];
     let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NOEXEC;
     detached("devpts", &options, attributes)

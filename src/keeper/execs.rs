@@ -225,7 +225,9 @@ impl Keeper {
                 // They may never have been connected.
                 exec.stdio = Stdio::default();
             }
-            if exec.end.is_some() {
+            // An end follows a start, and a start that failed is none.
+            let ended = matches!(message, GuestMessage::Exited { .. });
+            if exec.end.is_some() || exec.started != ended {
                 return false;
             }
             exec.end = Some((event, Instant::now() + LATE_STREAMS));

@@ -112,6 +112,12 @@ impl Keeper {
                     greeted: false,
                     start_timeout,
                 });
+                // A guest that connects to nobody is given up by its monitor; one that only connects to
+                // somebody else is not.
+                let end = Instant::now() + start_timeout;
+                for kept in self.kept.values_mut() {
+                    kept.deadline.get_or_insert((end, Deadline::Start));
+                }
             }
             Err(error) => self.lost(&error),
         }
