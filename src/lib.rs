@@ -9,6 +9,8 @@ mod output;
 mod cli;
 mod clock;
 mod cpio;
+mod destination;
+mod duration;
 mod engine;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
@@ -18,6 +20,7 @@ mod kernel;
 mod machine;
 mod programs;
 mod report;
+mod size;
 mod state;
 mod sys;
 

@@ -39,7 +39,7 @@ const ONLY_IN: [(&str, &[&str]); 6] = [
 ];
 
 /// Licences that go with Apache-2.0 in one program.
-const LICENCES: [&str; 9] = [
+const LICENCES: [&str; 10] = [
     "Apache-2.0",
     "Apache-2.0 WITH LLVM-exception",
     "BSD-2-Clause",
@@ -49,6 +49,8 @@ const LICENCES: [&str; 9] = [
     "Unicode-3.0",
     "Unlicense",
     "Zlib",
+    // The licence of bzip2's own library, in the manner of BSD's.
+    "bzip2-1.0.6",
 ];
 
 /// Most packages that the programs may be built from: what a person can still audit.

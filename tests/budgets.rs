@@ -123,7 +123,7 @@ fn measured(directory: &Path) -> Vec<(Budget, f64)> {
     let kernel = PathBuf::from(kernel.stdout.trim());
     let script = directory.join("script");
     fs::write(&script, SCRIPT).unwrap();
-    let mut machine = coracle(["machine", "virtual-time", "--memory", "3072", "--output"]);
+    let mut machine = coracle(["machine", "virtual-time", "--memory", "3g", "--output"]);
     machine.arg(&output);
     let mut add = |source: &Path, target: &str| {
         machine

@@ -136,13 +136,13 @@ fn setting() -> Setting {
         cgroups: PathBuf::from(CGROUPS),
         program: PathBuf::from(OWN_PROGRAM),
         connect: Box::new(|port| sys::vsock_connect(HOST_CID, port, false)),
-        mount_root: Box::new(move |root, place| {
+        mount_root: Box::new(move |root, place, shift| {
             // Layers that come while it runs are those of a guest for many containers.
             let is_shared = root.layers.iter().any(|layer| layer.range.is_some());
             if is_shared && !widened.replace(true) {
                 shared::widen().stage(|| "share out what the kernel counts for all")?;
             }
-            MountedRoot::mount(root, place)
+            MountedRoot::mount(root, place, shift)
         }),
         set_clock: Box::new(clock::set),
     }

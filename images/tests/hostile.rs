@@ -194,15 +194,12 @@ fn image_of_another_platform_is_refused_with_what_is_needed() {
     windows.config["os"] = json!("windows");
     assert_refused(
         &windows,
-        "the image is for windows/amd64; this machine runs linux/amd64",
+        "the image is for windows/amd64, not for linux/amd64",
     );
     assert_refused(&windows, "needs a Windows kernel");
     let mut arm = image();
     arm.config["architecture"] = json!("arm64");
-    assert_refused(
-        &arm,
-        "the image is for linux/arm64; this machine runs linux/amd64",
-    );
+    assert_refused(&arm, "the image is for linux/arm64, not for linux/amd64");
     let mut index = image();
     index.seal();
     let mut entries = Vec::new();
@@ -212,10 +209,7 @@ fn image_of_another_platform_is_refused_with_what_is_needed() {
         entries.push(entry);
     }
     index.index["manifests"] = json!(entries);
-    assert_refused(
-        &index,
-        "windows/amd64, darwin/amd64; this machine runs linux/amd64",
-    );
+    assert_refused(&index, "windows/amd64, darwin/amd64, not for linux/amd64");
 }
 
 #[test]
@@ -248,6 +242,52 @@ fn counts_are_bounded() {
     let list = json!(vec![entry; 10_000]).to_string();
     let text = Place::with_image().refused(&tar_of(&[("manifest.json", list.as_bytes())]));
     assert!(text.contains("lists 10000 images; at most"), "{text}");
+}
+
+#[test]
+fn layer_of_another_size_is_refused_even_if_it_is_here() {
+    for change in [1_i64, -1] {
+        let place = Place::with_image();
+        let mut image = Image::new("kept", &[("kept", "kept")]);
+        let size = image.manifest["layers"][0]["size"]
+            .as_i64()
+            .expect("a size");
+        image.manifest["layers"][0]["size"] = json!(size + change);
+        let text = place.refused(&image.oci_tar());
+        assert!(text.contains("bytes"), "{text}");
+        let mut image = Image::new("new", &[("new", "new")]);
+        let size = image.manifest["layers"][0]["size"]
+            .as_i64()
+            .expect("a size");
+        image.manifest["layers"][0]["size"] = json!(size + change);
+        let text = place.refused(&image.oci_tar());
+        assert!(text.contains("bytes"), "{text}");
+    }
+}
+
+#[test]
+fn docker_archive_that_says_another_size_is_refused() {
+    let place = Place::with_image();
+    let image = Image::new("sized", &[("a", "a")]);
+    let layer = &image.layers[0];
+    let config = image.config.to_string();
+    let diff_id = Digest::of(layer).to_string();
+    let archive = |size: usize| {
+        let manifest = json!([{
+            "Config": "config.json", "RepoTags": ["sized"], "Layers": ["layer.tar"],
+            "LayerSources": { diff_id.as_str(): { "size": size, "digest": diff_id } },
+        }]);
+        tar_of(&[
+            ("config.json", config.as_bytes()),
+            ("layer.tar", layer),
+            ("manifest.json", manifest.to_string().as_bytes()),
+        ])
+    };
+    let text = place.refused(&archive(layer.len() + 1));
+    assert!(text.contains("bytes"), "{text}");
+    place
+        .load_bytes(&archive(layer.len()))
+        .expect("a good image");
 }
 
 #[test]

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::duration::span;
+
 /// Starts of each system unless told otherwise: enough for a 99th percentile to be more than the maximum
 /// of a few.
 const STARTS: u32 = 20;
@@ -121,8 +123,8 @@ pub(crate) struct Density {
     #[arg(short = 'n', long, value_name = "NUMBER", default_value_t = 50,
         value_parser = clap::value_parser!(u32).range(2..=10_000))]
     pub(crate) number: u32,
-    /// Seconds for which containers idle before they are weighed
-    #[arg(long, value_name = "SECONDS", default_value_t = 3)]
+    /// Time for which containers idle before they are weighed
+    #[arg(long, value_name = "DURATION", default_value = "3s", value_parser = seconds)]
     pub(crate) idle: u64,
     /// The system
     #[arg(long, value_name = "NAME", default_value = "coracle")]
@@ -139,6 +141,11 @@ pub(crate) struct Density {
     /// Image, in which a program `sleep` is
     #[arg(value_name = "IMAGE", default_value = "busybox")]
     pub(crate) image: String,
+}
+
+/// A span of time in whole seconds, rounded up.
+fn seconds(text: &str) -> Result<u64, String> {
+    Ok(span(text)?.div_ceil(1_000_000_000))
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use crate::{
     ladder, measure,
     output::{self, Stream},
     report::{Report, System, VERSION},
-    show::table::Table,
+    show::{columns, table::Table},
     statistics::{Verdict, compare, summary},
 };
 
@@ -53,7 +53,8 @@ pub(crate) fn main(files: &Files) -> Result<u8> {
         "AFTER MS",
         "CHANGE",
         "VERDICT",
-    ]);
+    ])
+    .with_keys(2);
     for line in &lines {
         let change = 100.0 * (line.after - line.before) / line.before.max(f64::MIN_POSITIVE);
         let change = match line.before > 0.0 {
@@ -69,7 +70,7 @@ pub(crate) fn main(files: &Files) -> Result<u8> {
             line.verdict.word().into(),
         ]);
     }
-    output::write(Stream::Output, &table.text());
+    output::write(Stream::Output, &table.text(columns()));
     let worse = lines.iter().any(|line| line.verdict == Verdict::Worse);
     Ok(if worse { WORSE } else { 0 })
 }

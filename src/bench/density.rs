@@ -11,7 +11,7 @@ use crate::{
     processes,
     report::Summary,
     show::{self, table::Table},
-    start,
+    size, start,
     statistics::summary,
     systems::{self, Present, Scene},
     virtual_time, warn,
@@ -177,7 +177,7 @@ fn per_container(containers: &[Container], of: impl Fn(&Container) -> Option<u64
 fn text(density: &Density) -> String {
     let mut table = Table::new(&["CONTAINERS", "START MS", "MEMORY", "MACHINE HAS LESS"]);
     let count = u32::try_from(density.containers.len()).unwrap_or(u32::MAX);
-    let size = |bytes: Option<u64>| bytes.map_or("?".into(), show::size);
+    let size = |bytes: Option<u64>| bytes.map_or("?".into(), size::binary);
     for (number, container) in (1..).zip(&density.containers) {
         if is_shown(number, count) {
             table.row([
@@ -188,23 +188,29 @@ fn text(density: &Density) -> String {
             ]);
         }
     }
-    let mut text = table.text();
-    text.push_str(&format!(
-        "{}: the last starts take {:.2} times as long as the first ({:.1} and {:.1} ms)\n",
+    let mut text = table.text(show::columns());
+    let mut notes = vec![format!(
+        "{}: the last starts take {:.2} times as long as the first ({:.1} and {:.1} ms)",
         density.system, density.growth, density.last.p50, density.first.p50
-    ));
-    text.push_str(&match (density.memory, density.available) {
+    )];
+    notes.push(match (density.memory, density.available) {
         (Some(_), _) => format!(
-            "one more container: {} by its processes, {} by what the machine has less\n",
+            "one more container: {} by its processes, {} by what the machine has less",
             size(density.memory),
             size(density.available)
         ),
         (None, Some(less)) => format!(
-            "one more container: {} by what the machine has less; its processes are a daemon's, out of sight\n",
-            show::size(less)
+            "one more container: {} by what the machine has less; its processes are a daemon's, out of sight",
+            size::binary(less)
         ),
-        (None, None) => "memory is out of sight: monitors run in a software host\n".into(),
+        (None, None) => "memory is out of sight: monitors run in a software host".into(),
     });
+    for note in notes {
+        for line in show::table::wrapped(&note, show::columns()) {
+            text.push_str(&line);
+            text.push('\n');
+        }
+    }
     text
 }
 

@@ -22,6 +22,8 @@ mod compare;
 #[path = "../cpio.rs"]
 mod cpio;
 mod density;
+#[path = "../duration.rs"]
+mod duration;
 mod environment;
 mod ladder;
 mod measure;
@@ -30,6 +32,8 @@ mod processes;
 mod questions;
 mod report;
 mod show;
+#[path = "../size.rs"]
+mod size;
 mod start;
 mod statistics;
 mod systems;

@@ -103,7 +103,8 @@ fn run(scene: &Scene, memory: u64, words: &[&str]) -> Result<PathBuf> {
     let kernel = command::output(&mut scene.coracle(&["kernel", "path"]))
         .context("the guest kernel is not built; run: coracle kernel build")?;
     let output = directory.join("out");
-    let mut machine = scene.coracle(&["machine", "virtual-time", "--memory", &memory.to_string()]);
+    let mut machine =
+        scene.coracle(&["machine", "virtual-time", "--memory", &format!("{memory}m")]);
     machine.arg("--output").arg(&output);
     let mut add = |source: &Path, target: &str| {
         machine

@@ -9,15 +9,15 @@ use crate::{
     state::{Directories, container::Containers},
 };
 
-/// Be connected to the streams of a container that runs
+/// Attach local standard input, output, and error streams to a running container
 #[derive(clap::Args)]
 pub(super) struct Arguments {
-    /// Name or identifier
+    /// Name or ID
     container: String,
-    /// Give it no input
+    /// Do not attach standard input
     #[arg(long)]
     no_stdin: bool,
-    /// Keys by which to leave the container, which goes on
+    /// Override the key sequence for detaching from a container
     #[arg(long, value_name = "KEYS")]
     detach_keys: Option<DetachKeys>,
 }

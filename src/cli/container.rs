@@ -4,6 +4,7 @@ use anyhow::{Result, bail};
 use clap::Subcommand;
 
 use super::{
+    filter::has_label,
     lifecycle::{self, remove_one},
     moment::Moment,
     ps, start,
@@ -18,7 +19,7 @@ use crate::{
     },
 };
 
-/// All containers
+/// Manage containers
 #[derive(clap::Args)]
 pub(super) struct Arguments {
     #[command(subcommand)]
@@ -30,16 +31,16 @@ enum Command {
     /// List containers
     #[command(visible_alias = "ps")]
     Ls(ps::Arguments),
-    /// Remove all containers that do not run
+    /// Remove all stopped containers
     Prune(Prune),
 }
 
 #[derive(clap::Args)]
 struct Prune {
-    /// Do not ask
+    /// Do not prompt for confirmation
     #[arg(short, long)]
     force: bool,
-    /// Only those for which it holds: until=TIME, label=NAME[=VALUE]
+    /// Filter output based on conditions: until=TIME, label=NAME[=VALUE]
     #[arg(long, value_name = "NAME=VALUE", value_parser = |text: &str| super::options::pair(text, '='))]
     filter: Vec<(String, String)>,
 }
@@ -95,14 +96,7 @@ fn chosen(container: &Container, filters: &[(String, String)]) -> Result<bool> {
                 let Moment(until) = value.parse().map_err(anyhow::Error::msg)?;
                 container.config.created < until
             }
-            "label" => match value.split_once('=') {
-                Some((label, value)) => container
-                    .config
-                    .labels
-                    .get(label)
-                    .is_some_and(|own| own == value),
-                None => container.config.labels.contains_key(value),
-            },
+            "label" => has_label(&container.config.labels, value),
             _ => bail!("unknown filter {name:?}; there are until and label"),
         };
         if !holds {

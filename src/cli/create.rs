@@ -5,7 +5,7 @@ use anyhow::Result;
 use super::flags::{self, Flags};
 use crate::state::Directories;
 
-/// Make a container without starting it, and print its identifier
+/// Create a new container, and print its ID
 #[derive(clap::Args)]
 #[command(
     disable_help_flag = true,

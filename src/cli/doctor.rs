@@ -1,20 +1,20 @@
 //! `coracle doctor`.
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, process::Command};
 
 use anyhow::Result;
 use serde_json::json;
 use vmm::probe::Probe;
 
-use crate::{kernel, machine, output, programs, state::Directories};
+use crate::{engine, kernel, machine, output, programs, state::Directories};
 
-/// Check whether this machine can run containers, and how to mend what is wrong
+/// Check whether this machine can run containers, and how to fix what is wrong
 #[derive(clap::Args)]
 pub(super) struct Arguments {
     /// Print the findings as JSON
     #[arg(long)]
     json: bool,
-    /// Print nothing; end with 0 when containers run here at full speed, with 1 otherwise
+    /// Print nothing; exit with 0 if containers run here at full speed, 1 otherwise
     #[arg(short, long, conflicts_with = "json")]
     quiet: bool,
 }
@@ -89,6 +89,7 @@ pub(super) fn main(arguments: &Arguments) -> Result<u8> {
         findings.push(software_host(&directories));
     }
     findings.push(programs());
+    findings.push(jail());
     findings.push(guest_kernel(&directories));
     findings.push(space(&directories.data));
     findings.push(huge_pages());
@@ -150,8 +151,8 @@ fn processor() -> Finding {
         (_, true) => Finding::good("processor", format!("{name}, with AMD-V")),
         _ => Finding::warning(
             "processor",
-            format!("{name}, which shows neither VT-x nor AMD-V"),
-            "switch virtualisation on in the firmware; in a virtual machine, ask for nested \
+            format!("{name}, without VT-x or AMD-V"),
+            "enable virtualisation in the firmware; in a virtual machine, enable nested \
              virtualisation",
         ),
     }
@@ -172,12 +173,12 @@ fn virtualisation(probe: &Probe) -> Finding {
 }
 
 fn software_host(directories: &Directories) -> Finding {
-    let slow = "containers run in a software host, some 20 times slower";
+    let slow = "containers run in a software host, about 20 times slower";
     match machine::check(directories) {
         Ok(()) => Finding::good("software host", slow),
         Err(error) => Finding::bad(
             "software host",
-            format!("needed, since KVM is not usable, and not ready: {error:#}"),
+            format!("required because KVM is not usable, but not ready: {error:#}"),
             "install what is missing, or use a machine with KVM",
         ),
     }
@@ -193,7 +194,38 @@ fn programs() -> Finding {
             );
         }
     }
-    Finding::good("programs", "coracle-vmm and coracle-init are there")
+    Finding::good("programs", "found coracle-vmm and coracle-init")
+}
+
+/// What of the monitor's jail this system allows, found out by closing one. In a software host, which has a kernel
+/// of its own, monitors may have more.
+fn jail() -> Finding {
+    const SUBJECT: &str = "jail";
+    let tried = programs::find("coracle-vmm").and_then(|program| {
+        let output = Command::new(program).arg("--jail").output()?;
+        let text = |bytes: &[u8]| engine::clean(String::from_utf8_lossy(bytes).trim());
+        Ok((
+            output.status.code(),
+            text(&output.stdout),
+            text(&output.stderr),
+        ))
+    });
+    match tried {
+        Ok((Some(0), walls, _)) => Finding::good(SUBJECT, walls),
+        Ok((Some(1), walls, _)) => Finding::warning(
+            SUBJECT,
+            format!("monitors of microVMs only have: {walls}"),
+            "allow user namespaces (sysctl kernel.unprivileged_userns_clone=1, or \
+             kernel.apparmor_restrict_unprivileged_userns=0); in a container, give it CAP_SYS_ADMIN. \
+             CORACLE_REQUIRE_JAIL=1 refuses to run without",
+        ),
+        Ok((_, _, words)) => Finding::bad(SUBJECT, words, "please report this"),
+        Err(error) => Finding::bad(
+            SUBJECT,
+            format!("{error:#}"),
+            "run 'make build' or install again",
+        ),
+    }
 }
 
 fn guest_kernel(directories: &Directories) -> Finding {
@@ -201,7 +233,7 @@ fn guest_kernel(directories: &Directories) -> Finding {
         Some(path) => Finding::good("guest kernel", path.display().to_string()),
         None => Finding::warning(
             "guest kernel",
-            "not built yet; the first run builds it, which takes some minutes",
+            "not built yet; the first run builds it (some minutes)",
             "coracle kernel build",
         ),
     }
@@ -250,7 +282,7 @@ fn huge_pages() -> Finding {
     match chosen("/sys/kernel/mm/transparent_hugepage/enabled").as_deref() {
         Some("never") | None => Finding::warning(
             "huge pages",
-            "transparent huge pages are off, so guests run a little slower",
+            "transparent huge pages are off: guests run slightly slower",
             "echo madvise | sudo tee /sys/kernel/mm/transparent_hugepage/enabled",
         ),
         Some(word) => Finding::good("huge pages", format!("transparent huge pages: {word}")),
@@ -285,7 +317,7 @@ fn executable_pages(probe: &Probe) -> Option<Finding> {
     }
     Some(Finding::warning(
         "kvm speed",
-        "kvm.nx_huge_pages is on, which makes each start some milliseconds slower",
-        "only if this processor has no iTLB multihit bug: boot with kvm.nx_huge_pages=never",
+        "kvm.nx_huge_pages is on: each start is some milliseconds slower",
+        "boot with kvm.nx_huge_pages=never, only if this CPU is not affected by iTLB multihit",
     ))
 }

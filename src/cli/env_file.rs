@@ -40,7 +40,7 @@ fn parse(content: &[u8], outside: impl Fn(&str) -> Option<String>) -> Result<Vec
             bail!("line {number}: variable {name:?} contains whitespace");
         }
         if line.contains('\0') {
-            bail!("line {number}: {line:?} contains a zero byte");
+            bail!("line {number}: {line:?} contains a NUL byte");
         }
         match value {
             Some(_) => variables.push(line.into()),

@@ -20,19 +20,19 @@ use crate::{
     state::{self, Directories, journal},
 };
 
-/// Show what happens to containers and hosts
+/// Get real time events of containers and hosts
 #[derive(clap::Args)]
 pub(super) struct Arguments {
-    /// What has happened since then, too
+    /// Show all events created since timestamp
     #[arg(long, value_name = "TIME")]
     since: Option<Moment>,
-    /// End then
+    /// Stream events until this timestamp
     #[arg(long, value_name = "TIME")]
     until: Option<Moment>,
-    /// Only those for which it holds: event, container, host, image, label, type
+    /// Filter output based on conditions: event, container, host, image, label, type
     #[arg(short, long, value_name = "NAME=VALUE", value_parser = |text: &str| super::options::pair(text, '='))]
     filter: Vec<(String, String)>,
-    /// json, or a Go template such as '{{.Action}} {{.Actor.ID}}'
+    /// Format output as json, or by a Go template such as '{{.Action}} {{.Actor.ID}}'
     #[arg(long)]
     format: Option<Format>,
 }

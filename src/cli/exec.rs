@@ -15,11 +15,11 @@ use crate::{
     sys,
 };
 
-/// Run a program in a container that runs
+/// Execute a command in a running container
 #[derive(clap::Args)]
 #[command(override_usage = "coracle exec [OPTIONS] CONTAINER COMMAND [ARG...]")]
 pub(super) struct Arguments {
-    /// Container and, after it, the command with its arguments
+    /// Container, and the command with its arguments
     #[arg(
         required = true,
         num_args = 2..,
@@ -29,7 +29,7 @@ pub(super) struct Arguments {
     container_and_command: Vec<String>,
     #[command(flatten)]
     program: Program,
-    /// Keys by which to leave the program, which goes on
+    /// Override the key sequence for detaching from the command
     #[arg(long, value_name = "KEYS")]
     detach_keys: Option<DetachKeys>,
 }
@@ -37,29 +37,29 @@ pub(super) struct Arguments {
 /// How a program is run beside others.
 #[derive(clap::Args)]
 pub(super) struct Program {
-    /// Give it standard input
+    /// Keep standard input open even if not attached
     #[arg(short, long)]
     pub(super) interactive: bool,
-    /// Give it a terminal
+    /// Allocate a pseudo-TTY
     #[arg(short, long)]
     pub(super) tty: bool,
-    /// Do not wait for it
+    /// Detached mode: run command in the background
     #[arg(short, long)]
     pub(super) detach: bool,
-    /// Environment variable, or one to take over from outside
+    /// Set an environment variable, or pass on one of this environment
     #[arg(short, long, value_name = "NAME[=VALUE]")]
     pub(super) env: Vec<String>,
     /// Working directory [default: the container's]
     #[arg(short, long, value_name = "DIRECTORY")]
     pub(super) workdir: Option<String>,
-    /// User name or number, and group [default: the container's]
+    /// User name or UID, and group name or GID [default: the container's]
     #[arg(short, long, value_name = "USER[:GROUP]")]
     pub(super) user: Option<String>,
 }
 
 pub(super) fn main(arguments: &Arguments) -> Result<u8> {
     let Some((name, command)) = arguments.container_and_command.split_first() else {
-        bail!("no container given");
+        bail!("no container specified");
     };
     // As 'run' does.
     sys::show(&format!("coracle exec {name}"));
@@ -69,7 +69,7 @@ pub(super) fn main(arguments: &Arguments) -> Result<u8> {
         && !arguments.program.detach
         && !is_terminal
     {
-        bail!("the input device is not a TTY; leave -t away, or run it in a terminal");
+        bail!("the input device is not a TTY; omit -t, or run in a terminal");
     }
     let signals = engine::take_signals()?;
     let container = Containers::new(&Directories::new()?).find(name)?;
@@ -87,7 +87,8 @@ pub(super) fn main(arguments: &Arguments) -> Result<u8> {
     };
     let keys = arguments.detach_keys.clone().unwrap_or_default();
     let keys = (arguments.program.tty && arguments.program.interactive).then_some(keys);
-    let ended = Attached::new(link, signals, false, arguments.program.tty, keys)?.run();
+    let attached = Attached::new(link, signals, false, arguments.program.tty, keys)?;
+    let ended = attached.beside().run();
     drop(raw);
     code_of(ended?)
 }

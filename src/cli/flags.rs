@@ -14,12 +14,15 @@ use values::{LogDriver, Namespace, RestartPolicy, SecurityOption};
 
 use crate::{
     cli::{
-        env_file, moment, network,
+        env_file,
+        moment::Seconds,
+        network,
         obtain::{When, obtain},
-        options::{self, Bytes, Capabilities, Cpus, Signal, Tmpfs, Ulimit},
+        options::{self, Bytes, Capabilities, Cpus, Memory, Signal, Tmpfs, Ulimit},
         pull,
     },
     clock,
+    duration::span,
     engine::{self, Request},
     host,
     state::{
@@ -31,10 +34,13 @@ use crate::{
     },
 };
 
+/// Bytes of /dev/shm unless told otherwise, as docker's.
+const SHM_SIZE: u64 = 64 << 20;
+
 /// What 'run' and 'create' take.
 #[derive(clap::Args)]
 pub(super) struct Flags {
-    /// Image and, after it, the command with its arguments
+    /// Image, and the command with its arguments
     #[arg(
         required = true,
         trailing_var_arg = true,
@@ -42,64 +48,64 @@ pub(super) struct Flags {
     )]
     pub(super) image_and_command: Vec<String>,
 
-    /// Keep standard input open for the container
+    /// Keep standard input open even if not attached
     #[arg(short, long)]
     pub(super) interactive: bool,
-    /// Give the container a terminal
+    /// Allocate a pseudo-TTY
     #[arg(short, long)]
     pub(super) tty: bool,
-    /// Remove the container when it ends
+    /// Automatically remove the container when it exits
     #[arg(long)]
     rm: bool,
-    /// A name that no other container has; one is made up unless given
+    /// Assign a name to the container [default: a generated one]
     #[arg(long)]
     name: Option<String>,
-    /// Label of the container
+    /// Set metadata on the container
     #[arg(short, long, value_name = "NAME[=VALUE]")]
     label: Vec<String>,
-    /// Write the container's identifier to a file, which must not exist
+    /// Write the container ID to this file, which must not exist
     #[arg(long, value_name = "FILE")]
     cidfile: Option<PathBuf>,
-    /// Start it again when it ends: no, on-failure or on-failure:MOST, always, unless-stopped
+    /// Restart policy when the container exits: no, on-failure[:MAX-RETRIES], always, unless-stopped
     #[arg(long, value_name = "POLICY", default_value = "no")]
     restart: RestartPolicy,
-    /// local keeps what the container writes, none does not
+    /// Logging driver for the container: local files, or none
     #[arg(long, value_name = "DRIVER", default_value = "local")]
     log_driver: LogDriver,
-    /// max-size=SIZE of each of the two files that are kept
+    /// Log driver option: max-size=SIZE, of each of the two log files
     #[arg(long, value_name = "NAME=VALUE", value_parser = |text: &str| options::pair(text, '='))]
     log_opt: Vec<(String, String)>,
 
-    /// Environment variable, or one to take over from outside
+    /// Set an environment variable, or pass on one of this environment
     #[arg(short, long, value_name = "NAME[=VALUE]")]
     env: Vec<String>,
-    /// File of environment variables, one in a line
+    /// Read in a file of environment variables, one per line
     #[arg(long, value_name = "FILE")]
     env_file: Vec<PathBuf>,
-    /// Working directory in the container
+    /// Working directory inside the container
     #[arg(short, long, value_name = "DIRECTORY")]
     workdir: Option<String>,
-    /// User name or number, and group
+    /// User name or UID, and group name or GID
     #[arg(short, long, value_name = "USER[:GROUP]")]
     user: Option<String>,
-    /// More groups, by name or number
+    /// Additional group to join, by name or GID
     #[arg(long, value_name = "GROUP")]
     group_add: Vec<String>,
-    /// Program to run instead of the image's entry point
+    /// Overwrite the image's ENTRYPOINT
     #[arg(long, value_name = "PROGRAM")]
     entrypoint: Option<String>,
-    /// The container's host name
+    /// Container host name
     #[arg(short = 'h', long, value_name = "NAME")]
     hostname: Option<String>,
     /// Another line for /etc/hosts; host-gateway is the address of the guest on its bridge
     #[arg(long, value_name = "NAME:ADDRESS", value_parser = options::extra_host)]
     add_host: Vec<(String, String)>,
 
-    /// Network: bridge among the containers of a named host, none, host for the guest's own, or
-    /// container:NAME for that of another container [default: bridge in a named host, else none]
+    /// Connect the container to a network: bridge (containers of a named host), none, host (the
+    /// guest's own), or container:NAME [default: bridge in a named host, else none]
     #[arg(long, alias = "net", value_name = "NETWORK")]
     network: Option<network::Choice>,
-    /// Another name for the container's neighbours to find it by
+    /// Network-scoped alias for the container
     #[arg(long, alias = "net-alias", value_name = "NAME", value_parser = network::alias)]
     network_alias: Vec<String>,
 
@@ -109,113 +115,126 @@ pub(super) struct Flags {
     #[arg(short, long, alias = "mount", hide = true, value_name = "VOLUME")]
     volume: Vec<String>,
 
-    /// Check every block of the image that is read, and refuse what has changed on the disk
+    /// Verify every block of the image on read (dm-verity), and fail on blocks changed on disk
     #[arg(long)]
     verify: bool,
-    /// size=SIZE of a disk for what the container writes, which stays until 'rm'; without it that is
-    /// in the guest's memory, and gone when the container ends
+    /// size=SIZE: keep the writable layer on a disk of this size until 'rm'; without it, it is in the
+    /// guest's memory, and lost when the container exits
     #[arg(long, value_name = "NAME=VALUE", value_parser = |text: &str| options::pair(text, '='))]
     storage_opt: Vec<(String, String)>,
-    /// Make the root file system read-only
+    /// Mount the container's root file system as read-only
     #[arg(long)]
     read_only: bool,
-    /// Mount a temporary file system
+    /// Mount a tmpfs directory
     #[arg(long, value_name = "PATH[:OPTIONS]")]
     tmpfs: Vec<Tmpfs>,
     /// Size of /dev/shm
     #[arg(long, value_name = "SIZE", default_value = "64m")]
     shm_size: Bytes,
 
-    /// Add a capability, or ALL
+    /// Add a Linux capability, or ALL
     #[arg(long, value_name = "NAME")]
     cap_add: Vec<Capabilities>,
-    /// Drop a capability, or ALL
+    /// Drop a Linux capability, or ALL
     #[arg(long, value_name = "NAME")]
     cap_drop: Vec<Capabilities>,
-    /// no-new-privileges, or seccomp=unconfined
+    /// Security option: no-new-privileges, seccomp=unconfined
     #[arg(long, value_name = "OPTION")]
     security_opt: Vec<SecurityOption>,
-    /// User namespace: host for the guest's own, private for a new one
-    #[arg(long, value_name = "MODE", default_value = "host")]
-    userns: Namespace,
-    /// Give the container all that its guest's root can do: every capability and device, no
-    /// filter. In a named host, that is power over its neighbours; not over this machine
+    /// User namespace: host (the guest's own), or private, whose root is nobody outside
+    /// [default: host; private with --isolation namespace]
+    #[arg(long, value_name = "MODE")]
+    userns: Option<Namespace>,
+    /// Give extended privileges inside the guest: all capabilities and devices, no seccomp filter.
+    /// In a named host this includes its other containers; never this machine
     #[arg(long)]
     privileged: bool,
-    /// Processes: host for those of the guest, private for its own
+    /// PID namespace: host (the guest's own), or private
     #[arg(long, value_name = "MODE", default_value = "private")]
     pid: Namespace,
-    /// Inter-process communication: host for the guest's, private for its own
+    /// IPC namespace: host (the guest's own), or private
     #[arg(long, value_name = "MODE", default_value = "private")]
     ipc: Namespace,
-    /// Control groups in view: host for all of the guest's, private for its own
+    /// Cgroup namespace: host (the guest's own), or private
     #[arg(long, value_name = "MODE", default_value = "private")]
     cgroupns: Namespace,
     /// Kernel setting of the container's namespaces
     #[arg(long, value_name = "NAME=VALUE", value_parser = options::sysctl)]
     sysctl: Vec<(String, String)>,
 
-    /// Resource limit: nofile, nproc, core, …; -1 for none
+    /// Ulimit option: nofile, nproc, core, …; -1 for unlimited
     #[arg(long, value_name = "NAME=SOFT[:HARD]")]
     ulimit: Vec<Ulimit>,
-    /// Most processes; 0 or -1 for any number
+    /// Tune the container's PIDs limit; 0 or -1 for unlimited
     #[arg(long, value_name = "NUMBER", allow_negative_numbers = true)]
     pids_limit: Option<i64>,
-    /// Processors: the guest has as many, rounded up (1 unless given)
+    /// Number of CPUs; the guest has as many vCPUs, rounded up [default: 1]
     #[arg(long, value_name = "NUMBER")]
     cpus: Option<Cpus>,
-    /// Memory limit, such as 512m; the guest has a little more (512 MiB in all unless given)
+    /// Memory limit, such as 512m, at least 6m; the guest has some MiB more for its kernel
+    /// [default: unlimited in a guest of 512 MiB]
     #[arg(short, long, value_name = "SIZE")]
-    pub(super) memory: Option<Bytes>,
+    memory: Option<Memory>,
 
-    /// Run a small init in the container, which reaps processes and forwards signals
+    /// Run an init inside the container that forwards signals and reaps processes
     #[arg(long)]
     init: bool,
-    /// Signal that asks the container to stop [default: the image's, or SIGTERM]
+    /// Signal to stop the container [default: the image's, or SIGTERM]
     #[arg(long, value_name = "SIGNAL")]
     stop_signal: Option<Signal>,
-    /// Seconds between that signal and the container's end by force
-    #[arg(long, value_name = "SECONDS", default_value_t = 10)]
-    stop_timeout: u64,
-    /// Seconds after which the container is killed
-    #[arg(long, value_name = "SECONDS")]
-    pub(super) timeout: Option<u64>,
+    /// Time to wait for the container to stop before it is killed; -1 to wait forever
+    #[arg(
+        long,
+        value_name = "DURATION",
+        default_value = "10s",
+        allow_negative_numbers = true
+    )]
+    stop_timeout: Seconds,
+    /// Maximum time the container may run before it is killed; 0 for no limit
+    #[arg(
+        long,
+        value_name = "DURATION",
+        default_value = "0",
+        hide_default_value = true
+    )]
+    timeout: Seconds,
 
-    /// Shell command that tells by its exit code whether the container is well
+    /// Shell command to run to check health
     #[arg(long, value_name = "COMMAND")]
     health_cmd: Option<String>,
-    /// Time between two runs of it [default: the image's, or 30s]
-    #[arg(long, value_name = "DURATION", value_parser = moment::span)]
+    /// Time between running the check [default: the image's, or 30s]
+    #[arg(long, value_name = "DURATION", value_parser = span)]
     health_interval: Option<u64>,
-    /// Time that one may take [default: the image's, or 30s]
-    #[arg(long, value_name = "DURATION", value_parser = moment::span)]
+    /// Maximum time to allow one check to run [default: the image's, or 30s]
+    #[arg(long, value_name = "DURATION", value_parser = span)]
     health_timeout: Option<u64>,
-    /// Time after the start in which failures do not count [default: the image's, or 0s]
-    #[arg(long, value_name = "DURATION", value_parser = moment::span)]
+    /// Start period for the container to initialize, in which failures do not count [default: the
+    /// image's, or 0s]
+    #[arg(long, value_name = "DURATION", value_parser = span)]
     health_start_period: Option<u64>,
-    /// Failures in a row that make it unhealthy [default: the image's, or 3]
+    /// Consecutive failures needed to report unhealthy [default: the image's, or 3]
     #[arg(long, value_name = "NUMBER")]
     health_retries: Option<u32>,
-    /// Do not run the image's health command
+    /// Disable the image's HEALTHCHECK
     #[arg(long, conflicts_with = "health_cmd")]
     no_healthcheck: bool,
 
-    /// When to pull the image from its registry
+    /// Pull the image before running
     #[arg(long, value_name = "WHEN", default_value = "missing")]
     pull: When,
     #[command(flatten)]
     image: pull::Options,
 
-    /// Named host to run in, beside other containers and on their kernel
+    /// Named host to run in, on one kernel with its other containers
     #[arg(long, value_name = "HOST", conflicts_with_all = ["kernel", "machine"])]
     host: Option<String>,
     /// Guest kernel to boot: an ELF vmlinux or a bzImage
     #[arg(long, value_name = "FILE")]
     kernel: Option<PathBuf>,
-    /// What holds the container: a microVM, or only namespaces of this machine's kernel, as root
+    /// Isolation technology: a microVM, or namespaces on this machine's kernel (needs root)
     #[arg(long, value_name = "KIND", default_value = "vm")]
     isolation: Isolation,
-    /// When to use a software host, which is slow and needs no KVM
+    /// When to use a software host, which is slow but needs no KVM
     #[arg(long, value_name = "WHEN", default_value = "auto")]
     machine: MachineMode,
 
@@ -233,16 +252,16 @@ pub(super) fn create(
     step: &mut dyn FnMut(&str),
 ) -> Result<Container> {
     let Some((name, command)) = flags.image_and_command.split_first() else {
-        bail!("no image given");
+        bail!("no image specified");
     };
     if !flags.publish.is_empty() {
         bail!(
-            "cannot publish ports: nothing leads out of a guest yet; neighbours in a named host \
-             reach each other ('coracle run --help', --host)"
+            "publishing ports is not supported yet; containers of a named host reach each other \
+             (--host, --network)"
         );
     }
     if !flags.volume.is_empty() {
-        bail!("cannot mount volumes or directories of this machine yet; 'coracle cp' copies files");
+        bail!("volumes and bind mounts are not supported yet; use 'coracle cp' to copy files");
     }
     if flags.isolation == Isolation::Namespace {
         refuse_without_machine(flags)?;
@@ -275,7 +294,7 @@ pub(super) fn create(
     let container = Containers::new(directories).create(config)?;
     if let Some(mut file) = cidfile {
         file.write_all(container.config.id.as_bytes())
-            .context("cannot write the identifier")?;
+            .context("cannot write the container ID")?;
     }
     journal::note(&directories.data, &container.config, "create", &[]);
     // From here on the container itself keeps the layers from being removed.
@@ -291,8 +310,8 @@ fn trees(flags: &Flags, image: &Image) -> Result<Vec<Option<Verity>>> {
         }
         let tree = layer.verity.as_ref().with_context(|| {
             format!(
-                "layer {} cannot be checked (--verify): an earlier release stored it, without the \
-                 tree of its hashes; remove the images that have it by 'coracle rmi', and pull again",
+                "cannot verify layer {}: it was stored by an earlier release without a hash tree; remove \
+                 the images that use it ('coracle rmi'), and pull again",
                 layer.diff_id
             )
         })?;
@@ -372,7 +391,7 @@ fn config(
     (network, shared): (Mode, Option<Container>),
 ) -> Result<Config> {
     if flags.rm && flags.restart.0 != Restart::No {
-        bail!("--rm and --restart contradict each other");
+        bail!("conflicting options: --restart and --rm");
     }
     let id = engine::identifier()?;
     let layers: Vec<_> = image
@@ -382,7 +401,7 @@ fn config(
         .collect();
     if layers.len() > MAX_LAYERS {
         bail!(
-            "the image has {} layers; {MAX_LAYERS} are possible",
+            "the image has {} layers; the maximum is {MAX_LAYERS}",
             layers.len()
         );
     }
@@ -414,9 +433,9 @@ fn config(
         log: log_policy(flags)?,
         restart: flags.restart.0,
         stop_signal: stop_signal(flags, image)?,
-        stop_timeout: flags.stop_timeout,
-        timeout: flags.timeout,
-        memory: flags.memory.map(|bytes| bytes.0),
+        stop_timeout: flags.stop_timeout.0,
+        timeout: Some(flags.timeout.0).filter(|seconds| *seconds > 0),
+        memory: flags.memory.and_then(|memory| memory.0),
         cpu: flags.cpus.map(|cpus| cpus.thousandths.get()),
         disk: disk_size(flags)?,
         kernel: flags.kernel.as_ref().map(absolute).transpose()?,
@@ -481,10 +500,17 @@ fn request(flags: &Flags, command: &[String]) -> Result<Request> {
             .and_then(|limit| u64::try_from(limit).ok())
             .filter(|n| *n > 0),
         cpu: flags.cpus.map(|cpus| cpus.thousandths.get()),
-        memory: flags.memory.map(|bytes| bytes.0),
-        shm_size: Some(flags.shm_size.0),
+        memory: flags.memory.and_then(|memory| memory.0),
+        // As docker, 0 is the default; to tmpfs it would be no limit.
+        shm_size: Some(flags.shm_size.0)
+            .filter(|bytes| *bytes > 0)
+            .or(Some(SHM_SIZE)),
         init: flags.init,
-        user_namespace: flags.userns == Namespace::Private,
+        user_namespace: match flags.userns {
+            Some(namespace) => namespace == Namespace::Private,
+            // Where the kernel is this machine's, root is to be nobody on it.
+            None => flags.isolation == Isolation::Namespace,
+        },
         shares: Shares {
             processes: flags.pid == Namespace::Host,
             ipc: flags.ipc == Namespace::Host,

@@ -50,7 +50,7 @@ impl std::str::FromStr for Format {
         let mut rest = template.as_str();
         while let Some((before, after)) = rest.split_once("{{") {
             let Some((inner, after)) = after.split_once("}}") else {
-                return Err("a '{{' has no '}}'".into());
+                return Err("template parsing error: unclosed '{{'".into());
             };
             if !before.is_empty() {
                 parts.push(Part::Text(before.into()));
@@ -72,7 +72,7 @@ fn field(inner: &str) -> Result<Part, String> {
     };
     let Some(path) = path.strip_prefix('.') else {
         return Err(format!(
-            "{inner:?} is not understood; fields such as {{{{.Names}}}} and {{{{json .}}}} are"
+            "template parsing error: {inner:?} is not supported; use fields such as {{{{.Names}}}}, or {{{{json .}}}}"
         ));
     };
     Ok(Part::Field {
@@ -169,7 +169,7 @@ fn follow<'a>(value: &'a Value, path: &[String]) -> Result<&'a Value> {
     for name in path {
         found = match found.get(name) {
             Some(inner) => inner,
-            None => bail!("there is no field {name:?} to format"),
+            None => bail!("template: no such field: {name:?}"),
         };
     }
     Ok(found)

@@ -6,12 +6,12 @@ use images::store::{Store, short_id};
 use super::{age::age, table};
 use crate::state::Directories;
 
-/// Show how an image was made, the newest step first
+/// Show the history of an image, newest step first
 #[derive(clap::Args)]
 pub(super) struct Arguments {
-    /// Name or identifier
+    /// Name or ID
     image: String,
-    /// Do not shorten
+    /// Don't truncate output
     #[arg(long)]
     no_trunc: bool,
 }

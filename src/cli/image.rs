@@ -19,21 +19,21 @@ enum ImageCommand {
     Ls(images::Arguments),
     /// Pull an image from a registry
     Pull(pull::Arguments),
-    /// Remove images
+    /// Remove one or more images
     Rm(rmi::Arguments),
-    /// Remove images without a name, and what nobody needs
+    /// Remove unused images and data
     Prune(prune::Arguments),
-    /// Give an image another name
+    /// Create a tag that refers to an existing image
     Tag(tag::Arguments),
-    /// Show all that is known of images, as JSON
+    /// Return low-level information on images, as JSON
     Inspect(inspect::Arguments),
-    /// Show how an image was made
+    /// Show the history of an image
     History(history::Arguments),
     /// Load images from an archive, an OCI layout or a root file system
     Load(load::Arguments),
-    /// Save images to an archive
+    /// Save one or more images to an archive
     Save(save::Arguments),
-    /// Compare images with their digests, and take out what is damaged
+    /// Verify images against their digests, and remove damaged content
     Verify(verify::Arguments),
 }
 
@@ -53,7 +53,7 @@ pub(super) fn image(arguments: &Image) -> Result<u8> {
     Ok(0)
 }
 
-/// Manage what is on the disk, and all containers at once
+/// Manage Coracle
 #[derive(clap::Args)]
 pub(super) struct System {
     #[command(subcommand)]
@@ -62,13 +62,13 @@ pub(super) struct System {
 
 #[derive(Subcommand)]
 enum SystemCommand {
-    /// Show what images take on the disk
+    /// Show disk usage
     Df(df::Arguments),
-    /// Remove images without a name, and what nobody needs
+    /// Remove unused images and data
     Prune(prune::Arguments),
-    /// Start the containers whose restart policy wants it, as after the system's start
+    /// Start the hosts and containers whose restart policy says so, as at boot
     Start,
-    /// Stop all containers, in good order; those with a restart policy start again by 'start'
+    /// Stop all hosts and containers, as at shutdown; 'start' starts those with a restart policy again
     Stop,
 }
 

@@ -16,16 +16,16 @@ pub(super) struct Arguments {
     /// Only images of this name
     #[arg(value_name = "NAME[:TAG]")]
     name: Option<Reference>,
-    /// Print only identifiers
+    /// Only display IDs
     #[arg(short, long)]
     quiet: bool,
-    /// Do not shorten identifiers
+    /// Don't truncate output
     #[arg(long)]
     no_trunc: bool,
     /// Show digests
     #[arg(long)]
     digests: bool,
-    /// Print JSON, one object in a line
+    /// Print JSON, one object per line
     #[arg(long)]
     json: bool,
 }

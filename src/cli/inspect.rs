@@ -2,32 +2,32 @@
 
 use std::net::Ipv4Addr;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::ValueEnum;
-use images::store::Store;
+use images::store::{Store, StoreError};
 use serde_json::{Value, json};
 
 use super::format::Format;
 use crate::{
     clock, output,
     state::{
-        Directories,
+        Directories, NotFound,
         container::{Config, Container, Containers, LogPolicy, Restart, State, Status},
         host::Hosts,
         network::{GATEWAY, Mode, PREFIX},
     },
 };
 
-/// Show all that is known of containers and images, as JSON
+/// Return low-level information on containers and images, as JSON
 #[derive(clap::Args)]
 pub(super) struct Arguments {
-    /// Names or identifiers
+    /// Names or IDs
     #[arg(required = true, value_name = "NAME")]
     names: Vec<String>,
-    /// Look only among these
+    /// Only look up objects of this type
     #[arg(long, value_name = "KIND")]
     r#type: Option<Kind>,
-    /// json, or a Go template such as '{{.State.Status}}'
+    /// Format output as json, or by a Go template such as '{{.State.Status}}'
     #[arg(short, long)]
     format: Option<Format>,
 }
@@ -77,11 +77,22 @@ fn one(
     if kind != Some(Kind::Image) {
         match containers.find(name) {
             Ok(container) => return describe(&container, hosts),
-            Err(error) if kind == Some(Kind::Container) => return Err(error),
+            Err(error) if kind == Some(Kind::Container) || !error.is::<NotFound>() => {
+                return Err(error);
+            }
             Err(_) => {}
         }
     }
-    Ok(store.inspect(name)?)
+    match store.inspect(name) {
+        Err(StoreError::NotFound { .. } | StoreError::Name { .. })
+            if kind.is_none() && hosts.find(name).is_ok() =>
+        {
+            bail!(
+                "no such container or image: {name}; it is a host: 'coracle host inspect {name}' shows it"
+            )
+        }
+        found => Ok(found?),
+    }
 }
 
 /// Docker's word for a time that has not come.
@@ -114,6 +125,11 @@ fn describe(container: &Container, hosts: &Hosts) -> Result<Value> {
     // Its identifier where it was removed.
     let name = |id: &String| hosts.find(id).map_or(id.clone(), |host| host.config.name);
     let host = config.host.as_ref().map(name);
+    let jail = match &config.host {
+        Some(id) => hosts.find(id).and_then(|host| Ok(host.state()?.jail)),
+        None => Ok(state.jail.clone()),
+    };
+    let jail = jail.unwrap_or_default();
     let resources = &config.spec.resources;
     let (path, arguments) = process
         .args
@@ -177,6 +193,8 @@ fn describe(container: &Container, hosts: &Hosts) -> Result<Value> {
         "Coracle": {
             "Host": host,
             "KeeperPid": if state.status.is_live() { state.keeper } else { 0 },
+            // What stands around the monitor; nothing before the first start.
+            "Jail": jail.split(", ").filter(|wall| !wall.is_empty()).collect::<Vec<_>>(),
         },
     });
     if let (Some(health), Some(Value::Object(state))) = (health, value.get_mut("State")) {

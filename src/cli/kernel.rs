@@ -24,12 +24,12 @@ pub(super) struct Arguments {
 
 #[derive(Subcommand)]
 enum Action {
-    /// Build the kernel that guests boot, unless it is there
+    /// Build the guest kernel, unless it is in the cache
     Build {
         /// Source, as Debian's linux-source-6.12.tar.xz [default: that package's]
         #[arg(long, value_name = "FILE")]
         source: Option<PathBuf>,
-        /// Build it although it is there
+        /// Build it even if it is in the cache
         #[arg(long)]
         force: bool,
     },
@@ -39,9 +39,9 @@ enum Action {
         #[arg(long)]
         json: bool,
     },
-    /// Print the path of the kernel that guests boot; ends with 1 when it is not built
+    /// Print the path of the guest kernel; exits with 1 if it is not built
     Path,
-    /// Tell whether a file is a kernel that guests can boot, and which
+    /// Check whether a file is a kernel that guests can boot, and print its version
     Check {
         /// An ELF vmlinux or a bzImage
         file: PathBuf,
@@ -58,7 +58,7 @@ pub(super) fn main(arguments: &Arguments) -> Result<()> {
         Action::List { json } => list(&kernel::list(&cache)?, *json)?,
         Action::Path => match kernel::path(&cache) {
             Some(path) => outln!("{}", path.display()),
-            None => bail!("the guest kernel is not built yet; 'coracle kernel build' does it"),
+            None => bail!("the guest kernel is not built yet; run 'coracle kernel build'"),
         },
         Action::Check { file } => {
             let kernel = kernel::check(file)?;

@@ -10,6 +10,7 @@ use vmm::control::Socket;
 
 use super::{
     each,
+    moment::Seconds,
     options::Signal,
     start::{self, keeper_of, not_running},
     together,
@@ -19,8 +20,9 @@ use crate::{
         self,
         wire::{Event, Request},
     },
+    report,
     state::{
-        Directories,
+        Directories, NotFound,
         container::{Container, Containers},
         journal,
     },
@@ -29,27 +31,33 @@ use crate::{
 /// The signal that ends a process without asking it.
 const SIGKILL: u8 = 9;
 
-/// Ask containers to stop, and kill those that have not when their time is over
+/// Stop one or more running containers
 #[derive(clap::Args)]
 pub(super) struct Stop {
-    /// Names or identifiers
+    /// Names or IDs
     #[arg(required = true, value_name = "CONTAINER")]
     containers: Vec<String>,
-    /// Seconds until it is killed [default: those given to 'run']
-    #[arg(short, long, visible_alias = "timeout", value_name = "SECONDS")]
-    time: Option<u64>,
-    /// Signal to send [default: the container's]
+    /// Time to wait before killing the container; -1 to wait forever [default: the container's]
+    #[arg(
+        short,
+        long,
+        visible_alias = "timeout",
+        value_name = "DURATION",
+        allow_negative_numbers = true
+    )]
+    time: Option<Seconds>,
+    /// Signal to send to the container [default: the container's stop signal]
     #[arg(short, long)]
     signal: Option<Signal>,
 }
 
-/// Kill containers, or send them another signal
+/// Kill one or more running containers
 #[derive(clap::Args)]
 pub(super) struct Kill {
-    /// Names or identifiers
+    /// Names or IDs
     #[arg(required = true, value_name = "CONTAINER")]
     containers: Vec<String>,
-    /// Signal to send
+    /// Signal to send to the container
     #[arg(short, long, default_value = "KILL")]
     signal: Signal,
 }
@@ -57,26 +65,26 @@ pub(super) struct Kill {
 /// Names of containers
 #[derive(clap::Args)]
 pub(super) struct Names {
-    /// Names or identifiers
+    /// Names or IDs
     #[arg(required = true, value_name = "CONTAINER")]
     containers: Vec<String>,
 }
 
-/// Remove containers
+/// Remove one or more containers
 #[derive(clap::Args)]
 pub(super) struct Remove {
-    /// Names or identifiers
+    /// Names or IDs
     #[arg(required = true, value_name = "CONTAINER")]
     containers: Vec<String>,
-    /// Kill those that run
+    /// Force the removal of a running container (uses SIGKILL)
     #[arg(short, long)]
     force: bool,
-    /// Remove its anonymous volumes, too (there are none)
+    /// Remove anonymous volumes associated with the container (there are none)
     #[arg(short, long)]
     volumes: bool,
 }
 
-/// Give a container another name
+/// Rename a container
 #[derive(clap::Args)]
 pub(super) struct Rename {
     /// The container
@@ -85,11 +93,23 @@ pub(super) struct Rename {
     name: String,
 }
 
+impl Stop {
+    fn seconds(&self) -> Option<u64> {
+        self.time.map(|Seconds(time)| time)
+    }
+}
+
 pub(super) fn stop(arguments: &Stop) -> Result<u8> {
     let containers = Containers::new(&Directories::new()?);
     together(
         &arguments.containers,
-        |name| begin_stop(&containers.find(name)?, arguments.signal, arguments.time),
+        |name| {
+            begin_stop(
+                &containers.find(name)?,
+                arguments.signal,
+                arguments.seconds(),
+            )
+        },
         |name, stopping| {
             stopping.finish()?;
             outln!("{name}");
@@ -177,7 +197,7 @@ fn ask(container: &Container, request: &Request) -> Result<Option<Socket>> {
 fn answer(link: &Socket) -> Result<Option<u8>> {
     loop {
         let received = link.receive::<Event>();
-        match received.context("cannot hear from the container's keeper")? {
+        match received.context("lost connection to the container's keeper")? {
             Some((Event::Exited(exit), _)) => return Ok(Some(exit.code)),
             Some((Event::Failed { code, .. }, _)) => return Ok(Some(code)),
             Some((Event::Refused { message }, _)) => bail!(message),
@@ -223,8 +243,13 @@ pub(super) fn restart(arguments: &Stop) -> Result<u8> {
     let directories = Directories::new()?;
     let containers = Containers::new(&directories);
     let all = arguments.containers.iter();
-    let begun =
-        all.map(|name| begin_stop(&containers.find(name)?, arguments.signal, arguments.time));
+    let begun = all.map(|name| {
+        begin_stop(
+            &containers.find(name)?,
+            arguments.signal,
+            arguments.seconds(),
+        )
+    });
     let mut started: Vec<Option<Result<(Container, Socket)>>> = Vec::new();
     let mut ending = Vec::new();
     for (index, begun) in begun.enumerate() {
@@ -315,7 +340,7 @@ pub(super) fn remove(arguments: &Remove) -> Result<u8> {
     }
     each(&arguments.containers, |name| {
         let container = match containers.find(name) {
-            Err(_) if arguments.force => return Ok(()),
+            Err(error) if arguments.force && error.is::<NotFound>() => return passed_over(&error),
             found => found?,
         };
         remove_one(&containers, &container, arguments.force, &directories)?;
@@ -332,6 +357,12 @@ pub(super) fn kill_all(containers: impl IntoIterator<Item = Container>) {
     for ending in begun.into_iter().flatten() {
         let _ = ending.finish();
     }
+}
+
+/// As docker's `--force`: what is not there is no error, but not passed over in silence.
+pub(super) fn passed_over(error: &anyhow::Error) -> Result<()> {
+    report::warn(&format!("{error:#}"));
+    Ok(())
 }
 
 /// Removes a container, with `force` even one that runs, or that is gone meanwhile.
@@ -363,8 +394,8 @@ fn remove_now(
         if !force {
             let name = &container.config.name;
             bail!(
-                "container {name} is {}; 'coracle stop {name}' stops it, and --force removes it \
-                 anyway",
+                "cannot remove container {name}: it is {}; stop it first ('coracle stop {name}'), or \
+                 use --force",
                 state.status.word()
             );
         }

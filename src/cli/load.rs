@@ -26,13 +26,13 @@ use crate::{
 /// file system (directory or tar)
 #[derive(clap::Args)]
 pub(super) struct Arguments {
-    /// What to load [default: standard input]
+    /// File or directory to read from [default: standard input]
     #[arg(short, long, value_name = "FILE")]
     input: Option<PathBuf>,
     /// Name for the image; a root file system has none of its own
     #[arg(short, long, value_name = "NAME[:TAG]")]
     tag: Option<Reference>,
-    /// Print only the names
+    /// Suppress the load output
     #[arg(short, long)]
     quiet: bool,
 }
@@ -42,7 +42,7 @@ pub(super) fn main(arguments: &Arguments) -> Result<()> {
     let input = match &arguments.input {
         Some(path) => Input::Path(path),
         None if io::stdin().is_terminal() => {
-            bail!("standard input is a terminal; name a file with --input, or pipe one in")
+            bail!("standard input is a terminal; use --input, or pipe an archive in")
         }
         None => {
             let stdin = io::stdin().as_fd().try_clone_to_owned();

@@ -14,7 +14,7 @@ use crate::{
     report,
 };
 
-/// Log in to a registry; the credentials are kept where docker keeps them
+/// Log in to a registry; credentials are stored where docker stores them
 #[derive(clap::Args)]
 pub(super) struct Login {
     /// Host name and port [default: docker.io]
@@ -23,7 +23,7 @@ pub(super) struct Login {
     /// User name
     #[arg(short, long, value_name = "NAME")]
     username: Option<String>,
-    /// Password, which others on this machine can then see: rather --password-stdin
+    /// Password; visible to other users of this machine, prefer --password-stdin
     #[arg(
         short,
         long,
@@ -34,12 +34,12 @@ pub(super) struct Login {
     /// Read the password from standard input
     #[arg(long, requires = "username")]
     password_stdin: bool,
-    /// Whether certificates of the registry are checked, and plain HTTP is refused
+    /// Require HTTPS and verify certificates when contacting the registry
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     tls_verify: Option<bool>,
 }
 
-/// Forget the credentials for a registry
+/// Log out from a registry
 #[derive(clap::Args)]
 pub(super) struct Logout {
     /// Host name and port [default: docker.io]
@@ -55,7 +55,7 @@ pub(super) fn login(arguments: &Login) -> Result<()> {
     let file = own_credentials()
         .context("neither DOCKER_CONFIG nor HOME says where credentials are kept")?;
     if arguments.password.is_some() {
-        report::warn("a password on the command line is not safe; use --password-stdin");
+        report::warn("using --password via the command line is insecure; use --password-stdin");
     }
     let user = match &arguments.username {
         Some(user) => user.clone(),
@@ -67,7 +67,7 @@ pub(super) fn login(arguments: &Login) -> Result<()> {
         None => ask("Password: ", false)?,
     };
     if user.is_empty() || password.is_empty() {
-        bail!("a user name and a password are needed, and one of them is empty");
+        bail!("user name and password must not be empty");
     }
     if user.contains(':') {
         bail!("the user name {user:?} has a colon, which ends a name here");
@@ -132,17 +132,17 @@ fn ask(question: &str, shown: bool) -> Result<String> {
     let stdin = io::stdin();
     if !stdin.is_terminal() {
         bail!(
-            "standard input is not a terminal to ask at; give --username, and the password by --password-stdin"
+            "cannot prompt: standard input is not a terminal; use --username and --password-stdin"
         );
     }
     output::write(Stream::Error, question);
     output::flush(Stream::Error);
-    let before = termios::tcgetattr(&stdin).context("cannot ask the terminal for its settings")?;
+    let before = termios::tcgetattr(&stdin).context("cannot read the terminal's settings")?;
     if !shown {
         let mut silent = before.clone();
         silent.local_modes.remove(LocalModes::ECHO);
         termios::tcsetattr(&stdin, OptionalActions::Flush, &silent)
-            .context("cannot silence the terminal")?;
+            .context("cannot turn off the terminal's echo")?;
     }
     let mut line = String::new();
     let read = stdin.lock().read_line(&mut line);

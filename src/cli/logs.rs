@@ -23,24 +23,24 @@ use crate::{
     },
 };
 
-/// Show what a container has written
+/// Fetch the logs of a container
 #[derive(clap::Args)]
 pub(super) struct Arguments {
-    /// Name or identifier
+    /// Name or ID
     container: String,
-    /// Go on as it writes more
+    /// Follow log output
     #[arg(short, long)]
     follow: bool,
-    /// Only what was written since then: RFC 3339, seconds since 1970, or a duration such as 10m
+    /// Show logs since timestamp (RFC 3339 or Unix time) or relative (such as 10m)
     #[arg(long, value_name = "TIME")]
     since: Option<Moment>,
-    /// Only what was written before then
+    /// Show logs before a timestamp or relative
     #[arg(long, value_name = "TIME")]
     until: Option<Moment>,
-    /// Only so many of the last lines
+    /// Number of lines to show from the end of the logs
     #[arg(short = 'n', long, value_name = "LINES", default_value = "all")]
     tail: Tail,
-    /// Begin each line with its time
+    /// Show timestamps
     #[arg(short, long)]
     timestamps: bool,
 }
@@ -74,7 +74,7 @@ pub(super) fn main(arguments: &Arguments) -> Result<()> {
     let container = Containers::new(&Directories::new()?).find(&arguments.container)?;
     if container.config.log == LogPolicy::None {
         bail!(
-            "container {} was made with --log-driver none",
+            "container {} was created with --log-driver none",
             container.config.name
         );
     }

@@ -5,11 +5,15 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::Subcommand;
 
+use super::{
+    options::{self, Bytes},
+    table,
+};
 use crate::{
     host,
     machine::{
         self,
-        virtual_time::{self, Addition, DEFAULT_MEMORY_MIB, Job, MIN_MEMORY_MIB},
+        virtual_time::{self, Addition, Job, MIN_MEMORY_MIB},
     },
     output, report,
     state::{
@@ -27,41 +31,45 @@ pub(super) struct Arguments {
 
 #[derive(Subcommand)]
 enum Action {
-    /// Start it, and wait until it is up
+    /// Start the software host, and wait until it is up
     Start,
-    /// Stop it, with all that runs in it
+    /// Stop the software host, with all that runs in it
     Stop,
-    /// Tell whether it runs; ends with 1 when it does not
+    /// Show whether it is running; exits with 1 if it is not
     Status {
         /// Print it as JSON
         #[arg(long)]
         json: bool,
     },
-    /// A root shell in it
+    /// Open a root shell in it
     Shell,
-    /// Run a command in a machine of its own whose clock counts instructions, 2 ns for each: the same work
-    /// takes the same time, however busy this machine is. Nothing is in it but busybox and what is named
+    /// Run a command in a virtual machine whose clock counts instructions, 2 ns each: the same work
+    /// takes the same time, however busy this machine is. It contains busybox and the named files only
     VirtualTime(VirtualTime),
 }
 
 #[derive(clap::Args)]
 struct VirtualTime {
-    /// File or directory for the machine, and its path there; programs bring their libraries
+    /// File or directory to add, and its path there; programs bring their shared libraries
     #[arg(long, value_name = "PATH[:TARGET]")]
     file: Vec<Addition>,
-    /// Takes what the command leaves in /out
+    /// Copy what the command leaves in /out to this directory
     #[arg(long, value_name = "DIRECTORY")]
     output: Option<PathBuf>,
-    /// Memory of the machine, which holds all files too
-    #[arg(long, value_name = "MIB", default_value_t = DEFAULT_MEMORY_MIB,
-        value_parser = clap::value_parser!(u64).range(MIN_MEMORY_MIB..))]
+    /// Memory of the machine, which holds all files, too
+    #[arg(long, value_name = "SIZE", default_value = "2g", value_parser = memory_mib)]
     memory: u64,
     /// Debian's kernel for the machine, by its series
     #[arg(long, value_name = "MAJOR.MINOR", value_parser = series)]
     kernel_series: Option<String>,
-    /// The command, which runs as root; its exit code is this command's
+    /// Command to run as root; its exit code is passed on
     #[arg(required = true, last = true, value_name = "COMMAND")]
     command: Vec<String>,
+}
+
+fn memory_mib(text: &str) -> Result<u64, String> {
+    let Bytes(bytes) = text.parse()?;
+    options::at_least(bytes, MIN_MEMORY_MIB << 20).map(|bytes| bytes >> 20)
 }
 
 pub(super) fn main(arguments: &Arguments) -> Result<u8> {
@@ -143,9 +151,9 @@ fn status(directories: &Directories, as_json: bool) -> Result<u8> {
     let pid = status.pid.map_or("?".into(), |pid| pid.to_string());
     outln!("running     for {} s (process {pid})", status.seconds);
     outln!(
-        "machine     {} processor, {} MiB",
+        "machine     {} processor, {}",
         status.processors,
-        status.memory_mib
+        table::binary_size(status.memory_mib << 20)
     );
     outln!("kernel      {}", status.kernel);
     outln!("in use by   {} monitors and shells", status.clients);

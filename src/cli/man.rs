@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 /// Write manual pages, `coracle.1` and one per command, into a directory
 #[derive(clap::Args)]
 pub(super) struct Arguments {
-    /// Where to write them; made when missing
+    /// Directory to write to; created if missing
     directory: PathBuf,
 }
 

@@ -12,6 +12,7 @@ mod doctor;
 mod env_file;
 mod events;
 mod exec;
+mod filter;
 mod flags;
 mod format;
 mod history;
@@ -47,9 +48,15 @@ mod tool;
 mod top;
 mod verify;
 
-use std::{io::Write, process::ExitCode};
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+};
 
-use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, error::ErrorKind};
+use clap::{
+    CommandFactory, FromArgMatches, Parser, Subcommand,
+    error::{ContextKind, ErrorKind},
+};
 
 use lazy::Lazy;
 
@@ -70,10 +77,10 @@ pub(crate) const FAILURE: u8 = 125;
     version,
     long_version = kernel::LONG_VERSION,
     max_term_width = 100,
-    after_help = "'coracle COMMAND --help' tells more about a command."
+    after_help = "Run 'coracle COMMAND --help' for more information on a command."
 )]
 struct Cli {
-    /// How much is said on standard error
+    /// Logging level on standard error
     #[arg(long, global = true, value_name = "LEVEL", default_value = "info")]
     log_level: Level,
     #[command(subcommand)]
@@ -84,45 +91,45 @@ struct Cli {
 enum Command {
     /// Run a command in a new container
     Run(Lazy<run::Arguments>),
-    /// Make a container without starting it
+    /// Create a new container
     Create(Lazy<create::Arguments>),
-    /// Start containers that have ended or were only created
+    /// Start one or more stopped containers
     Start(Lazy<start::Arguments>),
-    /// Run a program in a container that runs
+    /// Execute a command in a running container
     Exec(Lazy<exec::Arguments>),
     /// List containers
     Ps(Lazy<ps::Arguments>),
-    /// List the processes of a container
+    /// Display the running processes of a container
     Top(Lazy<top::Arguments>),
-    /// Show what containers use
+    /// Display a live stream of container resource usage statistics
     Stats(Lazy<stats::Arguments>),
-    /// Show what happens to containers and hosts
+    /// Get real time events of containers and hosts
     Events(Lazy<events::Arguments>),
-    /// Copy files between a container and this machine
+    /// Copy files between a container and the local file system
     Cp(Lazy<copy::Arguments>),
-    /// List what a container has changed of its image's files
+    /// Inspect changes to files or directories on a container's file system
     Diff(Lazy<top::Arguments>),
-    /// Show what a container has written
+    /// Fetch the logs of a container
     Logs(Lazy<logs::Arguments>),
-    /// Be connected to the streams of a container that runs
+    /// Attach local standard input, output, and error streams to a running container
     Attach(Lazy<attach::Arguments>),
-    /// Ask containers to stop, and kill those that do not
+    /// Stop one or more running containers
     Stop(Lazy<lifecycle::Stop>),
-    /// Stop containers and start them again
+    /// Restart one or more containers
     Restart(Lazy<lifecycle::Stop>),
-    /// Kill containers, or send them another signal
+    /// Kill one or more running containers
     Kill(Lazy<lifecycle::Kill>),
-    /// Wait until containers have ended, and print their exit codes
+    /// Block until one or more containers stop, then print their exit codes
     Wait(Lazy<lifecycle::Names>),
-    /// Stop all processes of containers where they are
+    /// Pause all processes within one or more containers
     Pause(Lazy<lifecycle::Names>),
-    /// Let paused containers go on
+    /// Unpause all processes within one or more containers
     Unpause(Lazy<lifecycle::Names>),
-    /// Give a container another name
+    /// Rename a container
     Rename(Lazy<lifecycle::Rename>),
-    /// Remove containers
+    /// Remove one or more containers
     Rm(Lazy<lifecycle::Remove>),
-    /// All containers: list them, remove those that do not run
+    /// Manage containers: list, prune
     Container(Lazy<container::Arguments>),
     /// Manage named hosts: microVMs that hold many containers
     Host(Lazy<host::Arguments>),
@@ -130,40 +137,40 @@ enum Command {
     Pull(Lazy<pull::Arguments>),
     /// Log in to a registry
     Login(Lazy<login::Login>),
-    /// Forget the credentials for a registry
+    /// Log out from a registry
     Logout(Lazy<login::Logout>),
     /// Load images from an archive, an OCI layout or a root file system
     Load(Lazy<load::Arguments>),
     /// List images
     Images(Lazy<images::Arguments>),
-    /// Remove images
+    /// Remove one or more images
     Rmi(Lazy<rmi::Arguments>),
-    /// Give an image another name
+    /// Create a tag that refers to an existing image
     Tag(Lazy<tag::Arguments>),
-    /// Show all that is known of containers and images, as JSON
+    /// Return low-level information on containers and images, as JSON
     Inspect(Lazy<inspect::Arguments>),
-    /// Show how an image was made
+    /// Show the history of an image
     History(Lazy<history::Arguments>),
-    /// Save images to an archive
+    /// Save one or more images to an archive
     Save(Lazy<save::Arguments>),
-    /// Show what images take on the disk
+    /// Show disk usage
     Df(Lazy<df::Arguments>),
-    /// Remove images without a name, and what nobody needs
+    /// Remove unused images and data
     Prune(Lazy<prune::Arguments>),
     /// Manage images: the commands above as docker groups them, and verify
     Image(Lazy<image::Image>),
-    /// Manage what is on the disk: df and prune
+    /// Manage Coracle: df, prune, start and stop everything
     System(Lazy<image::System>),
     /// Build and list guest kernels
     Kernel(Lazy<kernel::Arguments>),
-    /// The software host, for machines whose KVM cannot run a guest
+    /// Manage the software host, for machines whose KVM cannot run a guest
     Machine(Lazy<machine::Arguments>),
-    /// Measure what a start takes, step by step, beside other systems
+    /// Benchmark container starts, step by step, against other runtimes
     #[command(disable_help_flag = true)]
     Bench(Lazy<bench::Arguments>),
-    /// Check whether this machine can run containers, and how to mend what is wrong
+    /// Check whether this machine can run containers, and how to fix what is wrong
     Doctor(Lazy<doctor::Arguments>),
-    /// Print a completion script for a shell
+    /// Generate a completion script for a shell
     Completion(Lazy<completion::Arguments>),
     /// Write manual pages into a directory
     Man(Lazy<man::Arguments>),
@@ -207,16 +214,18 @@ fn print_help(error: &clap::Error) {
 
 /// The exit code for what a command did and what became of its output.
 fn conclude(result: anyhow::Result<u8>, written: Result<(), Failed>, failure: u8) -> ExitCode {
+    let closed = written
+        .as_ref()
+        .is_err_and(|failed| failed.is_closed_pipe());
     let code = match (result, written) {
         // As a program that the kernel ends when nobody reads its output, but what it did is done.
-        (Ok(0) | Err(_), Err(failed)) if failed.is_closed_pipe() => output::CLOSED_PIPE,
-        (Ok(code), Err(failed)) => {
-            if !failed.is_closed_pipe() {
-                report::error(&failed.into());
-            }
+        (Ok(0), Err(_)) if closed => output::CLOSED_PIPE,
+        (Err(error), _) if closed && is_of_output(&error) => output::CLOSED_PIPE,
+        (Ok(code), Err(failed)) if !closed => {
+            report::error(&failed.into());
             if code == 0 { failure } else { code }
         }
-        (Ok(code), Ok(())) => code,
+        (Ok(code), _) => code,
         (Err(error), _) => match error.downcast_ref::<Interrupted>() {
             Some(Interrupted(signal)) => u8::try_from(128 + signal).unwrap_or(failure),
             None => {
@@ -226,6 +235,15 @@ fn conclude(result: anyhow::Result<u8>, written: Result<(), Failed>, failure: u8
         },
     };
     ExitCode::from(code)
+}
+
+/// Whether a command failed only because its output cannot be written.
+fn is_of_output(error: &anyhow::Error) -> bool {
+    let is_broken_pipe = |cause: &(dyn std::error::Error + 'static)| {
+        let error = cause.downcast_ref::<io::Error>();
+        error.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+    };
+    error.is::<Failed>() || error.chain().any(is_broken_pipe)
 }
 
 fn parse() -> Result<Cli, ExitCode> {
@@ -239,6 +257,9 @@ fn parse() -> Result<Cli, ExitCode> {
             conclude(Ok(0), output::finish(), FAILURE)
         }
         _ => {
+            let mut error = error;
+            // "To pass '-o' as a value, use '-- -o'": no argument of ours begins with a dash.
+            let _ = error.remove(ContextKind::Suggested);
             output::write(Stream::Error, &error.render().to_string());
             ExitCode::from(FAILURE)
         }
@@ -298,7 +319,7 @@ fn dispatch(command: Command, begun: u64) -> anyhow::Result<u8> {
 fn together<T>(
     names: &[String],
     begin: impl FnMut(&String) -> anyhow::Result<T>,
-    mut end: impl FnMut(&str, T) -> anyhow::Result<()>,
+    mut end: impl FnMut(&String, T) -> anyhow::Result<()>,
 ) -> anyhow::Result<u8> {
     let begun: Vec<anyhow::Result<T>> = names.iter().map(begin).collect();
     let mut begun = begun.into_iter();
@@ -308,14 +329,11 @@ fn together<T>(
     })
 }
 
-/// Does something with each of some things; 1 when one of them failed, which is told.
-fn each(
-    names: &[String],
-    mut action: impl FnMut(&str) -> anyhow::Result<()>,
-) -> anyhow::Result<u8> {
+/// Applies `action` to each item; reports failures, and returns 1 if any failed.
+fn each<T>(items: &[T], mut action: impl FnMut(&T) -> anyhow::Result<()>) -> anyhow::Result<u8> {
     let mut code = 0;
-    for name in names {
-        if let Err(error) = action(name) {
+    for item in items {
+        if let Err(error) = action(item) {
             report::error(&error);
             code = 1;
         }

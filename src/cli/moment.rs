@@ -1,7 +1,10 @@
 //! Moments, as `--since` and `--until` take them.
 
 use super::age;
-use crate::clock;
+use crate::{
+    clock,
+    duration::{duration, span},
+};
 
 /// Nanoseconds since 1970: from RFC 3339, seconds since 1970, or a duration before now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,8 +16,8 @@ impl std::str::FromStr for Moment {
     fn from_str(text: &str) -> Result<Self, String> {
         let wrong = || {
             format!(
-                "{text:?} is no time: give one such as 2026-01-31T12:00:00Z, seconds since 1970, \
-                 or a duration such as 1h30m"
+                "invalid time {text:?}: use RFC 3339 (2026-01-31T12:00:00Z), Unix time, or a duration \
+                 before now (1h30m)"
             )
         };
         if let Some(nanoseconds) = age::nanoseconds(text) {
@@ -37,37 +40,23 @@ fn seconds(text: &str) -> Option<u64> {
     whole.checked_mul(clock::SECOND)?.checked_add(fraction)
 }
 
-/// Nanoseconds of a duration in Go's words: `1h30m`, `10s`, `500ms`.
-pub(super) fn duration(text: &str) -> Option<u64> {
-    const UNITS: [(&str, u64); 6] = [
-        ("ns", 1),
-        ("us", 1000),
-        ("ms", 1_000_000),
-        ("h", 3600 * clock::SECOND),
-        ("m", 60 * clock::SECOND),
-        ("s", clock::SECOND),
-    ];
-    if text == "0" {
-        return Some(0);
-    }
-    let mut total: u64 = 0;
-    let mut rest = text;
-    while !rest.is_empty() {
-        let digits = rest
-            .find(|letter: char| !letter.is_ascii_digit())
-            .filter(|end| *end > 0)?;
-        let number: u64 = rest.get(..digits)?.parse().ok()?;
-        let after = rest.get(digits..)?;
-        let (unit, size) = UNITS.iter().find(|(unit, _)| after.starts_with(unit))?;
-        total = total.checked_add(number.checked_mul(*size)?)?;
-        rest = after.get(unit.len()..)?;
-    }
-    (!text.is_empty()).then_some(total)
-}
+/// The longest time that can be waited for, about a hundred years: then as good as without an end.
+const MAX_SECONDS: u64 = 100 * 365 * 86400;
 
-/// As [`duration`], for an option.
-pub(super) fn span(text: &str) -> Result<u64, String> {
-    duration(text).ok_or_else(|| format!("{text:?} is no duration such as 30s or 1m30s"))
+/// A span of time in whole seconds, rounded up; -1, as docker's, is without an end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Seconds(pub(super) u64);
+
+impl std::str::FromStr for Seconds {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "-1" {
+            return Ok(Self(MAX_SECONDS));
+        }
+        let seconds = span(text)?.div_ceil(clock::SECOND);
+        Ok(Self(seconds.min(MAX_SECONDS)))
+    }
 }
 
 #[cfg(test)]
@@ -75,12 +64,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn durations_are_read_as_go_writes_them() {
-        assert_eq!(duration("1h30m"), Some(5400 * clock::SECOND));
-        assert_eq!(duration("500ms"), Some(500_000_000));
-        assert_eq!(duration("10"), None);
-        assert_eq!(duration(""), None);
-        assert_eq!(duration("m"), None);
+    fn spans_are_durations_or_seconds() {
+        for (text, seconds) in [
+            ("0", 0),
+            ("60", 60),
+            ("1m", 60),
+            ("1.2", 2),
+            ("500ms", 1),
+            ("-1", MAX_SECONDS),
+            ("9999999999", MAX_SECONDS),
+        ] {
+            assert_eq!(text.parse(), Ok(Seconds(seconds)), "{text}");
+        }
+        for text in ["", "-2", "1x", "1 m", ".", "1.2.3", "soon"] {
+            assert!(text.parse::<Seconds>().is_err(), "{text}");
+        }
     }
 
     #[test]

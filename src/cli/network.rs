@@ -43,7 +43,7 @@ impl FromStr for Choice {
             ("host", "") => Ok(Self::Host),
             ("container", name) if !name.is_empty() => Ok(Self::Container(name.into())),
             _ => Err(format!(
-                "{text:?} is no network; there are bridge, none, host and container:NAME"
+                "invalid network {text:?}: use bridge, none, host, or container:NAME"
             )),
         }
     }
@@ -55,7 +55,7 @@ pub(super) fn alias(text: &str) -> Result<String, String> {
         Ok(text.into())
     } else {
         Err(format!(
-            "{text:?} is no name; letters, digits, '.', '-' and '_' make one"
+            "invalid network alias {text:?}: use letters, digits, '.', '-' and '_'"
         ))
     }
 }
@@ -95,9 +95,7 @@ pub(super) fn resolve(
         }
     };
     if mode != Mode::Bridge && !wishes.aliases.is_empty() {
-        bail!(
-            "--network-alias is a name among the neighbours on a bridge, and needs --network bridge"
-        );
+        bail!("--network-alias requires --network bridge");
     }
     if wishes.aliases.len() > MAX_NAMES - OWN_NAMES {
         bail!(
@@ -107,11 +105,13 @@ pub(super) fn resolve(
     }
     if other.is_some() && wishes.hostname {
         bail!(
-            "--hostname contradicts --network container:NAME, which shares that container's name"
+            "conflicting options: --hostname and --network container:NAME, which shares that container's"
         );
     }
     if other.is_some() && wishes.add_host {
-        bail!("--add-host contradicts --network container:NAME, which shares its /etc/hosts");
+        bail!(
+            "conflicting options: --add-host and --network container:NAME, which shares its /etc/hosts"
+        );
     }
     Ok((mode, other))
 }

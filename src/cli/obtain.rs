@@ -46,8 +46,7 @@ pub(super) fn obtain(
         .unwrap_or_else(Platform::of_this_machine);
     if !Platform::of_this_machine().runs(&wanted) {
         anyhow::bail!(
-            "a container for {wanted} cannot run here: a guest has this machine's processor, which \
-             is {}",
+            "cannot run an image for {wanted}: this machine's processor is {}",
             Platform::of_this_machine()
         );
     }
@@ -94,8 +93,7 @@ fn reference(name: &str) -> Option<Reference> {
 }
 
 fn pull_image(store: &Store, name: &str, options: &Options) -> Result<()> {
-    let name =
-        reference(name).with_context(|| format!("{name:?} is no name that a registry knows"))?;
+    let name = reference(name).with_context(|| format!("invalid image name {name:?}"))?;
     let registry = Registry::new(&name, Settings::from_environment(options.tls_verify)?)?;
     pull::pull(store, &registry, Stream::Error)
         .with_context(|| format!("cannot pull {}", name.familiar()))?;

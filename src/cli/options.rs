@@ -2,6 +2,7 @@
 
 use std::{num::NonZeroU64, str::FromStr};
 
+use super::table::binary_size;
 use crate::engine::{capability, signal};
 
 /// A number of bytes: `512m`, `1.5g`, `4096`.
@@ -12,15 +13,19 @@ impl FromStr for Bytes {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("{text:?} is not a size such as 512m or 2g");
+        let wrong =
+            || format!("invalid size {text:?}: use a number with a unit, such as 512m or 2g");
         let lower = text.to_ascii_lowercase();
         let digits = lower.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
-        let shift = match lower.get(digits.len()..).unwrap_or_default() {
+        let unit = lower.get(digits.len()..).unwrap_or_default();
+        let digits = digits.strip_suffix(' ').unwrap_or(digits);
+        let shift = match unit {
             "" | "b" => 0,
             "k" | "kb" | "kib" => 10,
             "m" | "mb" | "mib" => 20,
             "g" | "gb" | "gib" => 30,
             "t" | "tb" | "tib" => 40,
+            "p" | "pb" | "pib" => 50,
             _ => return Err(wrong()),
         };
         let (whole, fraction) = digits.split_once('.').unwrap_or((digits, "0"));
@@ -37,8 +42,47 @@ impl FromStr for Bytes {
             .checked_mul(unit)
             .and_then(|bytes| bytes.checked_add(u64::try_from(part).ok()?))
             .map(Self)
-            .ok_or_else(|| format!("{text:?} is more bytes than can be counted"))
+            .ok_or_else(|| format!("size {text:?} is too large"))
     }
+}
+
+/// Least memory of a container: docker's.
+const MIN_MEMORY: u64 = 6 << 20;
+
+/// `--memory` of a container: a limit of at least 6 MiB, or 0 for none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Memory(pub(crate) Option<u64>);
+
+impl FromStr for Memory {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.parse()? {
+            Bytes(0) => Ok(Self(None)),
+            Bytes(bytes) => at_least(bytes, MIN_MEMORY).map(|bytes| Self(Some(bytes))),
+        }
+    }
+}
+
+/// Least memory of a named host: a container of the least, its layers, and what it writes.
+const MIN_MEMORY_OF_HOST: u64 = 32 << 20;
+
+/// `--memory` of a named host.
+pub(crate) fn memory_of_host(text: &str) -> Result<u64, String> {
+    let Bytes(bytes) = text.parse()?;
+    at_least(bytes, MIN_MEMORY_OF_HOST)
+}
+
+/// Refuses a size that is too small, which is most often one whose unit was left out.
+pub(crate) fn at_least(bytes: u64, least: u64) -> Result<u64, String> {
+    if bytes >= least {
+        return Ok(bytes);
+    }
+    Err(format!(
+        "{} is too small: the minimum is {} (a number without a unit is in bytes)",
+        binary_size(bytes),
+        binary_size(least)
+    ))
 }
 
 /// A number of processors, in thousandths: `1.5`.
@@ -52,7 +96,7 @@ impl FromStr for Cpus {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("{text:?} is not a number of processors such as 2 or 1.5");
+        let wrong = || format!("invalid number of CPUs {text:?}: use a number such as 2 or 1.5");
         let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
         if fraction.is_empty() || fraction.len() > 3 {
             return Err(wrong());
@@ -102,22 +146,29 @@ impl FromStr for Ulimit {
     fn from_str(text: &str) -> Result<Self, String> {
         let (name, values) = text
             .split_once('=')
-            .ok_or_else(|| format!("{text:?} is not NAME=SOFT[:HARD]"))?;
+            .ok_or_else(|| format!("invalid ulimit {text:?}: use NAME=SOFT[:HARD]"))?;
         let resource = RESOURCES
             .iter()
             .position(|known| *known == name)
             .and_then(|index| u32::try_from(index).ok())
-            .ok_or_else(|| format!("unknown limit {name:?}; there are {}", RESOURCES.join(", ")))?;
+            .ok_or_else(|| {
+                format!(
+                    "invalid ulimit type {name:?}: use one of {}",
+                    RESOURCES.join(", ")
+                )
+            })?;
         let limit = |value: &str| match value {
             "-1" | "unlimited" => Ok(u64::MAX),
             _ => value
                 .parse()
-                .map_err(|_| format!("{value:?} is not a limit")),
+                .map_err(|_| format!("invalid ulimit value {value:?}")),
         };
         let (soft, hard) = values.split_once(':').unwrap_or((values, values));
         let (soft, hard) = (limit(soft)?, limit(hard)?);
         if soft > hard {
-            return Err(format!("soft limit {soft} is above hard limit {hard}"));
+            return Err(format!(
+                "ulimit soft limit {soft} must be less than or equal to hard limit {hard}"
+            ));
         }
         Ok(Self {
             resource,
@@ -142,7 +193,9 @@ impl FromStr for Tmpfs {
     fn from_str(text: &str) -> Result<Self, String> {
         let (target, options) = text.split_once(':').unwrap_or((text, ""));
         if !target.starts_with('/') || target == "/" {
-            return Err(format!("{target:?} is not an absolute path below the root"));
+            return Err(format!(
+                "invalid tmpfs path {target:?}: must be absolute, and not /"
+            ));
         }
         let options = options.split(',').filter(|option| !option.is_empty());
         Ok(Self {
@@ -160,9 +213,9 @@ impl FromStr for Capabilities {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        capability::parse(text).map(Self).ok_or_else(|| {
-            format!("unknown capability {text:?}; capabilities(7) names them, or use ALL")
-        })
+        capability::parse(text)
+            .map(Self)
+            .ok_or_else(|| format!("unknown capability {text:?}: see capabilities(7), or use ALL"))
     }
 }
 
@@ -175,7 +228,7 @@ impl FromStr for Signal {
 
     fn from_str(text: &str) -> Result<Self, String> {
         signal::parse(text).map(Self).ok_or_else(|| {
-            format!("unknown signal {text:?}; use a name such as SIGTERM or RTMIN+3, or 1 to 64")
+            format!("invalid signal {text:?}: use a name such as SIGTERM or RTMIN+3, or 1 to 64")
         })
     }
 }
@@ -229,7 +282,7 @@ pub(crate) fn pair(text: &str, separator: char) -> Result<(String, String), Stri
         Some((first, second)) if !first.is_empty() && !second.is_empty() => {
             Ok((first.into(), second.into()))
         }
-        _ => Err(format!("{text:?} does not have the form A{separator}B")),
+        _ => Err(format!("invalid value {text:?}: use A{separator}B")),
     }
 }
 
@@ -257,6 +310,7 @@ mod tests {
             ("1.5g", 3 << 29),
             ("2GiB", 2 << 30),
             ("64KB", 64 << 10),
+            ("1 GiB", 1 << 30),
         ] {
             assert_eq!(text.parse(), Ok(Bytes(bytes)), "{text}");
         }
@@ -275,6 +329,20 @@ mod tests {
             "٣m",
         ] {
             assert!(text.parse::<Bytes>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn memory_that_nothing_runs_in_is_refused() {
+        assert_eq!("0".parse(), Ok(Memory(None)));
+        assert_eq!("6m".parse(), Ok(Memory(Some(6 << 20))));
+        assert_eq!(
+            "10".parse::<Memory>().unwrap_err(),
+            "10B is too small: the minimum is 6MiB (a number without a unit is in bytes)"
+        );
+        assert_eq!(memory_of_host("2g"), Ok(2 << 30));
+        for text in ["0", "10", "1m"] {
+            assert!(memory_of_host(text).is_err(), "{text}");
         }
     }
 

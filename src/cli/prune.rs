@@ -1,23 +1,29 @@
 //! `coracle prune`.
 
-use std::io::{self, BufRead};
+use std::{
+    collections::BTreeSet,
+    io::{self, BufRead},
+};
 
 use anyhow::{Context, Result};
-use images::store::Store;
+use images::{digest::Digest, store::Store};
 
 use super::table::size;
 use crate::{
     output::{self, Stream},
-    state::{Directories, container::Containers},
+    state::{
+        Directories,
+        container::{Container, Containers},
+    },
 };
 
-/// Remove images without a name, and what nobody needs
+/// Remove dangling images, and downloads that were not completed
 #[derive(clap::Args)]
 pub(super) struct Arguments {
-    /// Remove all images that no container has
+    /// Remove all images that no container uses, not just dangling ones
     #[arg(short, long)]
     all: bool,
-    /// Do not ask
+    /// Do not prompt for confirmation
     #[arg(short, long)]
     force: bool,
 }
@@ -27,13 +33,14 @@ pub(super) fn main(arguments: &Arguments) -> Result<()> {
         return Ok(());
     }
     let directories = Directories::new()?;
-    // Those that do not run need their layers, too.
+    // Those that do not run need their image and its layers, too.
     let containers = Containers::new(&directories).list()?;
+    let used = images_of(&containers);
     let held: Vec<_> = containers
         .iter()
         .map(|container| container.config.hold_layers())
         .collect();
-    let pruned = Store::open(&directories.data)?.prune(arguments.all)?;
+    let pruned = Store::open(&directories.data)?.prune(arguments.all, &used)?;
     drop(held);
     if !pruned.untagged.is_empty() || !pruned.deleted.is_empty() {
         outln!("Deleted Images:");
@@ -48,14 +55,22 @@ pub(super) fn main(arguments: &Arguments) -> Result<()> {
     Ok(())
 }
 
+/// The images that containers are of.
+pub(super) fn images_of(containers: &[Container]) -> BTreeSet<Digest> {
+    let ids = containers
+        .iter()
+        .map(|container| &container.config.image_id);
+    ids.filter_map(|id| id.parse().ok()).collect()
+}
+
 fn agreed(all: bool) -> Result<bool> {
     let what = if all {
-        "all images that no container has"
+        "all images without at least one container associated to them"
     } else {
-        "all images without a name"
+        "all dangling images"
     };
     out!(
-        "WARNING! This will remove {what}, and downloads that were broken off.\n\
+        "WARNING! This will remove {what}, and incomplete downloads.\n\
          Are you sure you want to continue? [y/N] "
     );
     output::flush(Stream::Output);

@@ -3,7 +3,12 @@
 use anyhow::{Result, bail};
 use serde_json::{Value, json};
 
-use super::{age, format::Format, table};
+use super::{
+    age,
+    filter::{Ancestor, NamePattern, has_label},
+    format::Format,
+    table,
+};
 use crate::{
     clock,
     output::{self, Stream},
@@ -17,25 +22,25 @@ use crate::{
 /// List containers
 #[derive(clap::Args)]
 pub(super) struct Arguments {
-    /// Those that do not run, too
+    /// Show all containers (default shows just running)
     #[arg(short, long)]
     all: bool,
-    /// Print only identifiers
+    /// Only display IDs
     #[arg(short, long)]
     quiet: bool,
-    /// Do not shorten identifiers and commands
+    /// Don't truncate output
     #[arg(long)]
     no_trunc: bool,
-    /// The newest one, in whatever state
+    /// Show the latest created container (includes all states)
     #[arg(short, long)]
     latest: bool,
-    /// The newest ones, in whatever state
+    /// Show the last created containers (includes all states)
     #[arg(short = 'n', long, value_name = "NUMBER")]
     last: Option<usize>,
-    /// Only those for which it holds: id, name, label, status, exited, ancestor, health, host
+    /// Filter output based on conditions: id, name, label, status, exited, ancestor, health, host
     #[arg(short, long, value_name = "NAME=VALUE", value_parser = |text: &str| super::options::pair(text, '='))]
     filter: Vec<(String, String)>,
-    /// json, or a Go template such as '{{.ID}} {{.Names}}'
+    /// Format output as json, or by a Go template such as '{{.ID}} {{.Names}}'
     #[arg(long)]
     format: Option<Format>,
 }
@@ -51,7 +56,7 @@ pub(super) fn main(arguments: &Arguments) -> Result<()> {
     let directories = Directories::new()?;
     let list = Containers::new(&directories).summaries()?;
     let hosts = Hosts::new(&directories).list()?;
-    check(&arguments.filter)?;
+    let filters = Filters::new(&arguments.filter, &directories)?;
     let limit = match (arguments.latest, arguments.last) {
         (true, _) => Some(1),
         (false, last) => last,
@@ -65,7 +70,7 @@ pub(super) fn main(arguments: &Arguments) -> Result<()> {
         .into_iter()
         .map(|summary| row(summary, &hosts))
         .filter(|row| all || row.summary.state.status.is_live())
-        .filter(|row| arguments.filter.is_empty() || matches(row, &arguments.filter))
+        .filter(|row| filters.match_row(row))
         .collect();
     rows.truncate(limit.unwrap_or(usize::MAX));
     if arguments.quiet {
@@ -194,57 +199,79 @@ impl Row {
     }
 }
 
+/// Filters by their names.
 const FILTERS: [&str; 8] = [
     "id", "name", "label", "status", "exited", "ancestor", "health", "host",
 ];
 
-fn check(filters: &[(String, String)]) -> Result<()> {
-    for (name, _) in filters {
-        if !FILTERS.contains(&name.as_str()) {
-            bail!("unknown filter {name:?}; there are {}", FILTERS.join(", "));
+/// What is to hold for a row: as docker, one of the values of each filter that is given, and all labels.
+struct Filters<'a> {
+    labels: Vec<&'a str>,
+    /// The values of each other filter that is given.
+    others: Vec<(&'static str, Vec<Wanted<'a>>)>,
+}
+
+/// A filter's value, understood.
+enum Wanted<'a> {
+    Text(&'a str),
+    Name(NamePattern),
+    Image(Ancestor),
+}
+
+impl<'a> Filters<'a> {
+    fn new(given: &'a [(String, String)], directories: &Directories) -> Result<Self> {
+        let mut filters = Self {
+            labels: Vec::new(),
+            others: Vec::new(),
+        };
+        for (name, value) in given {
+            let Some(filter) = FILTERS.into_iter().find(|filter| filter == name) else {
+                bail!("unknown filter {name:?}; there are {}", FILTERS.join(", "));
+            };
+            let wanted = match filter {
+                "label" => {
+                    filters.labels.push(value);
+                    continue;
+                }
+                "name" => Wanted::Name(value.parse().map_err(anyhow::Error::msg)?),
+                "ancestor" => Wanted::Image(Ancestor::new(value, directories)?),
+                _ => Wanted::Text(value),
+            };
+            match filters
+                .others
+                .iter_mut()
+                .find(|(known, _)| *known == filter)
+            {
+                Some((_, values)) => values.push(wanted),
+                None => filters.others.push((filter, vec![wanted])),
+            }
         }
+        Ok(filters)
     }
-    Ok(())
-}
 
-/// As docker: one of the values of each filter that is given, and all labels.
-fn matches(row: &Row, filters: &[(String, String)]) -> bool {
-    let labels = filters.iter().filter(|(name, _)| name == "label");
-    let others = FILTERS.iter().filter(|filter| **filter != "label");
-    let mut others = others.map(|filter| filters.iter().filter(move |(name, _)| name == filter));
-    labels.clone().all(|(_, value)| has_label(row, value))
-        && others.all(|values| {
-            let mut values = values.peekable();
-            values.peek().is_none() || values.any(|(name, value)| holds(row, name, value))
-        })
-}
-
-fn has_label(row: &Row, wanted: &str) -> bool {
-    match wanted.split_once('=') {
-        Some((name, value)) => row.shown().labels.get(name).is_some_and(|own| own == value),
-        None => row.shown().labels.contains_key(wanted),
+    fn match_row(&self, row: &Row) -> bool {
+        let labels = &row.shown().labels;
+        self.labels.iter().all(|wanted| has_label(labels, wanted))
+            && self
+                .others
+                .iter()
+                .all(|(name, values)| values.iter().any(|value| holds(row, name, value)))
     }
 }
 
-fn holds(row: &Row, name: &str, value: &str) -> bool {
+fn holds(row: &Row, name: &str, wanted: &Wanted<'_>) -> bool {
     let Row { summary, host } = row;
     let (state, shown) = (&summary.state, row.shown());
+    let value = match wanted {
+        Wanted::Name(pattern) => return pattern.matches(&summary.name),
+        Wanted::Image(ancestor) => return ancestor.is_of(&shown.image, &shown.image_id),
+        Wanted::Text(value) => *value,
+    };
     match name {
         "host" => host == value || shown.host.as_ref().is_some_and(|id| id.starts_with(value)),
         "id" => shown.id.starts_with(value),
-        "name" => summary
-            .name
-            .contains(value.trim_start_matches('^').trim_end_matches('$')),
         "status" => state.status.word() == value,
         "exited" => state.status == Status::Exited && state.exit_code.to_string() == value,
-        "ancestor" => {
-            shown.image == value
-                || shown.image.split(':').next() == Some(value)
-                || shown
-                    .image_id
-                    .trim_start_matches("sha256:")
-                    .starts_with(value.trim_start_matches("sha256:"))
-        }
         "health" => state.health.map_or("none", Wellness::word) == value,
         _ => false,
     }

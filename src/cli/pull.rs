@@ -14,13 +14,13 @@ use crate::{output::Stream, state::Directories};
 /// Pull an image from a registry
 #[derive(clap::Args)]
 pub(super) struct Arguments {
-    /// Name of the image
+    /// Image to pull
     #[arg(value_name = "NAME[:TAG|@DIGEST]")]
     name: Reference,
-    /// Pull all tags of the repository
+    /// Download all tagged images in the repository
     #[arg(short, long)]
     all_tags: bool,
-    /// Print only the name
+    /// Suppress verbose output
     #[arg(short, long)]
     quiet: bool,
     #[command(flatten)]
@@ -33,7 +33,7 @@ pub(super) struct Options {
     /// Platform of the image, such as linux/arm64 [default: this machine's]
     #[arg(long, value_name = "OS/ARCHITECTURE[/VARIANT]")]
     pub(super) platform: Option<Platform>,
-    /// Whether certificates of registries are checked, and plain HTTP is refused
+    /// Require HTTPS and verify certificates when contacting registries
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub(super) tls_verify: Option<bool>,
 }

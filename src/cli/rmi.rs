@@ -11,13 +11,13 @@ use crate::{
     },
 };
 
-/// Remove images; their layers go with the last image that uses them
+/// Remove one or more images; a layer is deleted with the last image that uses it
 #[derive(clap::Args)]
 pub(super) struct Arguments {
-    /// Names or identifiers
+    /// Names or IDs
     #[arg(required = true, value_name = "IMAGE")]
     images: Vec<String>,
-    /// Remove all names of an image that is given by its identifier
+    /// Force removal of all tags of an image that is given by its ID
     #[arg(short, long)]
     force: bool,
 }
@@ -69,7 +69,7 @@ fn user_of(store: &Store, image: &str, containers: &[Container]) -> Option<anyho
     let only_a_name = names.len() > 1 && !id.trim_start_matches("sha256:").starts_with(image);
     (!only_a_name).then(|| {
         anyhow!(
-            "image {image} is used by container {} ({}); 'coracle rm {}' removes it",
+            "cannot remove image {image}: it is used by container {} ({}); 'coracle rm {}' removes that",
             user.config.name,
             user.short_id(),
             user.config.name

@@ -3,7 +3,10 @@
 use anyhow::{Result, bail};
 use serde_json::json;
 
-use super::flags::{self, Flags};
+use super::{
+    flags::{self, Flags},
+    table,
+};
 use crate::{
     engine::{self, Attached, DetachKeys, Ended, Terminal, Timeline},
     keeper::wire::Exit,
@@ -22,13 +25,13 @@ use crate::{
 pub(super) struct Arguments {
     #[command(flatten)]
     flags: Flags,
-    /// Leave the container running in the background, and print its identifier
+    /// Run container in background and print container ID
     #[arg(short, long)]
     detach: bool,
-    /// Keys by which to leave a container that goes on
+    /// Override the key sequence for detaching from a container
     #[arg(long, value_name = "KEYS")]
     detach_keys: Option<DetachKeys>,
-    /// Tell how it ended as one JSON object on standard error
+    /// Report how it ended as one JSON object on standard error
     #[arg(long)]
     json: bool,
     /// Show the start step by step on standard error
@@ -92,7 +95,7 @@ fn run(arguments: &Arguments, timeline: &mut Timeline) -> Result<Done> {
     }
     let is_terminal = engine::standard_input_is_terminal();
     if flags.tty && flags.interactive && !arguments.detach && !is_terminal {
-        bail!("the input device is not a TTY; leave -t away, or run it in a terminal");
+        bail!("the input device is not a TTY; omit -t, or run in a terminal");
     }
     // Before any thread exists: they inherit the mask.
     let signals = engine::take_signals()?;
@@ -151,11 +154,11 @@ fn explain(container: &Container, exit: &Exit) {
         let limit = container
             .config
             .memory
-            .map_or("its guest's memory".into(), |bytes| {
-                format!("its memory limit of {bytes} bytes (--memory)")
+            .map_or("all of its guest's memory".into(), |bytes| {
+                format!("limit {}, --memory", table::binary_size(bytes))
             });
         report::warn(&format!(
-            "container {short} went out of memory: it reached {limit}"
+            "container {short} was killed: out of memory ({limit})"
         ));
     }
 }

@@ -1,7 +1,7 @@
 //! `coracle save`.
 
 use std::{
-    fs::{self, File},
+    fs,
     io::{BufWriter, Write},
     path::{Path, PathBuf},
 };
@@ -11,6 +11,7 @@ use clap::ValueEnum;
 use images::store::{Archive, Directory, Store};
 
 use crate::{
+    destination,
     output::{self, Stream},
     state::Directories,
 };
@@ -18,13 +19,13 @@ use crate::{
 /// Save images to an archive or directory that docker, podman and skopeo read
 #[derive(clap::Args)]
 pub(super) struct Arguments {
-    /// Names or identifiers
+    /// Names or IDs
     #[arg(required = true, value_name = "IMAGE")]
     images: Vec<String>,
-    /// Where to write [default: standard output]
+    /// Write to a file, instead of standard output
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// What to write
+    /// Archive format
     #[arg(long, value_name = "FORMAT", default_value = "docker-archive")]
     format: Format,
 }
@@ -42,12 +43,12 @@ enum Format {
 pub(super) fn main(arguments: &Arguments) -> Result<()> {
     let store = Store::open(&Directories::new()?.data)?;
     match (&arguments.output, arguments.format) {
-        (None, Format::OciDir) => bail!("a directory needs a name; give one with --output"),
+        (None, Format::OciDir) => bail!("--format oci-dir requires --output"),
         (Some(path), Format::OciDir) => directory(&store, arguments, path),
-        (Some(path), _) => file(&store, arguments, path),
+        (Some(path), _) => destination::write(path, |file| archive(&store, arguments, file)),
         (None, _) => {
             if output::is_terminal(Stream::Output) {
-                bail!("standard output is a terminal; name a file with --output, or pipe it on");
+                bail!("standard output is a terminal; use --output, or a pipe");
             }
             archive(&store, arguments, &mut output::raw(Stream::Output))
         }
@@ -64,18 +65,6 @@ fn archive(store: &Store, arguments: &Arguments, output: &mut dyn Write) -> Resu
     output
         .flush()
         .context("cannot write the end of the archive")
-}
-
-/// Writes beside the file, and puts that in its place when it is whole.
-fn file(store: &Store, arguments: &Arguments, path: &Path) -> Result<()> {
-    let new = beside(path)?;
-    let write = || {
-        let mut file =
-            File::create_new(&new).with_context(|| format!("cannot create {}", new.display()))?;
-        archive(store, arguments, &mut file)?;
-        fs::rename(&new, path).with_context(|| format!("cannot create {}", path.display()))
-    };
-    write().inspect_err(|_| drop(fs::remove_file(&new)))
 }
 
 fn directory(store: &Store, arguments: &Arguments, path: &Path) -> Result<()> {

@@ -17,19 +17,19 @@ use crate::{
     },
 };
 
-/// Start containers that have ended or were only created
+/// Start one or more stopped containers
 #[derive(clap::Args)]
 pub(super) struct Arguments {
-    /// Names or identifiers
+    /// Names or IDs
     #[arg(required = true, value_name = "CONTAINER")]
     containers: Vec<String>,
-    /// Be connected to its output, and end with its exit code
+    /// Attach standard output and error, and exit with its exit code
     #[arg(short, long)]
     attach: bool,
-    /// Give it standard input, too
+    /// Attach standard input, too
     #[arg(short, long)]
     interactive: bool,
-    /// Keys by which to leave a container that goes on
+    /// Override the key sequence for detaching from a container
     #[arg(long, value_name = "KEYS")]
     detach_keys: Option<DetachKeys>,
 }
@@ -39,7 +39,7 @@ pub(super) fn main(arguments: &Arguments) -> Result<u8> {
     let containers = Containers::new(&directories);
     if arguments.attach || arguments.interactive {
         let [name] = &arguments.containers[..] else {
-            bail!("only one container can be attached to; start the others without -a and -i");
+            bail!("you cannot start and attach multiple containers at once; omit -a and -i");
         };
         return attach(arguments, &containers.find(name)?, &directories);
     }
@@ -98,9 +98,9 @@ pub(super) fn begin(
         };
         return keeper::start(start, directories);
     };
-    let host = Hosts::new(directories)
-        .find(host)
-        .context("the host of this container was removed; make it anew in another one")?;
+    let host = Hosts::new(directories).find(host).context(
+        "the host of this container was removed; create the container again in another host",
+    )?;
     planned();
     let link = keeper_of_host(&host)?;
     let request = Request::Start {
@@ -109,7 +109,7 @@ pub(super) fn begin(
         owner,
     };
     link.send(&request, None)
-        .context("cannot ask the host's keeper")?;
+        .context("cannot reach the host's keeper")?;
     Ok(link)
 }
 
@@ -120,11 +120,11 @@ pub(super) fn begin(
 pub(super) fn until_taken(link: &Socket) -> Result<()> {
     match link
         .receive::<Event>()
-        .context("cannot hear from the keeper")?
+        .context("lost connection to the keeper")?
     {
         Some((Event::Done, _)) => Ok(()),
         Some((Event::Failed { message, .. } | Event::Refused { message }, _)) => bail!(message),
-        _ => bail!("the keeper ended while it began"),
+        _ => bail!("the keeper ended while starting"),
     }
 }
 
@@ -136,7 +136,7 @@ pub(super) fn until_started(link: &Socket) -> Result<Option<Ended>> {
     loop {
         match link
             .receive::<Event>()
-            .context("cannot hear from the keeper")?
+            .context("lost connection to the keeper")?
         {
             Some((Event::Started, _)) => return Ok(None),
             Some((Event::Exited(exit), _)) => return Ok(Some(Ended::Exited(exit))),
@@ -145,7 +145,7 @@ pub(super) fn until_started(link: &Socket) -> Result<Option<Ended>> {
             }
             Some((Event::Refused { message }, _)) => bail!(message),
             Some(_) => {}
-            None => bail!("the container's keeper ended while the container started"),
+            None => bail!("the container's keeper ended during the start"),
         }
     }
 }
@@ -229,6 +229,6 @@ pub(super) fn keeper_of(container: &Container) -> Result<(State, Socket)> {
     }
     match keeper::connect(&state.socket)? {
         Some(link) => Ok((state, link)),
-        None => bail!("container {name} is just ending"),
+        None => bail!("container {name} is stopping"),
     }
 }

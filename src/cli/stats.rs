@@ -18,27 +18,25 @@ use crate::{
     },
 };
 
-/// Show what containers use
+/// Display a live stream of container resource usage statistics
 #[derive(clap::Args)]
 pub(super) struct Arguments {
-    /// Names or identifiers; all that run unless given
+    /// Names or IDs [default: all that run]
     #[arg(value_name = "CONTAINER")]
     containers: Vec<String>,
-    /// Show it once
+    /// Disable streaming and only print the first result
     #[arg(long)]
     no_stream: bool,
-    /// Do not shorten identifiers
+    /// Don't truncate output
     #[arg(long)]
     no_trunc: bool,
-    /// json, or a Go template such as '{{.Name}} {{.MemUsage}}'
+    /// Format output as json, or by a Go template such as '{{.Name}} {{.MemUsage}}'
     #[arg(long)]
     format: Option<Format>,
 }
 
 /// Time between two looks.
 const PAUSE: Duration = Duration::from_secs(1);
-
-/// Clears a terminal and goes to its upper left corner.
 
 /// What a container had used at a time.
 struct Sample {
@@ -106,7 +104,11 @@ fn sample(container: &Container) -> Result<Sample> {
             .strip_prefix("==> ")
             .and_then(|line| line.strip_suffix(" <=="))
         {
-            Some(name) => current = name.into(),
+            Some(name) => {
+                current = name.into();
+                // One that is there and empty counts nothing yet.
+                files.entry(current.clone()).or_default();
+            }
             None => {
                 let file = files.entry(current.clone()).or_default();
                 file.push_str(line);
@@ -198,7 +200,7 @@ fn row(
         "Container": container.config.name,
         "Name": container.config.name,
         "CPUPerc": format!("{}%", hundredths(cpu(sample, before))),
-        "MemUsage": format!("{} / {}", binary_size(used), binary_size(limit)),
+        "MemUsage": format!("{} / {}", table::binary_size(used), table::binary_size(limit)),
         "MemPerc": format!("{}%", hundredths(used.saturating_mul(10_000) / limit.max(1))),
         "MemCharged": charged,
         "MemReclaimable": reclaimable,
@@ -247,35 +249,6 @@ fn hundredths(value: u64) -> String {
     format!("{}.{:02}", value / 100, value % 100)
 }
 
-/// Bytes as docker prints memory: powers of 1024, four digits.
-fn binary_size(bytes: u64) -> String {
-    const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
-    #[expect(clippy::cast_precision_loss, reason = "four digits are printed")]
-    let mut value = bytes as f64;
-    let mut units = UNITS.iter();
-    let mut unit = units.next().unwrap_or(&"B");
-    for next in units {
-        if value < 1024.0 {
-            break;
-        }
-        value /= 1024.0;
-        unit = next;
-    }
-    let decimals = match value {
-        _ if unit == &"B" => 0,
-        value if value < 10.0 => 3,
-        value if value < 100.0 => 2,
-        value if value < 1000.0 => 1,
-        _ => 0,
-    };
-    let text = format!("{value:.decimals$}");
-    let text = match text.contains('.') {
-        true => text.trim_end_matches('0').trim_end_matches('.'),
-        false => &text,
-    };
-    format!("{text}{unit}")
-}
-
 fn print(arguments: &Arguments, rows: &[Value]) -> Result<()> {
     if let Some(format) = &arguments.format {
         return format.print(rows);
@@ -308,18 +281,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn memory_is_told_in_docker_s_units() {
-        for (bytes, text) in [
-            (0, "0B"),
-            (1536, "1.5KiB"),
-            (1 << 30, "1GiB"),
-            (12_345_678, "11.77MiB"),
-        ] {
-            assert_eq!(binary_size(bytes), text);
-        }
-    }
-
-    #[test]
     fn what_is_counted_is_shown_and_the_rest_has_dashes() {
         let interfaces = "Inter-|   Receive                |  Transmit\n \
                           face |bytes    packets errs drop|bytes    packets\n    \
@@ -336,7 +297,7 @@ mod tests {
         };
         assert_eq!(sample.network(), Some((1500, 42)));
         assert_eq!(sample.blocks(), Some((4096, 512)));
-        assert_eq!(both(sample.network()), "1.5kB / 42B");
+        assert_eq!(both(sample.network()), "1.50kB / 42B");
         let nothing = Sample {
             at: 0,
             files: BTreeMap::new(),

@@ -5,6 +5,7 @@ use std::{borrow::Cow, iter};
 use unicode_width::UnicodeWidthStr;
 
 use crate::output::{self, Stream};
+pub(super) use crate::size::{binary as binary_size, decimal as size};
 
 /// Spaces between two columns.
 const GAP: usize = 2;
@@ -73,29 +74,6 @@ pub(super) fn print(table: &Table) {
     output::write(Stream::Output, &table.text());
 }
 
-/// Bytes as docker prints them: powers of 1000, three digits.
-pub(super) fn size(bytes: u64) -> String {
-    const UNITS: [&str; 5] = ["B", "kB", "MB", "GB", "TB"];
-    #[expect(clippy::cast_precision_loss, reason = "three digits are printed")]
-    let mut value = bytes as f64;
-    let mut units = UNITS.iter();
-    let mut unit = units.next().unwrap_or(&"B");
-    for next in units {
-        if value < 1000.0 {
-            break;
-        }
-        value /= 1000.0;
-        unit = next;
-    }
-    let decimals = match value {
-        _ if unit == &"B" => 0,
-        value if value < 10.0 => 2,
-        value if value < 100.0 => 1,
-        _ => 0,
-    };
-    format!("{value:.decimals$}{unit}")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -107,24 +85,12 @@ mod tests {
         table.add_row(["a\nb\x1b[0m", ""]);
         assert_eq!(
             table.text(),
-            "NAME         LAST\n日本         x\na b\\x1b[0m\n"
+            "NAME        LAST\n日本        x\na b\\x1b[0m\n"
         );
     }
 
     #[test]
     fn table_of_nothing_prints_nothing() {
         assert_eq!(table(&[]).text(), "");
-    }
-
-    #[test]
-    fn sizes_have_three_digits() {
-        for (bytes, text) in [
-            (0, "0B"),
-            (999, "999B"),
-            (4_261_000, "4.26MB"),
-            (12_345_000_000, "12.3GB"),
-        ] {
-            assert_eq!(size(bytes), text);
-        }
     }
 }

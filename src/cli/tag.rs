@@ -5,12 +5,12 @@ use images::{reference::Reference, store::Store};
 
 use crate::state::Directories;
 
-/// Give an image another name
+/// Create a tag that refers to an existing image
 #[derive(clap::Args)]
 pub(super) struct Arguments {
-    /// Name or identifier of the image
+    /// Name or ID of the image
     image: String,
-    /// The other name
+    /// New name
     #[arg(value_name = "NAME[:TAG]")]
     name: Reference,
 }

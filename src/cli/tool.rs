@@ -39,7 +39,7 @@ pub(super) fn begin(container: &Container, tool: Tool, input: bool) -> Result<Se
         output: true,
     };
     link.send(&request, None)
-        .context("cannot ask the container's keeper")?;
+        .context("cannot send a request to the container's keeper")?;
     let mut streams = [None, None, None];
     let mut started = false;
     // The guest's connections and its words take different ways.
@@ -50,7 +50,7 @@ pub(super) fn begin(container: &Container, tool: Tool, input: bool) -> Result<Se
             .all(Option::is_some))
     {
         let received = link.receive::<Event>();
-        match received.context("cannot hear from the container's keeper")? {
+        match received.context("lost connection to the container's keeper")? {
             Some((Event::Stream { index }, Some(stream))) => {
                 if let Some(slot) = streams.get_mut(usize::from(index)) {
                     *slot = Some(UnixStream::from(stream));
@@ -61,10 +61,10 @@ pub(super) fn begin(container: &Container, tool: Tool, input: bool) -> Result<Se
                 bail!(message)
             }
             Some((Event::Exited(_), _)) => {
-                bail!("the guest broke the contract: a stream is missing")
+                bail!("guest protocol error: a stream is missing")
             }
             Some(_) => {}
-            None => bail!("the container has just ended"),
+            None => bail!("the container has just exited"),
         }
     }
     match streams {
@@ -74,7 +74,7 @@ pub(super) fn begin(container: &Container, tool: Tool, input: bool) -> Result<Se
             output,
             words,
         }),
-        _ => bail!("the guest broke the contract: a stream is missing"),
+        _ => bail!("guest protocol error: a stream is missing"),
     }
 }
 
@@ -95,7 +95,7 @@ impl Session {
         words.take(MAX_WORDS).read_to_end(&mut text)?;
         loop {
             let received = link.receive::<Event>();
-            match received.context("cannot hear from the container's keeper")? {
+            match received.context("lost connection to the container's keeper")? {
                 Some((Event::Exited(exit), _)) if exit.code == 0 => return Ok(()),
                 Some((Event::Exited(_), _)) => {
                     let text = String::from_utf8_lossy(&text);
@@ -103,7 +103,7 @@ impl Session {
                 }
                 Some((Event::Failed { message, .. }, _)) => bail!(message),
                 Some(_) => {}
-                None => bail!("the container has just ended"),
+                None => bail!("the container has just exited"),
             }
         }
     }

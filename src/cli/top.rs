@@ -9,7 +9,7 @@ use crate::state::{Directories, container::Containers};
 /// One container
 #[derive(clap::Args)]
 pub(super) struct Arguments {
-    /// Name or identifier
+    /// Name or ID
     container: String,
 }
 

@@ -10,7 +10,7 @@ use crate::{report, state::Directories};
 /// store, and pulling or loading the image again brings it back
 #[derive(clap::Args)]
 pub(super) struct Arguments {
-    /// Names or identifiers [default: all]
+    /// Names or IDs [default: all]
     #[arg(value_name = "IMAGE")]
     images: Vec<String>,
 }
@@ -36,12 +36,12 @@ pub(super) fn main(arguments: &Arguments) -> Result<u8> {
                 }
                 if verified.unknown > 0 {
                     report::warn(&format!(
-                        "{} layers of {id} were made by an earlier version, which noted no root hash",
+                        "{} layers of {id} were stored by an earlier version without a root hash",
                         verified.unknown
                     ));
                 }
                 if verified.damage.is_empty() {
-                    outln!("{id}: whole, {} read", size(verified.bytes));
+                    outln!("{id}: OK, {} read", size(verified.bytes));
                 } else {
                     outln!("{id}: damaged; pull or load it again");
                     code = 1;

@@ -39,7 +39,7 @@ const IMPATIENCE: Duration = Duration::from_secs(10);
 /// # Errors
 /// As `signalfd(2)`.
 pub(crate) fn take_signals() -> Result<Signals> {
-    Signals::new(&SIGNALS).context("cannot take signals")
+    Signals::new(&SIGNALS).context("cannot block signals")
 }
 
 /// The user ended the command before, or instead of, the process's end.
@@ -72,6 +72,9 @@ pub(crate) struct Attached {
     owner: bool,
     /// It has a terminal, which gets the size of this one.
     terminal: bool,
+    /// The process runs beside a container's first: this command's end is not its, and the other way
+    /// round.
+    beside: bool,
     started: bool,
     /// The last signal by which the user has asked for the end, and when.
     asked: Option<(i32, Instant)>,
@@ -106,10 +109,17 @@ impl Attached {
             streams: Streams::new(keys)?,
             owner,
             terminal,
+            beside: false,
             started: !owner,
             asked: None,
             controlled: owner && has_terminal(),
         })
+    }
+
+    /// The process runs beside a container's first.
+    pub(crate) fn beside(mut self) -> Self {
+        self.beside = true;
+        self
     }
 
     /// Carries streams and signals until the process ends.
@@ -183,7 +193,7 @@ impl Attached {
     /// One event; the end, if it is one.
     fn event(&mut self) -> Result<Option<Ended>> {
         let received = self.link.receive::<Event>();
-        match received.context("cannot hear from the container's keeper")? {
+        match received.context("lost connection to the container's keeper")? {
             Some((Event::Stream { index }, Some(stream))) => {
                 self.streams.connect(index, stream.into())?;
             }
@@ -228,7 +238,12 @@ impl Attached {
             },
             _ => Request::Forward { signal: number },
         };
-        self.say(&request)
+        self.say(&request)?;
+        if self.beside && matches!(signal, libc::SIGTERM | libc::SIGHUP) {
+            // As docker: whoever ends the command waits for it, and the process may go on.
+            return Err(Interrupted(signal).into());
+        }
+        Ok(())
     }
 
     /// Whether a signal asks once more for the end.
@@ -259,7 +274,7 @@ impl Attached {
         // A keeper that is gone is seen by its silence.
         match self.link.send(request, None) {
             Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
-            result => result.context("cannot ask the container's keeper"),
+            result => result.context("cannot send a request to the container's keeper"),
         }
     }
 
@@ -268,7 +283,7 @@ impl Attached {
         self.say(&Request::Detach)?;
         loop {
             let received = self.link.receive::<Event>();
-            match received.context("cannot hear from the container's keeper")? {
+            match received.context("lost connection to the container's keeper")? {
                 Some((Event::Done, _)) | None => return Ok(()),
                 Some(_) => {}
             }

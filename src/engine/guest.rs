@@ -27,7 +27,7 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 const MAX_BACKLOG: usize = 4 << 20;
 
 /// What is said of a guest that leaves our messages unread.
-const SILENT: &str = "the guest does not answer: it reads nothing from its control channel";
+const SILENT: &str = "the guest is not responding: it does not read its control channel";
 
 /// Bytes read from a guest at a time.
 const PIECE: usize = 8 << 10;
@@ -138,7 +138,7 @@ impl Guest {
         let message: Option<GuestMessage> = self
             .decoder
             .next_message()
-            .context("the guest sent something that is not a message of its contract")?;
+            .context("guest protocol error: invalid message")?;
         if let Some(message) = &message {
             message.check()?;
         }

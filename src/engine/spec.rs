@@ -195,10 +195,10 @@ impl Request {
     fn process(&self, hostname: &str, image: &images::image::ContainerConfig) -> Result<Process> {
         let args = self.args(image);
         if args.is_empty() {
-            bail!("no command: the image names none, so give one after the image");
+            bail!("no command specified: the image has none; give one after the image");
         }
         if let Some(bad) = args.iter().find(|argument| argument.contains('\0')) {
-            bail!("argument {bad:?} contains a zero byte");
+            bail!("argument {bad:?} contains a NUL byte");
         }
         let workdir = self.workdir.as_deref().unwrap_or(&image.working_dir);
         let cwd = if workdir.is_empty() { "/" } else { workdir };

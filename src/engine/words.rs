@@ -68,7 +68,7 @@ pub(crate) fn clean(text: &str) -> String {
 /// Words for what the monitor tells of a container's disk.
 pub(crate) fn failure(words: &str) -> String {
     format!(
-        "{}; what the container wrote there is not whole",
+        "{}; what the container wrote to it is incomplete",
         clean(words)
     )
 }
@@ -76,7 +76,7 @@ pub(crate) fn failure(words: &str) -> String {
 /// Words for an image that is not what it was when it was stored.
 pub(crate) fn damage(image: &str) -> String {
     format!(
-        "image {image} has changed on the disk since it was stored, and could not be read there; \
+        "image {image} has changed on disk since it was stored; \
          'coracle image verify {image}' finds the damage, and pulling the image repairs it"
     )
 }

@@ -1,27 +1,27 @@
 //! A fuzzer's bytes, taken as numbers and pieces.
 
 /// What is left of an input.
-pub(super) struct Input<'a>(&'a [u8]);
+pub(crate) struct Input<'a>(&'a [u8]);
 
 impl<'a> Input<'a> {
-    pub(super) fn new(bytes: &'a [u8]) -> Self {
+    pub(crate) fn new(bytes: &'a [u8]) -> Self {
         Self(bytes)
     }
 
     /// The next byte; `None` at the end.
-    pub(super) fn byte(&mut self) -> Option<u8> {
+    pub(crate) fn byte(&mut self) -> Option<u8> {
         let (first, rest) = self.0.split_first()?;
         self.0 = rest;
         Some(*first)
     }
 
     /// A number below this one, which is not 0.
-    pub(super) fn below(&mut self, limit: usize) -> Option<usize> {
+    pub(crate) fn below(&mut self, limit: usize) -> Option<usize> {
         Some(usize::from(self.byte()?) % limit)
     }
 
     /// As many of the next bytes as there are.
-    pub(super) fn piece(&mut self, length: usize) -> &'a [u8] {
+    pub(crate) fn piece(&mut self, length: usize) -> &'a [u8] {
         let (piece, rest) = self.0.split_at(length.min(self.0.len()));
         self.0 = rest;
         piece

@@ -5,13 +5,14 @@ mod initramfs;
 pub(crate) mod namespace;
 mod place;
 mod plan;
+mod process;
 
 use std::{
     fs::File,
     io::{self, Read, Seek, Write},
     os::{
         fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
-        unix::{net::UnixStream, process::CommandExt},
+        unix::net::UnixStream,
     },
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -24,7 +25,7 @@ use rustix::{
     fs::{MemfdFlags, memfd_create},
     io::{FdFlags, fcntl_setfd, retry_on_intr},
     net::sockopt::{Timeout, set_socket_timeout},
-    process::{Pid, setpriority_pgrp},
+    process::setpriority_pgrp,
 };
 use vmm::{
     control::{FromMonitor, Report, Socket, ToMonitor},
@@ -33,8 +34,9 @@ use vmm::{
 
 pub(crate) use place::{Place, choose, is_in_machine};
 pub(crate) use plan::{DEFAULT_MEMORY, Shape, plan};
+pub(crate) use process::Process;
 
-use crate::{machine, programs, report, state::Directories, sys::ending};
+use crate::{engine, machine, programs, report, state::Directories, sys::ending};
 
 /// Nice value of a monitor that is about to end: a tenth of the usual share, so that it ends soon on
 /// a busy system too.
@@ -52,6 +54,8 @@ pub(crate) struct Host {
     control: Socket,
     monitor: Monitor,
     report: Option<Report>,
+    /// What stands around the monitor, in words.
+    jail: Option<String>,
 }
 
 /// What a host is made of.
@@ -65,7 +69,7 @@ pub(crate) enum Design {
 /// Where the monitor runs.
 enum Monitor {
     /// A child process, and what it writes on standard error.
-    Child { child: Child, words: File },
+    Child { child: Process, words: File },
     /// In a software host.
     Remote,
     /// There is none: init itself, and its control group.
@@ -97,6 +101,17 @@ pub(crate) enum Event {
 }
 
 impl Host {
+    /// One whose monitor is at the other end of a socket, wherever that is.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(crate) fn at(control: Socket) -> Self {
+        Self {
+            control,
+            monitor: Monitor::Remote,
+            report: None,
+            jail: None,
+        }
+    }
+
     /// Starts a monitor, or init alone.
     ///
     /// # Errors
@@ -121,6 +136,7 @@ impl Host {
                         group: design.group.clone(),
                     },
                     report: None,
+                    jail: None,
                 })
             }
             Design::Machine(plan, Place::Here) => Self::start_here(plan),
@@ -130,6 +146,7 @@ impl Host {
                     control: Socket::from(control),
                     monitor: Monitor::Remote,
                     report: None,
+                    jail: None,
                 })
             }
         }
@@ -146,7 +163,8 @@ impl Host {
         for descriptor in [theirs.as_fd(), plan.as_fd()] {
             fcntl_setfd(descriptor, FdFlags::empty()).context("cannot pass a descriptor on")?;
         }
-        let child = Command::new(&program)
+        let mut command = Command::new(&program);
+        command
             .arg("--control-fd")
             .arg(theirs.as_raw_fd().to_string())
             .arg("--plan-fd")
@@ -154,15 +172,14 @@ impl Host {
             .env_clear()
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .stderr(words.try_clone().context("cannot duplicate a file")?)
-            // Ctrl-C is for us to hear; what follows from it for the guest is our decision.
-            .process_group(0)
-            .spawn()
+            .stderr(words.try_clone().context("cannot duplicate a file")?);
+        let child = Process::spawn(&mut command)
             .with_context(|| format!("cannot start {}", program.display()))?;
         Ok(Self {
             control,
             monitor: Monitor::Child { child, words },
             report: None,
+            jail: None,
         })
     }
 
@@ -172,12 +189,20 @@ impl Host {
     /// When the monitor died without a report.
     pub(crate) fn next(&mut self) -> Result<Event> {
         match self.control.receive::<FromMonitor>() {
-            Ok(Some((FromMonitor::Connection { port }, Some(stream)))) => Ok(Event::Connection {
-                port,
-                stream: UnixStream::from(stream),
-            }),
-            Ok(Some((FromMonitor::Connection { port }, None))) => {
-                bail!("the monitor told of a connection to port {port} without its stream")
+            Ok(Some((FromMonitor::Connection { port, walls }, Some(stream)))) => {
+                if let Some(walls) = walls {
+                    self.jail = Some(walls.to_string());
+                    if let Monitor::Child { child, .. } = &mut self.monitor {
+                        child.settle();
+                    }
+                }
+                Ok(Event::Connection {
+                    port,
+                    stream: UnixStream::from(stream),
+                })
+            }
+            Ok(Some((FromMonitor::Connection { port, .. }, None))) => {
+                bail!("the monitor announced a connection to port {port} without its socket")
             }
             Ok(Some((FromMonitor::Extent { place, refused }, _))) => {
                 Ok(Event::Extent { place, refused })
@@ -187,7 +212,7 @@ impl Host {
                 Ok(Event::Stopped(Box::new(report)))
             }
             Ok(None) => Err(self.died()),
-            Err(error) => Err(error).context("cannot hear from the monitor"),
+            Err(error) => Err(error).context("lost connection to the monitor"),
         }
     }
 
@@ -241,19 +266,25 @@ impl Host {
         Ok(ready.context("cannot look at the monitor's socket")? > 0)
     }
 
+    /// What stands around the monitor, in words; empty where there is none, or the guest was not heard yet.
+    pub(crate) fn jail(&self) -> &str {
+        self.jail.as_deref().unwrap_or_default()
+    }
+
     /// Words for a monitor that is gone without a report.
     fn died(&mut self) -> anyhow::Error {
-        let (who, child, words) = match &mut self.monitor {
-            Monitor::Child { child, words } => ("the monitor", child, words),
-            Monitor::Init { child, words, .. } => ("init", child, words),
+        let (who, status, words) = match &mut self.monitor {
+            Monitor::Child { child, words } => ("the monitor", child.end(ending::PATIENCE), words),
+            Monitor::Init { child, words, .. } => {
+                ("init", ending::end(child, ending::PATIENCE), words)
+            }
             Monitor::Remote => {
                 return anyhow!(
                     "the software host's connection broke; see 'coracle machine status'"
                 );
             }
         };
-        // It has closed its control socket, and so is about to end.
-        let status = match ending::end(child, ending::PATIENCE) {
+        let status = match status {
             Ok(status) => status.to_string(),
             Err(error) => error.to_string(),
         };
@@ -265,6 +296,7 @@ impl Host {
             Ok(_) => String::from_utf8_lossy(&text).trim().to_owned(),
             Err(error) => error.to_string(),
         };
+        let text = engine::clean(&text);
         anyhow!("{who} ended without a report ({status}) {text}")
     }
 
@@ -311,15 +343,25 @@ impl Host {
             control,
             mut monitor,
             report,
+            ..
         } = self;
         drop(control);
-        if let Monitor::Child { child, .. } | Monitor::Init { child, .. } = &mut monitor {
-            if report.is_some() {
+        let ended = match &mut monitor {
+            Monitor::Remote => Ok(()),
+            Monitor::Child { child, .. } if report.is_some() => {
+                child.kill();
+                Ok(())
+            }
+            Monitor::Init { child, .. } if report.is_some() => {
                 // One that has ended just now cannot be killed.
                 let _ = child.kill();
-            } else if let Err(error) = ending::end(child, to_end) {
-                report::warn(&format!("cannot wait for the monitor: {error}"));
+                Ok(())
             }
+            Monitor::Child { child, .. } => child.end(to_end).map(drop),
+            Monitor::Init { child, .. } => ending::end(child, to_end).map(drop),
+        };
+        if let Err(error) = ended {
+            report::warn(&format!("cannot wait for the monitor: {error}"));
         }
         if let Monitor::Init { group, .. } = &monitor {
             // Where it could not do that itself.
@@ -334,7 +376,7 @@ impl Host {
     fn step_back(&self) {
         if let Monitor::Child { child, .. } = &self.monitor {
             // The group is the monitor with all its threads. It may be gone already.
-            let _ = setpriority_pgrp(Some(Pid::from_child(child)), PRIORITY_AT_THE_END);
+            let _ = setpriority_pgrp(Some(child.group()), PRIORITY_AT_THE_END);
         }
     }
 }
@@ -363,22 +405,21 @@ mod tests {
     #[test]
     fn monitor_that_does_nothing_any_more_is_killed() {
         let (control, theirs) = Socket::pair().unwrap();
-        let child = Command::new("sh")
-            .args(["-c", "trap '' TERM INT HUP; while :; do sleep 1; done"])
-            .process_group(0)
-            .spawn()
-            .unwrap();
-        let pid = Pid::from_child(&child);
+        let mut command = Command::new("sh");
+        command.args(["-c", "trap '' TERM INT HUP; while :; do sleep 1; done"]);
+        let child = Process::spawn(&mut command).unwrap();
+        let group = child.group();
         let words = memory_file("words", &[]).unwrap();
         let host = Host {
             control,
             monitor: Monitor::Child { child, words },
             report: None,
+            jail: None,
         };
         let moment = Duration::from_millis(1);
         assert!(host.finish_within(moment, moment).is_none());
         // It was waited for, and so is nobody any more.
-        assert!(rustix::process::test_kill_process(pid).is_err());
+        assert!(rustix::process::test_kill_process(group).is_err());
         drop(theirs);
     }
 }

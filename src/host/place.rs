@@ -39,12 +39,12 @@ pub(crate) fn choose(mode: MachineMode, directories: &Directories) -> Result<Pla
         return Ok(Place::Here);
     }
     if mode == MachineMode::Never {
-        bail!("{probe}; 'coracle doctor' tells how to mend it, and --machine auto works without");
+        bail!("{probe}; 'coracle doctor' shows how to fix it, or use --machine auto");
     }
     if machine::status(directories).is_ok_and(|status| !status.running) {
         report::info(&format!(
-            "{probe}; starting a software host instead, in which all runs some 20 times slower \
-             ('coracle machine stop' ends it)"
+            "{probe}; starting a software host instead, about 20 times slower \
+             ('coracle machine stop' stops it)"
         ));
     }
     Ok(Place::Machine)

@@ -64,6 +64,14 @@ const COMMAND_LINE: &str = "console=ttyS0 quiet loglevel=1 reboot=k panic=-1 \
     no_timer_check rcupdate.rcu_expedited=1 noreplace-smp swiotlb=noforce random.trust_cpu=on \
     percpu_alloc=page page_reporting.page_reporting_order=0 rootfstype=ramfs";
 
+/// Variable of the environment by which a user refuses to run a container whose monitor does not get all of its
+/// jail; empty and `0` are as if it was not there.
+pub(crate) const REQUIRE_JAIL: &str = "CORACLE_REQUIRE_JAIL";
+
+fn requires_jail(value: Option<&std::ffi::OsStr>) -> bool {
+    value.is_some_and(|value| !value.is_empty() && value != "0")
+}
+
 /// Parts of the kernel that are not started, though they cannot be built without:
 /// - the serial port's driver, which tests the port by hundreds of exits; messages need it not;
 /// - statistics of the allocator in `/sys/kernel/slab`;
@@ -129,6 +137,7 @@ pub(crate) fn plan(
             Place::Here => BOOT_DEADLINE_MS,
             Place::Machine => BOOT_DEADLINE_IN_MACHINE_MS,
         },
+        require_jail: requires_jail(std::env::var_os(REQUIRE_JAIL).as_deref()),
     })
 }
 
@@ -154,7 +163,7 @@ fn memory(limit: Option<u64>) -> Result<u32> {
     let guest = container + container.div_ceil(PAGE_STRUCTURES) + OVERHEAD_MIB;
     match u32::try_from(guest) {
         Ok(guest) => Ok(guest.max(MIN_MEMORY_MIB)),
-        Err(_) => bail!("a guest cannot have {container} MiB of memory"),
+        Err(_) => bail!("cannot give a guest {container} MiB of memory"),
     }
 }
 
@@ -162,7 +171,7 @@ fn cpus(thousandths: Option<u64>) -> Result<u8> {
     let whole = thousandths.unwrap_or(1000).div_ceil(1000);
     match u8::try_from(whole) {
         Ok(cpus) if cpus <= MAX_CPUS => Ok(cpus),
-        _ => bail!("a guest has 1 to {MAX_CPUS} processors, not {whole}"),
+        _ => bail!("invalid number of CPUs {whole}: must be 1 to {MAX_CPUS}"),
     }
 }
 
@@ -175,6 +184,22 @@ mod tests {
         assert_eq!(memory(Some(128 << 20)).unwrap(), 194);
         assert_eq!(memory(Some(1)).unwrap(), 66);
         assert!(memory(Some(u64::MAX)).is_err());
+    }
+
+    #[test]
+    fn whole_jail_is_required_by_a_word_in_the_environment() {
+        for (value, expected) in [
+            (None, false),
+            (Some(""), false),
+            (Some("0"), false),
+            (Some("1"), true),
+        ] {
+            assert_eq!(
+                requires_jail(value.map(std::ffi::OsStr::new)),
+                expected,
+                "{value:?}"
+            );
+        }
     }
 
     #[test]

@@ -16,7 +16,7 @@ use vmm::control::Socket;
 use super::{
     Deadline, Keeper, Kept,
     phase::{KILL_TIMEOUT, Phase, SIGHUP, SIGINT, SIGKILL, SIGQUIT},
-    wire::{Event, Exit, Request},
+    wire::{Event, Exit, Request, Work},
 };
 use crate::state::{container::Status, private};
 
@@ -89,7 +89,7 @@ impl Keeper {
         };
         let event = Event::Stream { index };
         let told = client.socket.send(&event, Some(stream.as_fd()));
-        told.context("cannot give a client its stream")
+        told.context("cannot pass a stream to a client")
     }
 
     /// Takes one packet of a client's.
@@ -172,7 +172,10 @@ impl Keeper {
                 output,
             } => {
                 let number = self.running(&container)?;
-                if self.kept.get(&number).map(|kept| kept.state.status) == Some(Status::Paused) {
+                // Services of init's work beside a container that stands still.
+                if matches!(*work, Work::Program(_))
+                    && self.kept.get(&number).map(|kept| kept.state.status) == Some(Status::Paused)
+                {
                     anyhow::bail!("the container is paused; 'coracle unpause' lets it go on");
                 }
                 self.set_role(client, Role::Running);
@@ -274,7 +277,7 @@ impl Keeper {
 
     fn live(&self, id: &str) -> Result<u32> {
         self.number_of(id)
-            .context("the container has just ended; 'coracle ps --all' shows how")
+            .context("the container has just exited; see 'coracle ps --all'")
     }
 
     fn running(&self, id: &str) -> Result<u32> {

@@ -111,7 +111,7 @@ impl Keeper {
         stdio: Stdio,
     ) -> Result<Option<String>> {
         if self.execs.len() >= MAX_EXECS {
-            bail!("{MAX_EXECS} processes run beside the containers already");
+            bail!("too many exec sessions: the maximum is {MAX_EXECS}");
         }
         let Some(kept) = self.kept.get(&number) else {
             return Ok(None);
@@ -122,6 +122,8 @@ impl Keeper {
             container: kept.record.config.id.clone(),
             task: Box::new(task),
             stdio,
+            // One that takes too long is killed with all that it has started.
+            group: matches!(client, Client::Health(_)),
         };
         self.execs.push(Exec {
             id: id.clone(),

@@ -54,6 +54,7 @@ impl Keeper {
                 let start = Instant::now() + machine.start_timeout;
                 for kept in self.kept.values_mut() {
                     kept.deadline = Some((start, Deadline::Start));
+                    machine.host.jail().clone_into(&mut kept.state.jail);
                 }
                 self.mark(CHANNEL_UP);
             }
@@ -134,7 +135,7 @@ impl Keeper {
         } = message
         {
             if !self.forgotten(partition, gone) {
-                bail!("the guest broke the contract: it was not asked to forget {partition}");
+                bail!("guest protocol error: it was not asked to forget {partition}");
             }
             return Ok(());
         }
@@ -186,7 +187,7 @@ impl Keeper {
                 if matches!(kept.phase, Phase::Running | Phase::Draining(_)) =>
             {
                 if !kept.lack_of_memory.count(Instant::now()) {
-                    bail!("the guest broke the contract: it tells of nothing but lack of memory");
+                    bail!("guest protocol error: it tells of nothing but lack of memory");
                 }
                 // One that is given up has no state but its end.
                 if matches!(kept.phase, Phase::Running) {
@@ -213,7 +214,7 @@ impl Keeper {
                     GuestMessage::OutOfMemory { .. } => "out of memory",
                     GuestMessage::Forgotten { .. } => "forgotten",
                 };
-                bail!("the guest broke the contract: {name:?} does not belong here")
+                bail!("guest protocol error: {name:?} does not belong here")
             }
         }
         Ok(())
@@ -225,12 +226,12 @@ impl Keeper {
         };
         if version != VERSION {
             bail!(
-                "the guest's init speaks version {version} of the contract, this program \
+                "the guest's init speaks protocol version {version}, this program \
                  {VERSION}; install coracle, coracle-vmm and coracle-init of one release"
             );
         }
         if std::mem::replace(&mut machine.greeted, true) {
-            bail!("the guest broke the contract: \"hello\" does not belong here");
+            bail!("guest protocol error: \"hello\" does not belong here");
         }
         let own_kernel = !machine.host.shares_kernel();
         self.kernel = engine::clean(kernel);
@@ -266,12 +267,12 @@ impl Keeper {
             Some(Phase::Running)
         );
         if running {
-            return anyhow!("the guest closed its control channel and did not stop");
+            return anyhow!("the guest closed its control channel without stopping");
         }
         let limit = self
             .machine
             .as_ref()
             .map_or(Duration::ZERO, |machine| machine.start_timeout);
-        anyhow!("the guest does not answer: no container within {limit:?} of its first word")
+        anyhow!("the guest is not responding: no container within {limit:?} of its first message")
     }
 }

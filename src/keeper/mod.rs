@@ -8,6 +8,8 @@
 mod clients;
 mod end;
 mod execs;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod health;
 mod incoming;
 mod kept;
@@ -164,21 +166,26 @@ impl Keeper {
     fn work(&mut self) -> Result<()> {
         let mut piece = vec![0; PIECE];
         while !self.over {
-            for token in self.wait()? {
-                self.ready(token, &mut piece)?;
-            }
-            self.deadlines()?;
-            self.unproved.expire();
-            self.tidy();
-            self.settle_execs();
-            self.probe();
-            self.settle()?;
+            self.turn(&mut piece, None)?;
         }
         Ok(())
     }
 
+    /// Waits until something is ready or due, at most until `latest`, and does it.
+    fn turn(&mut self, piece: &mut [u8], latest: Option<Instant>) -> Result<()> {
+        for token in self.wait(latest)? {
+            self.ready(token, piece)?;
+        }
+        self.deadlines()?;
+        self.unproved.expire();
+        self.tidy();
+        self.settle_execs();
+        self.probe();
+        self.settle()
+    }
+
     /// Waits until something is ready or due.
-    fn wait(&self) -> Result<Vec<Token>> {
+    fn wait(&self, latest: Option<Instant>) -> Result<Vec<Token>> {
         let mut waiting = Waiting::default();
         waiting.add(Token::Signal, self.signals.as_fd(), false);
         waiting.add(Token::Listener, self.listener.as_fd(), false);
@@ -216,6 +223,7 @@ impl Keeper {
         let next = next
             .chain(self.late_exec())
             .chain(self.unproved.next())
+            .chain(latest)
             .min();
         waiting.wait(next)
     }

@@ -141,12 +141,15 @@ impl Keeper {
     /// The guest has said hello.
     pub(super) fn host_is_up(&mut self) {
         let release = self.kernel.clone();
+        let machine = self.machine.as_ref();
+        let jail = machine.map_or("", |machine| machine.host.jail()).to_owned();
         let Some(named) = &mut self.named else {
             return;
         };
         named.deadline = None;
         named.state.started = clock::wall();
         named.state.release = release;
+        named.state.jail = jail;
         named.save();
         named.record.note("start");
         let id = named.record.config.id.clone();
@@ -202,7 +205,7 @@ impl Keeper {
     /// A person wants the host to stop.
     pub(super) fn stop_host(&mut self, seconds: Option<u64>) -> Result<()> {
         let Some(named) = &mut self.named else {
-            bail!("this is the keeper of a container, not of a host");
+            bail!("not the keeper of a named host");
         };
         named.state.stopped = true;
         self.stop_all(seconds);
@@ -230,7 +233,7 @@ impl Keeper {
         owner: bool,
     ) -> Result<()> {
         let Some(named) = &self.named else {
-            bail!("this is the keeper of a container, not of a host");
+            bail!("not the keeper of a named host");
         };
         let name = &named.record.config.name;
         let up = self.machine.as_ref().is_some_and(|machine| machine.greeted);
@@ -244,7 +247,6 @@ impl Keeper {
                 record.short_id()
             );
         }
-        engine::policy::check(&record.config)?;
         let lock = record.try_lock()?;
         let lock = lock.with_context(|| format!("container {id} is running already"))?;
         let number = self.take(record, lock)?;
@@ -328,7 +330,10 @@ impl Keeper {
         };
         for number in named.shelf.done(place, refused.is_some()) {
             let reason = refused.as_deref().unwrap_or("it was removed");
-            self.fail(number, &format!("cannot give the host a layer: {reason}"));
+            self.fail(
+                number,
+                &format!("cannot attach a layer to the host: {reason}"),
+            );
         }
         self.run_placed();
     }
@@ -373,7 +378,7 @@ impl Keeper {
             if let Some(named) = &mut self.named {
                 named.deadline = None;
             }
-            self.lost(&anyhow::anyhow!("the host's guest does not answer"));
+            self.lost(&anyhow::anyhow!("the host's guest is not responding"));
         }
     }
 

@@ -34,7 +34,7 @@ impl Addresses {
                 break;
             }
             if free == LAST {
-                bail!("the host has no address left for another container; stop some");
+                bail!("no free IP address on the host's bridge; stop some containers");
             }
             free += 1;
         }

@@ -144,12 +144,12 @@ impl Shelf {
     fn insert(&mut self, path: &Path, length: u64, checked: bool) -> Result<(u8, Insertion)> {
         let number = (1..=u8::MAX).find(|number| !self.slots.contains_key(number));
         let number = number.context(
-            "the host holds 255 layers already; stop containers of other images, or use another host",
+            "the host already has 255 layers in use, the maximum; stop containers of other images, or use another host",
         )?;
         let length = length.next_multiple_of(SECTOR);
         let start = self
             .gap(length)
-            .context("the host's disk has no place for a layer of this size")?;
+            .context("no room on the host's disk for a layer of this size")?;
         let held = File::open(path)
             .and_then(|file| file.lock_shared().map(|()| file))
             .with_context(|| format!("cannot open layer {}", path.display()))?;

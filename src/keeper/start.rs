@@ -88,7 +88,7 @@ pub(super) fn new_keeper(
     sys::show_alone(&format!("coracle: keeper of {name}"));
     rustix::process::setsid().context("cannot start a session")?;
     sys::leave_terminal(words).context("cannot leave the terminal")?;
-    let signals = Signals::new(&[libc::SIGTERM, libc::SIGINT]).context("cannot take signals")?;
+    let signals = Signals::new(&[libc::SIGTERM, libc::SIGINT]).context("cannot block signals")?;
     let path = socket::path(&directories.runtime, id);
     Keeper::new(directories, path, signals)
 }

@@ -84,9 +84,13 @@ impl Display {
 fn line(step: &str, files: Option<(u32, u32)>, elapsed: Duration) -> String {
     let seconds = elapsed.as_secs();
     let (minutes, seconds) = (seconds / 60, seconds % 60);
-    let files = files.map(|(done, total)| format!(", file {done} of about {total}"));
+    let files = files.map(|(done, total)| match done < total {
+        true => format!(", file {done} of about {total}"),
+        // How many there are depends on the source; more are not counted.
+        false => format!(", more than {total} files"),
+    });
     format!(
-        "building the guest kernel, which happens once: {step}{} ({minutes}:{seconds:02})",
+        "building the guest kernel (once): {step}{} ({minutes}:{seconds:02})",
         files.unwrap_or_default()
     )
 }
@@ -100,6 +104,11 @@ mod tests {
         let text = line("compiling", Some((12, 900)), Duration::from_secs(75));
         assert!(
             text.ends_with(": compiling, file 12 of about 900 (1:15)"),
+            "{text}"
+        );
+        let text = line("compiling", Some((900, 900)), Duration::from_secs(300));
+        assert!(
+            text.ends_with(": compiling, more than 900 files (5:00)"),
             "{text}"
         );
         let text = line("configuring", None, Duration::from_secs(5));

@@ -81,7 +81,9 @@ pub(super) fn ask(
     match packets.receive() {
         Ok(Some((bytes, _))) => match serde_json::from_slice(&bytes) {
             Ok(Reply::Failed(words)) => bail!("the software host: {words}"),
-            reply => reply.context("the software host makes no sense").map(Some),
+            reply => reply
+                .context("unexpected reply from the software host")
+                .map(Some),
         },
         Ok(None) | Err(_) => Ok(None),
     }
@@ -104,7 +106,7 @@ pub(super) fn begin(
         }
     }
     bail!(
-        "the software host ends as soon as it is asked for anything; {} may say why",
+        "the software host exits on every request; see {}",
         directory(directories).join(LOG).display()
     )
 }
@@ -129,7 +131,7 @@ pub(super) fn running_or_started(directories: &Directories) -> Result<Packets> {
     let settings = settings(directories, directory)?;
     report::debug(|| format!("starting a software host: {settings:?}"));
     start(&settings, lock)?;
-    running(directories)?.context("the software host was up, and has ended again")
+    running(directories)?.context("the software host exited right after it started")
 }
 
 /// Notes that a person stops the software host.

@@ -224,6 +224,7 @@ mod tests {
             disks: vec![disk],
             vsock_cid: None,
             boot_deadline_ms: 0,
+            require_jail: false,
         }
     }
 

@@ -40,7 +40,7 @@ pub(crate) fn shell(directories: &Directories) -> Result<u8> {
     let (stream, theirs) = UnixStream::pair().context("cannot make a socket")?;
     packets
         .send(b"{}", Some(theirs.as_fd()))
-        .context("the software host has ended")?;
+        .context("the software host has exited")?;
     drop(theirs);
 
     let raw = if standard_input_is_terminal() {
@@ -55,7 +55,7 @@ pub(crate) fn shell(directories: &Directories) -> Result<u8> {
     drop(raw);
     match ended? {
         Some((Ended { code }, _)) => Ok(code),
-        None => anyhow::bail!("the software host has ended; see 'coracle machine status'"),
+        None => anyhow::bail!("the software host has exited; see 'coracle machine status'"),
     }
 }
 

@@ -83,7 +83,7 @@ pub(super) fn receive<T: DeserializeOwned>(
     let Some((bytes, attached)) = packets.receive().context("cannot receive a message")? else {
         return Ok(None);
     };
-    let message = serde_json::from_slice(&bytes).context("a message that makes no sense")?;
+    let message = serde_json::from_slice(&bytes).context("invalid message")?;
     Ok(Some((message, attached)))
 }
 
@@ -98,5 +98,5 @@ pub(super) fn open(envelope: Envelope) -> Result<Request> {
              machine stop' of that version, and try again"
         );
     }
-    serde_json::from_value(envelope.request).context("a request that makes no sense")
+    serde_json::from_value(envelope.request).context("invalid request")
 }

@@ -95,9 +95,12 @@ pub(crate) fn write_line(stream: Stream, text: &str) {
 /// Writes a message on standard error. Its first line begins with the program's name; the others are indented, so
 /// that no foreign text among them looks like a message of ours.
 pub(crate) fn message(name: &str, message: &impl Display) {
+    put(Stream::Error, message_text(name, message).as_bytes());
+}
+
+fn message_text(name: &str, message: &impl Display) -> String {
     let text = format!("{name}: {message}");
-    let text = clean_lines(text.trim_end()).replace('\n', "\n  ");
-    put(Stream::Error, format!("{text}\n").as_bytes());
+    clean_lines(text.trim_end()).replace('\n', "\n  ") + "\n"
 }
 
 /// Writes JSON and a line end to standard output.
@@ -259,4 +262,26 @@ fn note<T>(stream: Stream, result: io::Result<T>) -> io::Result<T> {
         _ => {}
     }
     result
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn foreign_words_in_a_message_are_no_message_of_ours() {
+        let words =
+            "the monitor failed; its last words:\n\x1b[2J\x1b]0;t\x07\ncoracle: all is well\n";
+        assert_eq!(
+            message_text("coracle", &words),
+            "coracle: the monitor failed; its last words:\n  \\x1b[2J\\x1b]0;t\\x07\n  coracle: all is well\n"
+        );
+    }
+
+    #[test]
+    fn picture_has_our_sequences_and_no_others() {
+        let mut screen = Screen::default();
+        screen.up(2).empty_line().text("layer\x1b[2J\n").end_line();
+        assert_eq!(screen.0, "\x1b[2A\r\x1b[Klayer\\x1b[2J \n");
+    }
 }

@@ -15,7 +15,7 @@ use anyhow::{Context, Result, bail};
 use mkext4::{FsBuilder, Options, RegionSink};
 
 use super::{create_directory, private};
-use crate::clock;
+use crate::{clock, size};
 
 /// Name of the directory in the user's data.
 const DIRECTORY: &str = "disks";
@@ -58,9 +58,10 @@ pub(crate) fn path_of_host(data: &Path, name: &str) -> PathBuf {
 pub(crate) fn size(bytes: u64) -> Result<u64> {
     if !(MIN_SIZE..=MAX_SIZE).contains(&bytes) {
         bail!(
-            "a writable layer cannot have {bytes} bytes; {} MiB to {} TiB are possible",
-            MIN_SIZE >> 20,
-            MAX_SIZE >> 40
+            "invalid size of a writable layer: {}; must be {} to {}",
+            size::binary(bytes),
+            size::binary(MIN_SIZE),
+            size::binary(MAX_SIZE)
         );
     }
     Ok(bytes.next_multiple_of(BLOCK))

@@ -203,7 +203,7 @@ fn open(path: &Path) -> Result<File> {
 /// When the file is missing or holds something else.
 pub(super) fn read<T: DeserializeOwned>(path: &Path) -> Result<T> {
     let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-    serde_json::from_slice(&bytes).with_context(|| format!("cannot understand {}", path.display()))
+    serde_json::from_slice(&bytes).with_context(|| format!("cannot parse {}", path.display()))
 }
 
 /// Many small files below one directory, read with as few system calls as it takes.

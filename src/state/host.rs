@@ -22,7 +22,7 @@ use anyhow::{Result, bail};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Directories, MachineMode, create_directory,
+    Directories, MachineMode, NotFound, container, create_directory,
     files::{self, Lock, lock, read, write},
     journal, words,
 };
@@ -92,6 +92,9 @@ pub(crate) struct State {
     pub(crate) release: String,
     /// A person stopped it.
     pub(crate) stopped: bool,
+    /// What stands around its monitor, in words.
+    #[serde(default)]
+    pub(crate) jail: String,
 }
 
 impl State {
@@ -107,6 +110,7 @@ impl State {
             error: String::new(),
             release: String::new(),
             stopped: false,
+            jail: String::new(),
         }
     }
 }
@@ -153,7 +157,8 @@ impl Hosts {
         let directory = self.root.join(&config.name);
         if directory.is_dir() {
             bail!(
-                "there is a host {0} already; 'coracle host rm {0}' removes it",
+                "host {0} already exists; start it with 'coracle host start {0}', or choose another \
+                 name",
                 config.name
             );
         }
@@ -180,11 +185,22 @@ impl Hosts {
         match (matching.next(), matching.next()) {
             (Some(host), None) => Ok(host),
             (Some(_), Some(_)) => {
-                bail!("{text:?} is the beginning of several identifiers; give more digits")
+                bail!("host ID {text:?} is ambiguous: several begin with it; give more digits")
             }
-            (None, _) => {
-                bail!("no such host: {text}; 'coracle host ls' lists them, 'host create' makes one")
-            }
+            (None, _) => Err(self.not_found(text).into()),
+        }
+    }
+
+    fn not_found(&self, text: &str) -> NotFound {
+        let data = self.root.parent().unwrap_or(&self.root);
+        let hint = match container::exists(data, text) {
+            true => format!("{text} is a container: leave 'host' out"),
+            false => "'coracle host ls' lists them, 'coracle host create' makes one".into(),
+        };
+        NotFound {
+            kind: "host",
+            name: text.into(),
+            hint,
         }
     }
 

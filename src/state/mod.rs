@@ -24,6 +24,17 @@ pub(crate) use mode::MachineMode;
 pub(crate) use private::create_directory;
 pub(crate) use probe::probe;
 
+/// A name or ID stands for nothing that there is.
+#[derive(Debug, thiserror::Error)]
+#[error("no such {kind}: {name}; {hint}")]
+pub(crate) struct NotFound {
+    /// `container` or `host`.
+    kind: &'static str,
+    name: String,
+    /// What to do about it.
+    hint: String,
+}
+
 /// Directories of one user.
 #[derive(Debug, Clone)]
 pub(crate) struct Directories {

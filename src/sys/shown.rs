@@ -26,7 +26,7 @@ unsafe extern "C" {
 pub(crate) fn is_kept(name: &OsStr) -> bool {
     let name = name.as_bytes();
     let begins = |prefix: &&str| name.starts_with(prefix.as_bytes());
-    KEPT.iter().any(|kept| kept.as_bytes() == name) || KEPT_PREFIXES.iter().any(|p| begins(&p))
+    KEPT.iter().any(|kept| kept.as_bytes() == name) || KEPT_PREFIXES.iter().any(begins)
 }
 
 /// The memory of the arguments and, after them, of the environment: where it begins, and both lengths.

@@ -224,7 +224,7 @@ fn containers_of_a_host_share_its_disk_and_each_gives_its_part_back() {
     assert!(!small.status.success());
     let words = String::from_utf8_lossy(&small.stderr).into_owned();
     assert!(
-        words.contains("--disk") && words.contains("16 MiB"),
+        words.contains("--disk") && words.contains("16MiB"),
         "{words}"
     );
 }

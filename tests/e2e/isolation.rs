@@ -1,6 +1,6 @@
 //! What a container cannot do: docker's defaults, in a kernel of its own.
 
-use coracle_tests::{Host, run};
+use coracle_tests::{Detached, Host, coracle, done, run};
 
 fn status<'a>(arguments: impl IntoIterator<Item = &'a str>) -> String {
     let arguments = arguments
@@ -198,4 +198,26 @@ fn kernel_guards_itself_and_its_programs_against_speculation() {
             "{name}: {state}"
         );
     }
+}
+
+#[test]
+fn monitor_has_its_whole_jail_and_inspect_and_doctor_say_so() {
+    let container = Detached::start("jailed", &["busybox", "sleep", "1000"]);
+    let walls = container.field("json .Coracle.Jail");
+    for wall in ["namespaces", "PID namespace", "seccomp"] {
+        assert!(walls.contains(&format!("\"{wall}\"")), "{walls}");
+    }
+    let done = done(&mut coracle(["doctor"]));
+    let line = done.stdout.lines().find(|line| line.contains(" jail "));
+    assert!(
+        line.is_some_and(|line| line.contains("seccomp")),
+        "{done:?}"
+    );
+}
+
+#[test]
+fn container_runs_where_the_whole_jail_is_required_and_possible() {
+    let mut command = coracle(["run", "--rm", "busybox", "echo", "jailed"]);
+    let done = done(command.env("CORACLE_REQUIRE_JAIL", "1"));
+    assert_eq!(done.expect(0).stdout, "jailed\n");
 }

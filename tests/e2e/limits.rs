@@ -96,6 +96,9 @@ fn memory_killing_is_in_the_json() {
 fn wrong_limits_are_refused() {
     for arguments in [
         ["--memory", "lots"],
+        ["--memory", "10"],
+        ["--timeout", "soon"],
+        ["--stop-timeout", "-2"],
         ["--cpus", "0"],
         ["--cpus", "1000"],
         ["--ulimit", "nofile"],

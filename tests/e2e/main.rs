@@ -6,10 +6,12 @@
 
 mod attacks;
 mod bench;
+mod copy;
 mod crashes;
 mod disks;
 mod exec;
 mod exit_codes;
+mod filters;
 mod hostile;
 mod hostile_images;
 mod hosts;

@@ -3,7 +3,6 @@
 
 use std::{
     fs::{self, File},
-    os::fd::OwnedFd,
     path::Path,
     process::{Command, Stdio},
 };
@@ -209,7 +208,7 @@ fn open(to: To) -> Stdio {
         To::ClosedPipe => {
             let (reader, writer) = rustix::pipe::pipe().unwrap();
             drop(reader);
-            Stdio::from(OwnedFd::from(writer))
+            Stdio::from(writer)
         }
         To::Full => Stdio::from(File::options().write(true).open("/dev/full").unwrap()),
     }

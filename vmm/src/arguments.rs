@@ -18,12 +18,14 @@ Options:
   --console            print the guest's serial console on standard output
   --boot-deadline MS   time for the guest's first vsock connection [default: none]
   --probe              tell whether KVM runs a guest's instructions, and end
+  --jail               print what of the monitor's jail this system allows, and end
   --version            print the version
   --help               print this
 
 For a program that owns the monitor:
   --control-fd NUMBER  its socket (SOCK_SEQPACKET), for vsock connections and the report
   --plan-fd NUMBER     the machine as JSON, read to its end
+  --cgroup-fd NUMBER   directory of the cgroup to run in
 
 Example:
   coracle-vmm --kernel vmlinux --initramfs init.cpio --disk root.img:ro --console
@@ -36,6 +38,7 @@ pub(super) enum Request {
     Help,
     Version,
     Probe,
+    Jail,
     Run(Arguments),
 }
 
@@ -44,6 +47,8 @@ pub(super) struct Arguments {
     pub(super) plan: Plan,
     pub(super) plan_descriptor: Option<i32>,
     pub(super) control: Option<i32>,
+    /// Directory of the cgroup to run in.
+    pub(super) group: Option<i32>,
     pub(super) console: bool,
 }
 
@@ -68,9 +73,11 @@ pub(super) fn parse(arguments: impl Iterator<Item = String>) -> Result<Request, 
             disks: Vec::new(),
             vsock_cid: None,
             boot_deadline_ms: 0,
+            require_jail: false,
         },
         plan_descriptor: None,
         control: None,
+        group: None,
         console: false,
     };
     let mut arguments = arguments;
@@ -89,6 +96,7 @@ pub(super) fn parse(arguments: impl Iterator<Item = String>) -> Result<Request, 
             "--help" | "-h" => return Ok(Request::Help),
             "--version" => return Ok(Request::Version),
             "--probe" => return Ok(Request::Probe),
+            "--jail" => return Ok(Request::Jail),
             "--console" => parsed.console = true,
             "--kernel" => parsed.plan.kernel = value()?.into(),
             "--initramfs" => parsed.plan.initramfs = Some(value()?.into()),
@@ -98,12 +106,20 @@ pub(super) fn parse(arguments: impl Iterator<Item = String>) -> Result<Request, 
             "--boot-deadline" => parsed.plan.boot_deadline_ms = number(&name, &value()?)?,
             "--disk" => parsed.plan.disks.push(disk(&value()?)?),
             "--control-fd" => parsed.control = Some(descriptor(&name, &value()?)?),
+            "--cgroup-fd" => parsed.group = Some(descriptor(&name, &value()?)?),
             "--plan-fd" => parsed.plan_descriptor = Some(descriptor(&name, &value()?)?),
             _ => return Err(format!("unknown option {name:?}")),
         }
     }
-    if parsed.control.is_some() && parsed.control == parsed.plan_descriptor {
-        return Err("--control-fd and --plan-fd name the same descriptor".into());
+    let mut passed = [parsed.control, parsed.plan_descriptor, parsed.group]
+        .into_iter()
+        .flatten()
+        .collect::<Vec<_>>();
+    passed.sort_unstable();
+    if passed.windows(2).any(|pair| pair[0] == pair[1]) {
+        return Err(
+            "two of --control-fd, --plan-fd and --cgroup-fd name the same descriptor".into(),
+        );
     }
     if parsed.plan_descriptor.is_none() && parsed.plan.kernel.as_os_str().is_empty() {
         return Err("no --kernel given".into());

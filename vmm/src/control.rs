@@ -13,6 +13,8 @@ use serde::{Deserialize, Serialize};
 
 pub use socket::Socket;
 
+use crate::jail::Walls;
+
 /// Largest packet in bytes; a report carries at most [`MAX_CONSOLE`] bytes of console, escaped.
 pub const MAX_PACKET: usize = 128 << 10;
 
@@ -66,6 +68,9 @@ pub enum FromMonitor {
     Connection {
         /// Host port.
         port: u32,
+        /// What stands around the monitor; told with the first connection only, so that it costs no message.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        walls: Option<Walls>,
     },
     /// An extent was inserted or removed.
     Extent {
@@ -76,6 +81,28 @@ pub enum FromMonitor {
     },
     /// The machine has stopped; the last message.
     Stopped(Report),
+}
+
+/// A text as people may be shown it, whoever made it: without characters that a terminal would obey.
+#[must_use]
+pub fn clean(text: &str) -> String {
+    let safe = |letter: &char| *letter == '\n' || !letter.is_control();
+    text.chars().filter(safe).collect()
+}
+
+impl Report {
+    /// The same report with its words [`clean`]: paths, causes and the guest's console are not ours.
+    #[must_use]
+    pub fn cleaned(mut self) -> Self {
+        if let StopReason::Failed(words) = &mut self.reason {
+            *words = clean(words);
+        }
+        self.console = clean(&self.console);
+        for words in &mut self.failures {
+            *words = clean(words);
+        }
+        self
+    }
 }
 
 /// How a machine ended.
@@ -105,4 +132,24 @@ pub enum StopReason {
     Asked,
     /// The machine could not be built, or KVM refused to go on: words for a person.
     Failed(String),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_of_a_report_hold_nothing_that_a_terminal_obeys() {
+        let bad = "a\u{1b}]0;title\u{7}b\r\u{9b}c\nd".to_owned();
+        let report = Report {
+            reason: StopReason::Failed(bad.clone()),
+            console: bad.clone(),
+            timeline: Vec::new(),
+            failures: vec![bad],
+        };
+        let good = "a]0;titlebc\nd";
+        let report = report.cleaned();
+        assert_eq!(report.reason, StopReason::Failed(good.into()));
+        assert_eq!((&*report.console, &*report.failures[0]), (good, good));
+    }
 }

@@ -21,7 +21,7 @@ use crate::{
     control::{Report, StopReason},
     devices::{self, OpenDisk},
     event_loop::{EventLoop, as_fd},
-    jail,
+    jail::{self, Separation},
     owner::{Owner, Ways},
     plan::{Extent, Plan},
     sharing::Sharing,
@@ -287,12 +287,17 @@ const OWNER: u32 = 0;
 const STOPPED: u32 = 1;
 
 impl Built {
-    /// Closes the jail, runs the machine to its end, and tells how it ended. The process must end
+    /// Closes the jail around what [`jail::separate`] made, runs the machine to its end, and tells how it ended. The process must end
     /// soon after: its processors and disks still have their threads.
     ///
     /// # Errors
     /// When the jail cannot be closed or a thread not be started.
-    pub fn run(mut self, owner: &Owner, timeline: &mut Timeline) -> Result<Report, MachineError> {
+    pub fn run(
+        mut self,
+        owner: &Owner,
+        separation: Separation,
+        timeline: &mut Timeline,
+    ) -> Result<Report, MachineError> {
         let stopped = event()?;
         self.main_loop
             .watch(as_fd(&stopped), STOPPED)
@@ -304,7 +309,8 @@ impl Built {
         }
         // What it prints for a person may go to a file, which has no size that we know.
         let known = owner.socket.is_some() && !self.console.live();
-        jail::enter(known.then(|| largest_file(&self.plan)))?;
+        let size = known.then(|| largest_file(&self.plan));
+        owner.tell_walls(jail::enter(separation, size, self.plan.require_jail)?);
         let (sender, receiver) = mpsc::channel();
         let threads = self.vcpus.len() + 2;
         let ready = Arc::new(Barrier::new(threads));
@@ -428,6 +434,7 @@ mod tests {
             disks: vec![disk(0, 1 << 40, true)],
             vsock_cid: None,
             boot_deadline_ms: 0,
+            require_jail: false,
         };
         assert_eq!(largest_file(&plan), 0);
         plan.disks.push(disk(512, 1024, false));
@@ -446,6 +453,7 @@ mod tests {
             disks: Vec::new(),
             vsock_cid: None,
             boot_deadline_ms: 0,
+            require_jail: false,
         };
         let words = |plan| match Opened::new(plan) {
             Ok(_) => panic!("it was opened"),

@@ -4,14 +4,14 @@ mod arguments;
 
 use std::{
     fs::File,
-    os::fd::{FromRawFd, OwnedFd},
+    os::fd::{AsFd, FromRawFd, OwnedFd},
     process::ExitCode,
 };
 
 use arguments::{Arguments, Request};
 use vmm::{
-    control::{FromMonitor, Report, Socket, StopReason},
-    jail,
+    control::{FromMonitor, Report, Socket, StopReason, clean},
+    jail::{self, Parent, Separation},
     machine::{Built, Opened},
     owner::Owner,
     plan::Plan,
@@ -40,8 +40,10 @@ fn main() -> ExitCode {
             println!("{found}");
             ExitCode::from(u8::from(found != probe::Probe::Usable))
         }
+        Ok(Request::Jail) => show_jail(),
         Ok(Request::Run(arguments)) => run(arguments, timeline),
         Err(words) => {
+            let words = clean(&words);
             eprintln!("coracle-vmm: {words}\nSee 'coracle-vmm --help'.");
             ExitCode::from(FAILURE)
         }
@@ -53,17 +55,28 @@ fn run(arguments: Arguments, mut timeline: Timeline) -> ExitCode {
         eprintln!("coracle-vmm: {words}");
         return ExitCode::from(FAILURE);
     }
+    let controlled = arguments.control.is_some();
+    let parent = if controlled {
+        Parent::Owner
+    } else {
+        Parent::Anyone
+    };
+    let group = arguments.group.map(inherit);
+    let separation = jail::separate(parent, group.as_ref().map(AsFd::as_fd));
+    drop(group);
+    timeline.mark("separated");
     let socket = arguments
         .control
         .map(|number| Socket::from(inherit(number)));
-    let controlled = socket.is_some();
     let owner = Owner::new(socket);
-    let report = machine(arguments, &owner, &mut timeline).unwrap_or_else(|words| Report {
-        reason: StopReason::Failed(words),
-        console: String::new(),
-        timeline: std::mem::take(&mut timeline).into_steps(),
-        failures: Vec::new(),
-    });
+    let report =
+        machine(arguments, &owner, separation, &mut timeline).unwrap_or_else(|words| Report {
+            reason: StopReason::Failed(words),
+            console: String::new(),
+            timeline: std::mem::take(&mut timeline).into_steps(),
+            failures: Vec::new(),
+        });
+    let report = report.cleaned();
     if let Some(socket) = &owner.socket {
         // An owner who is gone needs no report.
         let _ = socket.send(&FromMonitor::Stopped(report.clone()), None);
@@ -79,7 +92,27 @@ fn run(arguments: Arguments, mut timeline: Timeline) -> ExitCode {
     ExitCode::from(FAILURE)
 }
 
-fn machine(arguments: Arguments, owner: &Owner, timeline: &mut Timeline) -> Result<Report, String> {
+/// Closes a jail around nothing, and prints what stands; fails when something is missing that every system can have.
+fn show_jail() -> ExitCode {
+    let separation = jail::separate(Parent::Anyone, None);
+    match jail::enter(separation, None, false) {
+        Ok(walls) => {
+            println!("{walls}");
+            ExitCode::from(u8::from(!walls.complete()))
+        }
+        Err(error) => {
+            eprintln!("coracle-vmm: {error}");
+            ExitCode::from(FAILURE)
+        }
+    }
+}
+
+fn machine(
+    arguments: Arguments,
+    owner: &Owner,
+    separation: Separation,
+    timeline: &mut Timeline,
+) -> Result<Report, String> {
     let words = |error: vmm::machine::MachineError| error.to_string();
     let plan = match arguments.plan_descriptor {
         Some(number) => Plan::read(File::from(inherit(number)))?,
@@ -89,13 +122,17 @@ fn machine(arguments: Arguments, owner: &Owner, timeline: &mut Timeline) -> Resu
     let opened = Opened::new(plan).map_err(words)?;
     let host: Box<dyn Host> = Box::new(owner.clone());
     let built = Built::new(opened, Some(host), arguments.console, timeline).map_err(words)?;
-    built.run(owner, timeline).map_err(words)
+    built.run(owner, separation, timeline).map_err(words)
 }
 
 /// Closes what was inherited by mistake.
 #[expect(unsafe_code, reason = "closes descriptors that nothing here owns")]
 fn close_others(arguments: &Arguments) -> Result<(), String> {
-    let passed = [arguments.control, arguments.plan_descriptor];
+    let passed = [
+        arguments.control,
+        arguments.plan_descriptor,
+        arguments.group,
+    ];
     let keep: Vec<i32> = passed.into_iter().flatten().collect();
     // SAFETY: the program has just begun: it has opened nothing that is still open, and takes over
     // no other descriptors than these.

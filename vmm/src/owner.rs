@@ -8,13 +8,14 @@ use std::{
         unix::net::UnixStream,
     },
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
 };
 
 use crate::{
     control::{FromMonitor, Place, Socket, StopReason, ToMonitor},
+    jail::Walls,
     timeline,
     virtio::{block, vsock},
 };
@@ -48,6 +49,8 @@ pub struct Owner {
     pub socket: Option<Arc<Socket>>,
     /// When the guest first connected, 0 before.
     first_connection: Arc<AtomicU64>,
+    /// What it is told with the first connection.
+    walls: Arc<Mutex<Option<Walls>>>,
 }
 
 impl Owner {
@@ -57,7 +60,13 @@ impl Owner {
         Self {
             socket: socket.map(Arc::new),
             first_connection: Arc::default(),
+            walls: Arc::default(),
         }
+    }
+
+    /// Has the owner told, with the guest's first connection, what stands around the monitor.
+    pub(crate) fn tell_walls(&self, walls: Walls) {
+        *self.walls.lock().unwrap_or_else(PoisonError::into_inner) = Some(walls);
     }
 
     /// When the guest first connected to the host, in nanoseconds of `CLOCK_MONOTONIC`.
@@ -122,7 +131,12 @@ impl vsock::Host for Owner {
             return Err(io::ErrorKind::ConnectionRefused.into());
         };
         let (ours, theirs) = UnixStream::pair()?;
-        socket.send(&FromMonitor::Connection { port }, Some(theirs.as_fd()))?;
+        let mut walls = self.walls.lock().unwrap_or_else(PoisonError::into_inner);
+        let message = FromMonitor::Connection {
+            port,
+            walls: walls.take(),
+        };
+        socket.send(&message, Some(theirs.as_fd()))?;
         let now = timeline::now();
         let _ =
             self.first_connection

@@ -48,6 +48,9 @@ pub struct Plan {
     /// 0 waits for ever.
     #[serde(default)]
     pub boot_deadline_ms: u64,
+    /// Refuse to run the machine where the system does not allow all of the monitor's jail.
+    #[serde(default)]
+    pub require_jail: bool,
 }
 
 /// A virtio block device.

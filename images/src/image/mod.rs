@@ -117,8 +117,8 @@ pub enum ImageError {
         /// Digest of the configuration.
         digest: String,
     },
-    /// The only image is for another kind of machine.
-    #[error("the image is for {found}; this machine runs {wanted}{hint}")]
+    /// The only image is for another platform than the one that was asked for, or this machine's.
+    #[error("the image is for {found}, not for {wanted}{hint}")]
     WrongPlatform {
         /// What it is for.
         found: String,
@@ -127,8 +127,8 @@ pub enum ImageError {
         /// What to do about it.
         hint: &'static str,
     },
-    /// None of several images is for this kind of machine.
-    #[error("the image is for {found}; this machine runs {wanted}, which is not among them{hint}")]
+    /// None of several images is for the platform that was asked for, or this machine's.
+    #[error("the image is for {found}, not for {wanted}{hint}")]
     NoPlatform {
         /// What there is, separated by commas.
         found: String,

@@ -13,6 +13,7 @@ use crate::{
     arguments::Outputs,
     output::{self, Stream},
     report::{Report, System},
+    size,
     statistics::{Verdict, compare},
 };
 
@@ -40,7 +41,7 @@ pub(crate) fn all(report: &Report, outputs: &Outputs) -> Result<()> {
         }
     }
     if for_a_person {
-        output::write(Stream::Output, &terminal::text(report));
+        output::write(Stream::Output, &terminal::text(report, columns()));
     }
     Ok(())
 }
@@ -64,16 +65,20 @@ pub(crate) fn is_standard_output(path: &Path) -> bool {
     path == Path::new("-")
 }
 
-/// Bytes in words.
-#[expect(clippy::cast_precision_loss, reason = "three digits are shown")]
-pub(crate) fn size(bytes: u64) -> String {
-    let bytes = bytes as f64;
-    for (unit, name) in [(1_073_741_824.0, "GiB"), (1_048_576.0, "MiB")] {
-        if bytes >= unit {
-            return format!("{:.1} {name}", bytes / unit);
-        }
-    }
-    format!("{:.1} KiB", bytes / 1024.0)
+/// Places of a line where nothing says how wide it may be.
+const COLUMNS: usize = 80;
+
+/// Places of a line on standard output: what `COLUMNS` says, or the terminal.
+pub(crate) fn columns() -> usize {
+    let given = std::env::var("COLUMNS")
+        .ok()
+        .and_then(|text| text.parse().ok());
+    let terminal = || {
+        let size = rustix::termios::tcgetwinsize(output::descriptor(Stream::Output)).ok()?;
+        Some(usize::from(size.ws_col))
+    };
+    let columns = given.filter(|columns| *columns > 0).or_else(terminal);
+    columns.filter(|columns| *columns > 0).unwrap_or(COLUMNS)
 }
 
 /// What the steps are part of, in the order of a start.
@@ -141,7 +146,7 @@ pub(crate) fn answers(report: &Report) -> (Vec<String>, Vec<Vec<String>>) {
     let mut row = |question: &str, answers: Vec<String>| {
         rows.push([vec![question.to_owned()], answers].concat());
     };
-    let bytes = |bytes: Option<u64>| bytes.map_or("not seen".into(), size);
+    let bytes = |bytes: Option<u64>| bytes.map_or("not seen".into(), size::binary);
     row(
         "start, p50",
         asked
@@ -156,9 +161,12 @@ pub(crate) fn answers(report: &Report) -> (Vec<String>, Vec<Vec<String>>) {
     parts.sort();
     parts.dedup();
     for part in parts {
-        let of = asked
-            .iter()
-            .map(|(_, answers)| answers.disk.get(part).map_or("-".into(), |n| size(*n)));
+        let of = asked.iter().map(|(_, answers)| {
+            answers
+                .disk
+                .get(part)
+                .map_or("-".into(), |n| size::decimal(*n))
+        });
         row(&format!("on disk: {part}"), of.collect());
     }
     let memory = asked
@@ -201,13 +209,6 @@ pub(crate) fn answers(report: &Report) -> (Vec<String>, Vec<Vec<String>>) {
 mod tests {
     use super::*;
     use crate::ladder::STEPS;
-
-    #[test]
-    fn sizes_are_in_powers_of_two() {
-        assert_eq!(size(512), "0.5 KiB");
-        assert_eq!(size(3 << 20), "3.0 MiB");
-        assert_eq!(size(5 << 30), "5.0 GiB");
-    }
 
     #[test]
     fn phases_follow_each_other_as_the_steps_do() {

@@ -1,39 +1,42 @@
 //! Tables and bars for a terminal.
 
-use std::fmt::Write;
-
-use super::{answers, phase, remarks, table::Table};
+use super::{
+    answers, phase, remarks,
+    table::{Table, wrapped},
+};
 use crate::{
     ladder,
     report::{Report, Step, System},
 };
 
-/// Places that the longest bar takes.
-const WIDTH: f64 = 48.0;
+/// Places that the longest bar takes, and least ones.
+const BAR: usize = 48;
+const SHORTEST_BAR: usize = 10;
 
 /// What the bars of the phases are made of, in their order.
 const BLOCKS: [char; 6] = ['░', '▒', '▓', '█', '▒', '░'];
 
-/// The whole report.
-pub(super) fn text(report: &Report) -> String {
+/// The whole report, in lines of at most so many places.
+pub(super) fn text(report: &Report, width: usize) -> String {
     let mut text = String::new();
     let count = report
         .systems
         .first()
         .map_or(0, |system| system.total.count);
-    // Writing to a string cannot fail.
-    let _ = writeln!(
-        text,
-        "{} {}: {count} starts of each system, after {} that do not count\n",
+    let head = format!(
+        "{} {}: {count} starts of each system, after {} that do not count",
         report.image,
         report.command.join(" "),
         report.warmup
     );
-    text.push_str(&totals(report));
+    paragraph(&mut text, &head, width);
     text.push('\n');
-    text.push_str(&steps(report));
+    text.push_str(&totals(report, width));
+    text.push('\n');
+    text.push_str(&steps(report, width));
     for remark in remarks(report) {
-        let _ = writeln!(text, "\nnote: {remark}");
+        text.push('\n');
+        paragraph(&mut text, &format!("note: {remark}"), width);
     }
     let (heads, rows) = answers(report);
     if !rows.is_empty() {
@@ -42,22 +45,31 @@ pub(super) fn text(report: &Report) -> String {
         for row in rows {
             table.row(row);
         }
-        let _ = write!(text, "\n{}", table.text());
+        text.push('\n');
+        text.push_str(&table.text(width));
     }
     for (name, why) in &report.absent {
-        let _ = writeln!(
-            text,
-            "\nnot measured: {name}: {}",
-            why.lines().next().unwrap_or_default()
-        );
+        let why = why.lines().next().unwrap_or_default();
+        text.push('\n');
+        paragraph(&mut text, &format!("not measured: {name}: {why}"), width);
     }
     text
 }
 
-fn totals(report: &Report) -> String {
+fn paragraph(text: &mut String, words: &str, width: usize) {
+    for line in wrapped(words, width) {
+        text.push_str(&line);
+        text.push('\n');
+    }
+}
+
+fn totals(report: &Report, width: usize) -> String {
     let mut table = Table::new(&["SYSTEM", "P50 MS", "P90", "P99", "SPREAD", ""]);
     let all = report.systems.iter().map(|system| system.total.p50);
     let longest = all.fold(f64::MIN_POSITIVE, f64::max);
+    let names = report.systems.iter().map(|system| system.name.len()).max();
+    let places = width.saturating_sub(names.unwrap_or(0) + NUMBERS);
+    let places = places.clamp(SHORTEST_BAR, BAR);
     for system in &report.systems {
         let total = &system.total;
         table.row([
@@ -66,10 +78,10 @@ fn totals(report: &Report) -> String {
             format!("{:.1}", total.p90),
             format!("{:.1}", total.p99),
             format!("±{:.1}", total.spread),
-            bar(system, longest),
+            bar(system, longest, places),
         ]);
     }
-    table.text()
+    table.text(width)
 }
 
 /// The steps that come before the command's end.
@@ -80,7 +92,10 @@ fn before_the_end(system: &System) -> impl Iterator<Item = &Step> {
         .take_while(|step| step.step != ladder::FREED)
 }
 
-fn bar(system: &System, longest: f64) -> String {
+/// Places of the numbers before a bar, and of what parts them.
+const NUMBERS: usize = 40;
+
+fn bar(system: &System, longest: f64, places: usize) -> String {
     let mut bar = String::new();
     let mut sum = 0.0;
     for step in before_the_end(system) {
@@ -89,19 +104,20 @@ fn bar(system: &System, longest: f64) -> String {
             .get(phase(&step.step) as usize)
             .copied()
             .unwrap_or('█');
-        let end = (sum / longest * WIDTH).round();
         #[expect(
             clippy::cast_possible_truncation,
+            clippy::cast_precision_loss,
             clippy::cast_sign_loss,
             reason = "places of a line are few"
         )]
-        let missing = (end as usize).saturating_sub(bar.chars().count());
+        let missing =
+            ((sum / longest * places as f64).round() as usize).saturating_sub(bar.chars().count());
         bar.extend(std::iter::repeat_n(block, missing));
     }
     bar
 }
 
-fn steps(report: &Report) -> String {
+fn steps(report: &Report, width: usize) -> String {
     let names: Vec<&str> = report
         .systems
         .iter()
@@ -119,5 +135,5 @@ fn steps(report: &Report) -> String {
             table.row([vec![step.to_owned()], took].concat());
         }
     }
-    table.text()
+    table.text(width)
 }

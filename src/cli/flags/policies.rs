@@ -42,7 +42,10 @@ pub(super) fn health(flags: &Flags, image: &Image) -> Option<Health> {
     };
     let span = |own: Option<u64>, of_image: Option<i64>, default: u64| {
         let of_image = of_image.and_then(|span| u64::try_from(span).ok());
-        own.or(of_image.filter(|span| *span > 0)).unwrap_or(default)
+        // 0 is the image's, as docker's.
+        own.filter(|span| *span > 0)
+            .or(of_image.filter(|span| *span > 0))
+            .unwrap_or(default)
     };
     let retries = of_image.and_then(|check| u32::try_from(check.retries).ok());
     Some(Health {
@@ -80,10 +83,13 @@ pub(super) fn log_policy(flags: &Flags) -> Result<LogPolicy> {
     for (name, value) in &flags.log_opt {
         match name.as_str() {
             "max-size" => {
-                let bytes: Bytes = value.parse().map_err(anyhow::Error::msg)?;
+                let bytes: Bytes = value
+                    .parse()
+                    .map_err(anyhow::Error::msg)
+                    .context("--log-opt max-size")?;
                 size = bytes.0.max(MIN_LOG_SIZE);
             }
-            _ => bail!("unknown log option {name:?}; there is max-size"),
+            _ => bail!("unknown log option {name:?}: only max-size is supported"),
         }
     }
     Ok(LogPolicy::Local(size))
@@ -94,7 +100,7 @@ pub(super) fn disk_size(flags: &Flags) -> Result<Option<u64>> {
     let mut size = None;
     for (name, value) in &flags.storage_opt {
         if name != "size" {
-            bail!("unknown storage option {name:?}; there is size");
+            bail!("unknown storage option {name:?}: only size is supported");
         }
         let bytes: Bytes = value
             .parse()

@@ -21,7 +21,7 @@ impl std::str::FromStr for RestartPolicy {
     fn from_str(text: &str) -> Result<Self, String> {
         let wrong = || {
             format!(
-                "{text:?} is no policy; there are no, on-failure[:MOST], always, unless-stopped"
+                "invalid restart policy {text:?}: use no, on-failure[:MAX-RETRIES], always, or unless-stopped"
             )
         };
         Ok(Self(match text.split_once(':') {
@@ -60,7 +60,7 @@ impl std::str::FromStr for SecurityOption {
             }
             "seccomp=unconfined" | "seccomp:unconfined" => Ok(Self::SeccompUnconfined),
             _ => Err(format!(
-                "{text:?} is not known; there are no-new-privileges and seccomp=unconfined"
+                "invalid security option {text:?}: use no-new-privileges or seccomp=unconfined"
             )),
         }
     }

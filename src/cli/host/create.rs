@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use anyhow::{Context, Result};
 
-use super::super::options::Bytes;
+use super::super::options::{self, Bytes};
 use crate::{
     clock, engine, keeper, kernel,
     state::{
@@ -13,30 +13,30 @@ use crate::{
     },
 };
 
-/// Make a host and start it
+/// Create a host and start it
 #[derive(clap::Args)]
 pub(super) struct Arguments {
-    /// A name that no other host has
+    /// Name of the host
     #[arg(value_name = "NAME")]
     name: String,
-    /// Processors, for all of its containers
+    /// Number of vCPUs, shared by its containers
     #[arg(long, value_name = "NUMBER", default_value_t = 1,
         value_parser = clap::value_parser!(u8).range(1..=i64::from(vmm::plan::MAX_CPUS)))]
     cpus: u8,
-    /// Memory, for all of its containers; it is taken as they use it, and given back
-    #[arg(short, long, value_name = "SIZE", default_value = "2g")]
-    memory: Bytes,
-    /// Space on this machine's disk for what all of its containers write, which otherwise takes of its
-    /// memory; it is taken as they use it, and empty whenever the host starts
+    /// Memory, shared by its containers; allocated as they use it, and returned when freed
+    #[arg(short, long, value_name = "SIZE", default_value = "2g", value_parser = options::memory_of_host)]
+    memory: u64,
+    /// Keep its containers' writable layers on a disk of this size, instead of in memory; allocated
+    /// as they use it, and empty whenever the host starts
     #[arg(long, value_name = "SIZE")]
     disk: Option<Bytes>,
     /// Guest kernel to boot: an ELF vmlinux or a bzImage
     #[arg(long, value_name = "FILE")]
     kernel: Option<PathBuf>,
-    /// Label of the host
+    /// Set metadata on the host
     #[arg(short, long, value_name = "NAME[=VALUE]")]
     label: Vec<String>,
-    /// When to use a software host, which is slow and needs no KVM
+    /// When to use a software host, which is slow but needs no KVM
     #[arg(long, value_name = "WHEN", default_value = "auto")]
     machine: MachineMode,
 }
@@ -63,7 +63,7 @@ pub(super) fn main(arguments: &Arguments) -> Result<()> {
         id: engine::identifier()?,
         name: arguments.name.clone(),
         created: clock::wall(),
-        memory: arguments.memory.0,
+        memory: arguments.memory,
         cpus: arguments.cpus,
         kernel,
         machine: arguments.machine,

@@ -22,7 +22,7 @@ const AS_THE_HOST: [&str; 9] = [
     "--entrypoint=",
 ];
 
-/// Run a program with the rights of a host's root
+/// Execute a command as root of a host
 #[derive(clap::Args)]
 #[command(
     override_usage = "coracle host exec [OPTIONS] HOST COMMAND [ARG...]",
@@ -32,7 +32,7 @@ const AS_THE_HOST: [&str; 9] = [
         --network host --cgroupns host IMAGE' does."
 )]
 pub(super) struct Arguments {
-    /// Host and, after it, the command with its arguments
+    /// Host, and the command with its arguments
     #[arg(
         required = true,
         num_args = 2..,
@@ -40,7 +40,7 @@ pub(super) struct Arguments {
         value_name = "HOST COMMAND [ARG...]"
     )]
     host_and_command: Vec<String>,
-    /// Image that the program comes from
+    /// Image that provides the programs
     #[arg(long, value_name = "IMAGE", default_value = IMAGE)]
     image: String,
     #[command(flatten)]

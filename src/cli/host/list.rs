@@ -5,7 +5,12 @@ use serde_json::{Value, json};
 
 use super::{containers_of, counts};
 use crate::{
-    cli::{age, format::Format, inspect, options, table},
+    cli::{
+        age,
+        filter::{NamePattern, has_label},
+        format::Format,
+        inspect, options, table,
+    },
     clock,
     state::{
         Directories,
@@ -17,24 +22,24 @@ use crate::{
 /// List hosts
 #[derive(clap::Args)]
 pub(super) struct Arguments {
-    /// Only names
+    /// Only display names
     #[arg(short, long)]
     quiet: bool,
-    /// Only those for which it holds: name, status, label
+    /// Filter output based on conditions: name, status, label
     #[arg(short, long, value_name = "NAME=VALUE", value_parser = |text: &str| options::pair(text, '='))]
     filter: Vec<(String, String)>,
-    /// json, or a Go template such as '{{.Name}} {{.Status}}'
+    /// Format output as json, or by a Go template such as '{{.Name}} {{.Status}}'
     #[arg(long)]
     format: Option<Format>,
 }
 
-/// Show all that is known of hosts, as JSON
+/// Return low-level information on hosts, as JSON
 #[derive(clap::Args)]
 pub(super) struct Inspect {
-    /// Names or identifiers
+    /// Names or IDs
     #[arg(required = true, value_name = "HOST")]
     hosts: Vec<String>,
-    /// json, or a Go template such as '{{.State.Status}}'
+    /// Format output as json, or by a Go template such as '{{.State.Status}}'
     #[arg(short, long)]
     format: Option<Format>,
 }
@@ -46,8 +51,19 @@ struct Row {
     running: usize,
 }
 
+/// Filters by their names.
+const FILTERS: [&str; 3] = ["name", "status", "label"];
+
 pub(super) fn main(arguments: &Arguments) -> Result<()> {
     let directories = Directories::new()?;
+    // Told even where there is no host to filter.
+    for (name, value) in &arguments.filter {
+        match name.as_str() {
+            "name" => drop(value.parse::<NamePattern>().map_err(anyhow::Error::msg)?),
+            name if FILTERS.contains(&name) => {}
+            _ => bail!("unknown filter {name:?}; there are {}", FILTERS.join(", ")),
+        }
+    }
     let counts = counts(&Containers::new(&directories).summaries()?);
     let mut rows = Vec::new();
     for host in Hosts::new(&directories).list()? {
@@ -93,7 +109,7 @@ pub(super) fn main(arguments: &Arguments) -> Result<()> {
             status(&row.state),
             format!("{} ({} up)", row.containers, row.running),
             config.cpus.to_string(),
-            table::size(config.memory),
+            table::binary_size(config.memory),
             row.state.release.clone(),
         ]);
     }
@@ -132,16 +148,13 @@ impl Row {
 fn chosen(host: &Host, state: &State, filters: &[(String, String)]) -> Result<bool> {
     for (name, value) in filters {
         let holds = match name.as_str() {
-            "name" => host.config.name.contains(value.as_str()),
+            "name" => {
+                let pattern: NamePattern = value.parse().map_err(anyhow::Error::msg)?;
+                pattern.matches(&host.config.name)
+            }
             "status" => state.status.word() == value,
-            "label" => match value.split_once('=') {
-                Some((label, value)) => {
-                    let own = host.config.labels.get(label);
-                    own.is_some_and(|own| own == value)
-                }
-                None => host.config.labels.contains_key(value),
-            },
-            _ => bail!("unknown filter {name:?}; there are name, status and label"),
+            "label" => has_label(&host.config.labels, value),
+            _ => bail!("unknown filter {name:?}; there are {}", FILTERS.join(", ")),
         };
         if !holds {
             return Ok(false);

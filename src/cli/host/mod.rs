@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use anyhow::{Context, Result, bail};
 use clap::Subcommand;
 
-use super::{each, lifecycle, start::until_taken, together};
+use super::{each, lifecycle, moment::Seconds, start::until_taken, together};
 use crate::{
     keeper::{
         self,
@@ -18,7 +18,7 @@ use crate::{
     },
     report,
     state::{
-        Directories,
+        Directories, NotFound,
         container::{Container, Containers, Summary},
         disk,
         host::{Host, Hosts, State, Status},
@@ -34,48 +34,54 @@ pub(super) struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Make a host and start it
+    /// Create a host and start it
     Create(create::Arguments),
     /// List hosts
     #[command(visible_alias = "ps")]
     Ls(list::Arguments),
-    /// Show all that is known of hosts, as JSON
+    /// Return low-level information on hosts, as JSON
     Inspect(list::Inspect),
-    /// Start hosts, and the containers in them whose restart policy wants it
+    /// Start one or more hosts, with the containers whose restart policy says so
     Start(Names),
-    /// Stop hosts, with all containers in them
+    /// Stop one or more hosts, with all their containers
     Stop(Stop),
-    /// Remove hosts
+    /// Remove one or more hosts
     Rm(Remove),
-    /// Run a program with the rights of a host's root
+    /// Execute a command as root of a host
     Exec(exec::Arguments),
-    /// Have so many containers of an image in a host, by starting or removing some
+    /// Set the number of containers of an image in a host
     Scale(scale::Arguments),
 }
 
 #[derive(clap::Args)]
 struct Names {
-    /// Names or identifiers
+    /// Names or IDs
     #[arg(required = true, value_name = "HOST")]
     hosts: Vec<String>,
 }
 
 #[derive(clap::Args)]
 struct Stop {
-    /// Names or identifiers
+    /// Names or IDs
     #[arg(required = true, value_name = "HOST")]
     hosts: Vec<String>,
-    /// Seconds until a container that has not stopped is killed [default: the container's]
-    #[arg(short, long, visible_alias = "timeout", value_name = "SECONDS")]
-    time: Option<u64>,
+    /// Time to wait before killing a container; -1 to wait forever [default: the container's]
+    #[arg(
+        short,
+        long,
+        visible_alias = "timeout",
+        value_name = "DURATION",
+        allow_negative_numbers = true
+    )]
+    time: Option<Seconds>,
 }
 
 #[derive(clap::Args)]
 struct Remove {
-    /// Names or identifiers
+    /// Names or IDs
     #[arg(required = true, value_name = "HOST")]
     hosts: Vec<String>,
-    /// Even one that is up or has containers, which are removed, too
+    /// Force the removal of a running host, and of its containers
     #[arg(short, long)]
     force: bool,
 }
@@ -128,7 +134,7 @@ fn boot(host: &Host, prepared: keeper::Prepared, directories: &Directories) -> R
     let link = keeper::start_host(host, prepared, directories)?;
     until_taken(&link)?;
     let received = link.receive::<Event>();
-    match received.context("cannot hear from the host's keeper")? {
+    match received.context("lost connection to the host's keeper")? {
         Some((Event::Started, _)) => Ok(()),
         Some((Event::Failed { message, .. }, _)) => {
             // It is gone with all that it had when this returns.
@@ -136,7 +142,7 @@ fn boot(host: &Host, prepared: keeper::Prepared, directories: &Directories) -> R
             bail!("host {}: {message}", host.config.name)
         }
         _ => bail!(
-            "the keeper of host {} ended while the host started; {} may say why",
+            "the keeper of host {} ended while the host started; see {}",
             host.config.name,
             host.directory().join("keeper.log").display()
         ),
@@ -147,7 +153,7 @@ fn stop(arguments: &Stop) -> Result<u8> {
     let hosts = Hosts::new(&Directories::new()?);
     let begin = |name: &String| {
         let host = hosts.find(name)?;
-        let running = begin_stop(&host, arguments.time)?;
+        let running = begin_stop(&host, arguments.time.map(|Seconds(time)| time))?;
         Ok((host, running))
     };
     together(&arguments.hosts, begin, |name, (host, running)| {
@@ -191,7 +197,9 @@ fn remove(arguments: &Remove) -> Result<u8> {
     }
     each(&arguments.hosts, |name| {
         let host = match hosts.find(name) {
-            Err(_) if arguments.force => return Ok(()),
+            Err(error) if arguments.force && error.is::<NotFound>() => {
+                return lifecycle::passed_over(&error);
+            }
             found => found?,
         };
         remove_one(&host, arguments.force, &hosts, &containers, &directories)?;
@@ -212,12 +220,14 @@ fn remove_one(
     let up = host.state()?.status == Status::Running;
     let own = containers_of(host, containers)?;
     if !force && up {
-        bail!("host {name} is up; 'coracle host stop {name}' stops it, --force removes it anyway");
+        bail!(
+            "cannot remove host {name}: it is running; stop it first ('coracle host stop {name}'), or use --force"
+        );
     }
     if !force && !own.is_empty() {
         bail!(
-            "host {name} has {} containers ('coracle ps -a --filter host={name}'); --force removes \
-             them, too",
+            "cannot remove host {name}: it has {} containers ('coracle ps -a --filter host={name}'); \
+             remove them first, or use --force",
             own.len()
         );
     }

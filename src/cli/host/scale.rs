@@ -8,8 +8,11 @@ use coracle_protocol::is_name;
 
 use super::{
     super::{
+        each,
         flags::{self, Flags},
-        lifecycle, start,
+        lifecycle,
+        moment::Seconds,
+        start,
     },
     containers_of,
 };
@@ -28,7 +31,7 @@ const MAX_REPLICAS: u32 = 1000;
 /// The label by which the containers of a set are known; its value is the image as it was named.
 const LABEL: &str = "coracle.scale";
 
-/// Have so many containers of an image in a host, by starting or removing some
+/// Set the number of containers of an image in a host, by starting or removing some
 #[derive(clap::Args)]
 #[command(
     override_usage = "coracle host scale [OPTIONS] HOST IMAGE=NUMBER... [-- COMMAND [ARG...]]"
@@ -37,19 +40,25 @@ pub(super) struct Arguments {
     /// The host
     #[arg(value_name = "HOST")]
     host: String,
-    /// Images, each with how many containers of it are wanted
+    /// Images, each with the number of containers
     #[arg(required = true, value_name = "IMAGE=NUMBER")]
     sets: Vec<Set>,
-    /// Environment variable of those that are started
+    /// Set an environment variable in containers that are started
     #[arg(short, long, value_name = "NAME[=VALUE]")]
     env: Vec<String>,
-    /// Memory limit of each that is started
+    /// Memory limit of each container that is started
     #[arg(short, long, value_name = "SIZE")]
     memory: Option<String>,
-    /// Seconds until one that is too many and has not stopped is killed [default: the container's]
-    #[arg(short, long, visible_alias = "timeout", value_name = "SECONDS")]
-    time: Option<u64>,
-    /// Command with its arguments, in place of the image's
+    /// Time to wait before killing a container that is too many; -1 to wait forever [default: the container's]
+    #[arg(
+        short,
+        long,
+        visible_alias = "timeout",
+        value_name = "DURATION",
+        allow_negative_numbers = true
+    )]
+    time: Option<Seconds>,
+    /// Command and arguments, instead of the image's
     #[arg(last = true, value_name = "COMMAND")]
     command: Vec<String>,
 }
@@ -96,11 +105,10 @@ pub(super) fn main(arguments: &Arguments) -> Result<u8> {
     let host = Hosts::new(&directories).find(&arguments.host)?;
     // It says so when the host is not up.
     drop(start::keeper_of_host(&host)?);
-    for set in &arguments.sets {
+    each(&arguments.sets, |set| {
         scale(&host, set, arguments, &directories)
-            .with_context(|| format!("cannot bring {} to {}", set.image, set.number))?;
-    }
-    Ok(0)
+            .with_context(|| format!("cannot scale {} to {}", set.image, set.number))
+    })
 }
 
 fn scale(host: &Host, set: &Set, arguments: &Arguments, directories: &Directories) -> Result<()> {
@@ -118,7 +126,8 @@ fn scale(host: &Host, set: &Set, arguments: &Arguments, directories: &Directorie
     // The last first, all at once.
     let too_many = own.split_off(wanted.min(own.len())).into_iter().rev();
     let stopping = too_many.map(|container| {
-        let ending = lifecycle::begin_stop(&container, None, arguments.time)?;
+        let ending =
+            lifecycle::begin_stop(&container, None, arguments.time.map(|Seconds(time)| time))?;
         Ok((container, ending))
     });
     let stopping: Vec<Result<_>> = stopping.collect();

@@ -4,8 +4,8 @@ use std::{
     fs::File,
     io::{self, Read, Seek, Write},
     os::fd::OwnedFd,
-    process::{Child, Command, Stdio},
-    sync::Arc,
+    process::{Command, Stdio},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use anyhow::{Context, Result};
@@ -24,7 +24,7 @@ use super::{
     },
     copies::Copies,
 };
-use crate::sys::ending::{self, Watch};
+use crate::{engine, host::Process, sys::ending};
 
 /// Bytes of a dead monitor's words that its owner is told.
 const MAX_WORDS: u64 = 4 << 10;
@@ -42,14 +42,18 @@ pub(super) fn run(exchange: &Arc<Exchange>, copies: &Copies, channel: Channel, p
         _ => return,
     };
     match start(program, &plan, substitutes(copies, program, &plan)) {
-        Ok((mut child, words, control)) => {
-            let watch = Watch::new(&child);
-            let last_words = |last: &[u8]| last_words(last, &mut child, words);
+        Ok((child, words, control)) => {
+            let child = Arc::new(Mutex::new(child));
+            let watched = Arc::clone(&child);
+            let last_words = |last: &[u8]| {
+                let mut child = child.lock().unwrap_or_else(PoisonError::into_inner);
+                last_words(last, &mut child, words)
+            };
             // Its owner is gone, and so it ends; one that is stuck is made to.
             let left = move || {
-                if let Ok(watch) = watch {
-                    watch.end(ending::PATIENCE);
-                }
+                let mut child = watched.lock().unwrap_or_else(PoisonError::into_inner);
+                // Whoever reads its last words is told how it ended.
+                let _ = child.end(ending::PATIENCE);
             };
             let control = Arc::new(control);
             exchange.relay(&control, sender, messages, layer, last_words, left);
@@ -78,7 +82,7 @@ fn start(
     program: &str,
     plan: &[u8],
     substitutes: Vec<sys::Substitute>,
-) -> Result<(Child, File, Packets)> {
+) -> Result<(Process, File, Packets)> {
     let (control, theirs) = Packets::pair().context("cannot make a socket")?;
     let theirs = OwnedFd::from(theirs);
     let plan = OwnedFd::from(memory_file("plan", plan).context("cannot keep the plan")?);
@@ -97,8 +101,7 @@ fn start(
         .stderr(words.try_clone().context("cannot duplicate a file")?);
     sys::inherit(&mut command, vec![theirs, plan]);
     sys::substitute(&mut command, substitutes);
-    let child = command
-        .spawn()
+    let child = Process::spawn(&mut command)
         .with_context(|| format!("cannot start {program} in the software host"))?;
     Ok((child, words, control))
 }
@@ -120,9 +123,9 @@ fn memory_file(name: &str, content: &[u8]) -> io::Result<File> {
 }
 
 /// A report in place of one that the monitor did not give; `None` when it did.
-fn last_words(last: &[u8], child: &mut Child, mut words: File) -> Option<Vec<u8>> {
+fn last_words(last: &[u8], child: &mut Process, mut words: File) -> Option<Vec<u8>> {
     // Its control socket is closed, so it ends; that it does is not for its guest to decide.
-    let status = match ending::end(child, ending::PATIENCE) {
+    let status = match child.end(ending::PATIENCE) {
         Ok(status) => status.to_string(),
         Err(error) => error.to_string(),
     };
@@ -137,6 +140,7 @@ fn last_words(last: &[u8], child: &mut Child, mut words: File) -> Option<Vec<u8>
         Ok(_) => String::from_utf8_lossy(&text).trim().to_owned(),
         Err(error) => error.to_string(),
     };
+    let text = engine::clean(&text);
     Some(failure(format!(
         "the monitor ended without a report ({status}) {text}"
     )))

@@ -107,7 +107,7 @@ fn terminal(size: Size) -> io::Result<(OwnedFd, File)> {
 
 fn start(slave: File, term: &str) -> Result<Child> {
     let shell = SHELLS.into_iter().find(|shell| Path::new(shell).exists());
-    let shell = shell.context("there is no shell")?;
+    let shell = shell.context("no shell found")?;
     let mut command = Command::new(shell);
     command
         .env("TERM", term)

@@ -148,7 +148,7 @@ impl Clients {
         let channel = self
             .exchange
             .open(purpose)
-            .context("the software host has ended")?;
+            .context("the software host has exited")?;
         let Channel {
             mut sender,
             receiver,

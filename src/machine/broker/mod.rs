@@ -88,7 +88,7 @@ pub(crate) fn main(mut arguments: impl Iterator<Item = OsString>) -> ExitCode {
 
 fn parse(settings: &OsString) -> Result<Settings> {
     let text = settings.to_str().context("the settings are not UTF-8")?;
-    serde_json::from_str(text).context("the settings make no sense")
+    serde_json::from_str(text).context("invalid settings")
 }
 
 /// Starts the machine, serves until it is told to stop or nobody needs it, and stops it.

@@ -24,9 +24,6 @@ pub(crate) use root::Addition;
 use super::{QEMU, kernel, qemu, requirements, sys};
 use crate::state::Directories;
 
-/// Memory of the machine in MiB unless told otherwise: what is measured is in it twice, packed and not.
-pub(crate) const DEFAULT_MEMORY_MIB: u64 = 2048;
-
 /// Least memory in MiB: a kernel, and a root of some programs.
 pub(crate) const MIN_MEMORY_MIB: u64 = 256;
 

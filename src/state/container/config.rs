@@ -82,7 +82,7 @@ impl Config {
         let held = self.layers.iter().map(|layer| {
             hold(layer).map_err(|error: io::Error| {
                 anyhow!(
-                    "layer {} of image {} is gone ({error}); load or pull the image again",
+                    "layer {} of image {} is missing ({error}); load or pull the image again",
                     layer.0.display(),
                     self.image
                 )

@@ -32,7 +32,7 @@ pub(crate) use config::{Config, Health, Isolation, LogPolicy, Restart};
 pub(crate) use state::{Shown, State, Status, Wellness};
 
 use super::{
-    Directories, create_directory,
+    Directories, NotFound, create_directory,
     disk::{self, Owner},
     files::{self, Lock, Reader, lock, read, write},
     host, journal, words,
@@ -54,6 +54,9 @@ pub(crate) struct Summary {
     pub(crate) state: State,
 }
 
+/// Name of the directory of all containers in the user's data.
+const ROOT: &str = "containers";
+
 /// All containers of a user.
 #[derive(Debug, Clone)]
 pub(crate) struct Containers {
@@ -72,7 +75,7 @@ impl Containers {
     /// Those in the user's directories.
     pub(crate) fn new(directories: &Directories) -> Self {
         Self {
-            root: directories.data.join("containers"),
+            root: directories.data.join(ROOT),
         }
     }
 
@@ -124,9 +127,21 @@ impl Containers {
         match (matching.next(), matching.next()) {
             (Some(id), None) => self.open(&id),
             (Some(_), Some(_)) => {
-                bail!("{text:?} is the beginning of several identifiers; give more digits")
+                bail!("container ID {text:?} is ambiguous: several begin with it; give more digits")
             }
-            (None, _) => bail!("no such container: {text}; 'coracle ps --all' lists them"),
+            (None, _) => Err(self.not_found(text).into()),
+        }
+    }
+
+    fn not_found(&self, text: &str) -> NotFound {
+        let hint = match host::exists(self.data(), text) {
+            true => format!("{text} is a host: see 'coracle host --help'"),
+            false => "'coracle ps --all' lists them".into(),
+        };
+        NotFound {
+            kind: "container",
+            name: text.into(),
+            hint,
         }
     }
 
@@ -298,7 +313,7 @@ impl Containers {
         let mut names = words::names(id);
         names
             .find(|name| self.holder(name).is_none())
-            .context("cannot find a name that is free; give one by --name")
+            .context("cannot find a free name; use --name")
     }
 }
 
@@ -388,6 +403,12 @@ fn in_use(name: &str, holder: &str) -> String {
          choose another name",
         short(holder)
     )
+}
+
+/// Whether there is a container of this name.
+pub(super) fn exists(data: &Path, name: &str) -> bool {
+    let names = data.join(ROOT).join("names");
+    words::check(name).is_ok() && names.join(name).exists()
 }
 
 fn is_id(text: &str) -> bool {

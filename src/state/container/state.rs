@@ -83,6 +83,9 @@ pub(crate) struct State {
     pub(crate) health: Option<Wellness>,
     /// Failures of its health command in a row.
     pub(crate) failing: u32,
+    /// What stands around its monitor, in words; empty where it has none of its own.
+    #[serde(default)]
+    pub(crate) jail: String,
     pub(crate) shown: Shown,
 }
 
@@ -134,6 +137,7 @@ impl State {
             stopped: false,
             health: None,
             failing: 0,
+            jail: String::new(),
             shown,
         }
     }

@@ -160,10 +160,22 @@ mod tests {
     fn stream_travels_beside_its_message() {
         let (one, other) = Socket::pair().unwrap();
         let (mut ours, theirs) = UnixStream::pair().unwrap();
-        one.send(&FromMonitor::Connection { port: 7 }, Some(theirs.as_fd()))
-            .unwrap();
+        one.send(
+            &FromMonitor::Connection {
+                port: 7,
+                walls: None,
+            },
+            Some(theirs.as_fd()),
+        )
+        .unwrap();
         let (message, descriptor) = other.receive::<FromMonitor>().unwrap().unwrap();
-        assert_eq!(message, FromMonitor::Connection { port: 7 });
+        assert_eq!(
+            message,
+            FromMonitor::Connection {
+                port: 7,
+                walls: None
+            }
+        );
         UnixStream::from(descriptor.unwrap())
             .write_all(b"x")
             .unwrap();

@@ -121,6 +121,7 @@ fn disks_come_first_and_vsock_only_with_a_host() {
         disks: Vec::new(),
         vsock_cid: Some(3),
         boot_deadline_ms: 0,
+        require_jail: false,
     };
     let disks = || vec![open(vec![extent(&directory, 0, 4096)], true).unwrap()];
     let names = |made: &Devices| {

@@ -1,7 +1,10 @@
 //! System calls of the jail.
 #![expect(unsafe_code, reason = "process-wide settings have no safe interface")]
 
-use std::{fs, io};
+use std::{
+    fs, io,
+    os::fd::{AsRawFd, BorrowedFd},
+};
 
 fn check(result: libc::c_int) -> io::Result<()> {
     if result == 0 {
@@ -73,15 +76,152 @@ unsafe fn close_range(first: u32, last: u32) -> io::Result<()> {
     }
 }
 
+/// Those that need no process of their own.
+const NAMESPACES: libc::c_int = libc::CLONE_NEWNS
+    | libc::CLONE_NEWNET
+    | libc::CLONE_NEWIPC
+    | libc::CLONE_NEWUTS
+    | libc::CLONE_NEWCGROUP;
+
 /// Enters user, mount, network, IPC, UTS and cgroup namespaces of its own.
 pub(super) fn isolate() -> io::Result<()> {
-    let namespaces = libc::CLONE_NEWNS
-        | libc::CLONE_NEWNET
-        | libc::CLONE_NEWIPC
-        | libc::CLONE_NEWUTS
-        | libc::CLONE_NEWCGROUP;
     // SAFETY: unshare takes flags only, and this process has one thread.
-    check(unsafe { libc::unshare(libc::CLONE_NEWUSER | namespaces) })
+    check(unsafe { libc::unshare(libc::CLONE_NEWUSER | NAMESPACES) })
+}
+
+/// What a new process got.
+pub(super) struct Separated {
+    /// It is the first process of its namespaces.
+    pub(super) namespaces: bool,
+    /// It is in its cgroup.
+    pub(super) group: bool,
+}
+
+/// Goes on in a new process, the first one of namespaces of its own (of a user namespace, too, unless root), in a
+/// cgroup if one is given, or in what of this is possible; `None` when nothing is, and in the same process.
+///
+/// The old process ends here: at once if the new one is its `sibling`, and so a child of its parent's, else as the
+/// new one does.
+pub(super) fn separate(
+    root: bool,
+    sibling: bool,
+    group: Option<BorrowedFd<'_>>,
+) -> Option<Separated> {
+    let user = if root { 0 } else { libc::CLONE_NEWUSER };
+    let namespaces = NAMESPACES | libc::CLONE_NEWPID | user;
+    let group = group.as_ref().map(AsRawFd::as_raw_fd);
+    let ways = [(namespaces, group), (namespaces, None), (0, group)];
+    let ways = ways
+        .into_iter()
+        .filter(|(flags, into)| (*flags, *into) != (0, None));
+    for (flags, into) in ways {
+        match new_process(flags, into, sibling) {
+            Err(_) => {}
+            Ok(0) => {
+                return Some(Separated {
+                    namespaces: flags != 0,
+                    group: into.is_some(),
+                });
+            }
+            Ok(_) if sibling => exit(0),
+            Ok(child) => exit(end_of(child)),
+        }
+    }
+    None
+}
+
+/// As `clone3(2)`: 0 in the new process, its number in the old one.
+fn new_process(flags: libc::c_int, group: Option<i32>, sibling: bool) -> io::Result<libc::pid_t> {
+    /// `CLONE_INTO_CGROUP` of linux/sched.h.
+    const INTO_CGROUP: u64 = 0x2_0000_0000;
+    let number = |value: libc::c_int| u64::from(value.unsigned_abs());
+    // SAFETY: the structure holds numbers only, for all of which zero is a value.
+    let mut arguments: libc::clone_args = unsafe { std::mem::zeroed() };
+    arguments.flags = number(flags);
+    if sibling {
+        // What it sends at its end is what this process does.
+        arguments.flags |= number(libc::CLONE_PARENT);
+    } else {
+        arguments.exit_signal = number(libc::SIGCHLD);
+    }
+    if let Some(group) = group {
+        arguments.flags |= INTO_CGROUP;
+        arguments.cgroup = number(group);
+    }
+    // SAFETY: the structure lives until the call returns. Neither memory nor descriptors are shared with the new
+    // process, which has a copy of this one's only thread: no lock is held that nobody would release.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_clone3,
+            &raw const arguments,
+            size_of::<libc::clone_args>(),
+        )
+    };
+    match libc::pid_t::try_from(result) {
+        Ok(process) if process >= 0 => Ok(process),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+fn exit(code: i32) -> ! {
+    // SAFETY: ends the process, whose work goes on in another one, without running what belongs to that.
+    unsafe { libc::_exit(code) }
+}
+
+/// Waits for the new process; the exit code that a shell would tell of it.
+fn end_of(child: libc::pid_t) -> i32 {
+    let mut status = 0;
+    loop {
+        // SAFETY: `status` is a live local variable.
+        let waited = unsafe { libc::waitpid(child, &raw mut status, 0) };
+        if waited == child && libc::WIFEXITED(status) {
+            return libc::WEXITSTATUS(status);
+        }
+        if waited == child {
+            return 128 + libc::WTERMSIG(status);
+        }
+        if io::Error::last_os_error().kind() != io::ErrorKind::Interrupted {
+            return 128;
+        }
+    }
+}
+
+/// Ends at the signals that end other programs: the first process of a PID namespace does not hear them unless it
+/// has asked for them.
+pub(super) fn end_when_asked() {
+    extern "C" fn end(signal: libc::c_int) {
+        exit(128 + signal);
+    }
+    for signal in [libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGQUIT] {
+        // SAFETY: the handler only makes a system call. What was ignored stays so.
+        unsafe {
+            let handler = end as extern "C" fn(libc::c_int);
+            if libc::signal(signal, handler as libc::sighandler_t) == libc::SIG_IGN {
+                libc::signal(signal, libc::SIG_IGN);
+            }
+        }
+    }
+}
+
+/// Is killed when its parent ends.
+pub(super) fn end_with_parent() -> io::Result<()> {
+    set(libc::PR_SET_PDEATHSIG, libc::SIGKILL.unsigned_abs().into())
+}
+
+/// Becomes a user, and the group of the same number, with no other group. The process has one thread.
+pub(super) fn become_user(user: u32) -> io::Result<()> {
+    // SAFETY: the calls take numbers, and a list of length 0. They are made as such, for the library would change
+    // other threads as well, of which there are none.
+    unsafe {
+        let changed = |result: libc::c_long| check(i32::try_from(result).unwrap_or(-1));
+        changed(libc::syscall(
+            libc::SYS_setgroups,
+            0_usize,
+            std::ptr::null::<libc::gid_t>(),
+        ))?;
+        changed(libc::syscall(libc::SYS_setresgid, user, user, user))?;
+        changed(libc::syscall(libc::SYS_setresuid, user, user, user))
+    }
 }
 
 /// Keeps mounts of this namespace from those of the machine.

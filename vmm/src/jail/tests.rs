@@ -137,8 +137,14 @@ fn after_the_jail_closed_there_is_nothing_to_see_and_nothing_may_be_done() {
         sys::own_mounts().unwrap();
     }) == End::Code(0);
     let end = child(|| {
-        assert_eq!(enter(None).unwrap(), possible);
-        let entries = || std::fs::read_dir("/").unwrap().count();
+        let walls = enter(Separation::default(), None, false).unwrap();
+        assert_eq!(walls.namespaces, possible);
+        assert!(possible || walls.landlock.is_none() || File::open("/").is_err());
+        assert_eq!(walls.user.is_some(), walls.by_root);
+        let user = rustix::process::geteuid().as_raw();
+        assert!(user != 0 && (possible || walls.user.is_none_or(|own| own == user)));
+        // It is empty, or cannot be read either.
+        let entries = || std::fs::read_dir("/").map_or(0, Iterator::count);
         assert!(!possible || entries() == 0);
         assert!(!possible || File::open("/../../etc/passwd").is_err());
         assert!(!possible || File::create("/file").is_err());
@@ -157,13 +163,102 @@ fn after_the_jail_closed_there_is_nothing_to_see_and_nothing_may_be_done() {
 }
 
 #[test]
+fn separated_process_is_the_first_of_its_namespaces_and_not_root() {
+    if !inside() {
+        return assert_passes_alone(
+            "separated_process_is_the_first_of_its_namespaces_and_not_root",
+        );
+    }
+    let possible = child(|| sys::isolate().unwrap()) == End::Code(0);
+    let end = child(|| {
+        let by_root = rustix::process::geteuid().is_root();
+        let separation = separate(Parent::Anyone, None);
+        let walls = enter(separation, None, possible).unwrap();
+        assert_eq!(walls.processes, possible);
+        assert_eq!(std::process::id() == 1, possible);
+        assert_eq!((walls.by_root, walls.complete()), (by_root, possible));
+        let user = rustix::process::geteuid().as_raw();
+        assert!(user != 0 && (!by_root || walls.user == Some(user)));
+        let groups = rustix::process::getgroups().unwrap();
+        assert!(!by_root || groups.is_empty());
+    });
+    assert_eq!(end, End::Code(0));
+}
+
+#[test]
+fn end_of_a_separated_process_is_that_of_the_one_that_was_started() {
+    if !inside() {
+        return assert_passes_alone(
+            "end_of_a_separated_process_is_that_of_the_one_that_was_started",
+        );
+    }
+    for (end, code) in [
+        ((|| std::process::exit(7)) as fn(), 7),
+        (
+            || {
+                let _ = rustix::process::kill_process(
+                    rustix::process::getpid(),
+                    rustix::process::Signal::TERM,
+                );
+            },
+            143,
+        ),
+    ] {
+        let ended = child(|| {
+            let _ = separate(Parent::Anyone, None);
+            end();
+        });
+        assert_eq!(ended, End::Code(code));
+    }
+}
+
+#[test]
+fn incomplete_jail_is_refused_where_all_of_it_is_required() {
+    if !inside() {
+        return assert_passes_alone("incomplete_jail_is_refused_where_all_of_it_is_required");
+    }
+    let end = child(|| {
+        let words = enter(Separation::default(), None, true)
+            .unwrap_err()
+            .to_string();
+        assert!(
+            words.contains("a PID namespace") && words.contains("CORACLE_REQUIRE_JAIL"),
+            "{words}"
+        );
+    });
+    assert_eq!(end, End::Code(0));
+}
+
+#[test]
+fn what_stands_is_said_in_words() {
+    let mut walls = Walls::default();
+    assert_eq!(walls.to_string(), "seccomp");
+    assert!(!walls.complete());
+    walls = Walls {
+        namespaces: true,
+        processes: true,
+        landlock: Some(4),
+        ..walls
+    };
+    assert_eq!(
+        walls.to_string(),
+        "namespaces, PID namespace, landlock v4, seccomp"
+    );
+    assert!(walls.complete());
+    walls.by_root = true;
+    assert!(!walls.complete());
+    walls.user = Some(FIRST_USER);
+    assert!(walls.complete());
+}
+
+#[test]
 fn no_file_grows_beyond_the_largest_disk() {
     if !inside() {
         return assert_passes_alone("no_file_grows_beyond_the_largest_disk");
     }
     let mut disk = tempfile::tempfile().unwrap();
     let end = child(|| {
-        enter(Some(1 << 20)).unwrap();
+        enter(Separation::default(), Some(1 << 20), false).unwrap();
         disk.write_all(&vec![1; 1 << 20]).unwrap();
         let _ = disk.write_all(b"more");
     });
@@ -200,7 +295,7 @@ fn calls_that_no_thread_makes_end_the_process() {
     for kind in [Kind::Vcpu, Kind::Disk, Kind::Main] {
         for (name, call) in forbidden {
             let end = child(|| {
-                enter(None).unwrap();
+                enter(Separation::default(), None, false).unwrap();
                 filter(kind).apply();
                 call();
             });
@@ -217,7 +312,7 @@ fn each_kind_of_thread_may_close_free_and_end() {
     for kind in [Kind::Vcpu, Kind::Disk, Kind::Main] {
         let file = tempfile::tempfile().unwrap();
         let end = child(move || {
-            enter(None).unwrap();
+            enter(Separation::default(), None, false).unwrap();
             filter(kind).apply();
             drop(file);
             drop(vec![0_u8; 1 << 20]);

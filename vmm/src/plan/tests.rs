@@ -26,6 +26,7 @@ fn good() -> Plan {
         disks: vec![disk; MAX_DISKS],
         vsock_cid: Some(3),
         boot_deadline_ms: 0,
+        require_jail: false,
     }
 }
 

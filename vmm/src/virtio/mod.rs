@@ -17,6 +17,8 @@ pub mod rng;
 mod service;
 #[cfg(any(test, feature = "test-utils"))]
 pub mod testing;
+#[cfg(test)]
+mod threads;
 pub mod vsock;
 
 use std::{

@@ -15,7 +15,7 @@ use super::{
     Active, Device, Interrupt, Memory, Turn,
     advice::{advise, first},
     read_space,
-    service::{descriptors, serve_all},
+    service::{Served, descriptors, serve_all},
 };
 
 /// Feature bits (5.5.3).
@@ -32,6 +32,10 @@ const PAGE: u64 = 4096;
 
 /// Most page numbers taken from one request: as many as Linux puts into one.
 const MAX_PAGES: usize = 256;
+
+/// Most bytes that one chain of reports releases: as many as Linux puts into one, 32 blocks of 4 MiB. Ranges may
+/// overlap: without a limit, a chain could release all memory 256 times, which takes seconds.
+const MAX_REPORTED: u64 = 32 * (4 << 20);
 
 /// A balloon.
 #[derive(Default)]
@@ -105,7 +109,7 @@ impl Device for Balloon {
                 // Pages that the guest takes back need nothing: they are there when touched.
                 _ => {}
             }
-            0
+            Served::default()
         })
     }
 
@@ -142,11 +146,18 @@ fn keep_small(memory: &Memory) {
     );
 }
 
-/// Releases the ranges that a chain's descriptors are.
+/// Releases the ranges that a chain's descriptors are, up to [`MAX_REPORTED`] bytes; those beyond it stay as they
+/// are, which the driver cannot tell from pages that it has touched again.
 fn report(memory: &Memory, chain: DescriptorChain<&Memory>) {
+    let mut left = MAX_REPORTED;
     let descriptors = descriptors(chain).unwrap_or_default();
     for descriptor in descriptors.iter().filter(|each| each.is_write_only()) {
-        release(memory, descriptor.addr(), u64::from(descriptor.len()));
+        let length = u64::from(descriptor.len());
+        let Some(rest) = left.checked_sub(length) else {
+            return;
+        };
+        left = rest;
+        release(memory, descriptor.addr(), length);
     }
 }
 

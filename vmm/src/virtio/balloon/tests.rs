@@ -115,6 +115,18 @@ fn one_request_releases_a_bounded_number_of_pages() {
 }
 
 #[test]
+fn one_report_releases_a_bounded_number_of_bytes() {
+    let mut driver = started();
+    let (block, last) = (Buffer::writable(0, 4 << 20), Buffer::writable(PLACE, 4096));
+    let mut ranges = [block; 33];
+    ranges[32] = last;
+    driver.add_indirect(REPORTED, &ranges);
+    // The first of them holds the rings.
+    driver.kick(REPORTED);
+    assert_eq!(kept(&driver), [true; 4]);
+}
+
+#[test]
 fn chains_that_loop_or_never_end_release_nothing() {
     let mut driver = started();
     let raw = |next: u16| Raw {

@@ -35,8 +35,13 @@ const MAX_SEGMENTS: u32 = 254;
 /// Most queues: one for each processor that is likely to write at once.
 const MAX_QUEUES: u8 = 4;
 
-/// Most sectors of one discard or zeroing, 1 GiB: one request must not hold a queue for long.
-pub(super) const MAX_DISCARD_SECTORS: u32 = 1 << 21;
+/// Most sectors of one discard, 128 MiB: one request must not hold a queue for long. ext4 never discards more at
+/// once.
+pub(super) const MAX_DISCARD_SECTORS: u32 = 1 << 18;
+
+/// Most sectors of one zeroing, 16 MiB, as a request may have data: where the file's system knows no holes, the
+/// zeros are written.
+pub(super) const MAX_ZEROES_SECTORS: u32 = 1 << 15;
 
 /// Best size of a request in sectors, 256 KiB: Linux reads ahead twice that, instead of 128 KiB. Each
 /// request wakes a thread here and interrupts the guest there, and a start reads a program from
@@ -108,7 +113,7 @@ impl Block {
         put(40, &1_u32.to_le_bytes());
         put(44, &8_u32.to_le_bytes());
         // Zeroing: sectors, segments, may unmap.
-        put(48, &MAX_DISCARD_SECTORS.to_le_bytes());
+        put(48, &MAX_ZEROES_SECTORS.to_le_bytes());
         put(52, &1_u32.to_le_bytes());
         put(56, &[1]);
         space

@@ -4,10 +4,13 @@ use virtio_queue::{DescriptorChain, desc::split::Descriptor};
 use vm_memory::{ByteValued, Bytes, GuestAddress, GuestMemoryBackend};
 
 use super::{
-    MAX_DISCARD_SECTORS,
+    MAX_DISCARD_SECTORS, MAX_ZEROES_SECTORS,
     disk::{Disk, SECTOR},
 };
-use crate::virtio::{Memory, service};
+use crate::virtio::{
+    Memory,
+    service::{self, Served},
+};
 
 /// Types of requests.
 const IN: u32 = 0;
@@ -25,8 +28,9 @@ const UNSUPPORTED: u8 = 2;
 /// What `GET_ID` gives: 20 bytes, padded with zeros.
 const IDENTIFIER: [u8; 20] = *b"coracle\0\0\0\0\0\0\0\0\0\0\0\0\0";
 
-/// Most bytes of data in one request: more would hold up the other queues of the disk.
-const MAX_DATA: u64 = 32 << 20;
+/// Most bytes of data in one request: more would hold up the other queues of the disk. Linux puts at most 1280 KiB
+/// into one, or 254 segments of 64 KiB if it is told to (`max_sectors_kb`).
+const MAX_DATA: u64 = 16 << 20;
 
 /// Bit of a range that asks for a hole (5.2.6.2).
 const UNMAP: u32 = 1;
@@ -71,25 +75,26 @@ impl From<vm_memory::GuestMemoryError> for Refusal {
     }
 }
 
-/// Serves one chain; gives the number of bytes written into it.
-pub(super) fn serve(disk: &Disk, memory: &Memory, chain: DescriptorChain<&Memory>) -> u32 {
+/// Serves one chain.
+pub(super) fn serve(disk: &Disk, memory: &Memory, chain: DescriptorChain<&Memory>) -> Served {
     let descriptors = service::descriptors(chain).unwrap_or_default();
     let Some((last, rest)) = descriptors.split_last() else {
-        return 0;
+        return Served::default();
     };
     // Without a byte for the status there is nobody to tell.
     if !last.is_write_only() || last.len() == 0 {
-        return 0;
+        return Served::default();
     }
     let status_at = GuestAddress(last.addr().0.saturating_add(u64::from(last.len()) - 1));
-    let (status, written) = match execute(disk, memory, rest, last) {
-        Ok(written) => (OK, written),
-        Err(Refusal(status)) => (status, 0),
+    let (status, served) = match execute(disk, memory, rest, last) {
+        Ok(served) => (OK, served),
+        Err(Refusal(status)) => (status, Served::default()),
     };
-    match memory.write_obj(status, status_at) {
-        Ok(()) => written.saturating_add(1),
+    let written = match memory.write_obj(status, status_at) {
+        Ok(()) => served.written.saturating_add(1),
         Err(_) => 0,
-    }
+    };
+    Served { written, ..served }
 }
 
 fn execute(
@@ -97,7 +102,7 @@ fn execute(
     memory: &Memory,
     descriptors: &[Descriptor],
     last: &Descriptor,
-) -> Result<u32, Refusal> {
+) -> Result<Served, Refusal> {
     let (first, data) = descriptors.split_first().ok_or(Refusal(IO_ERROR))?;
     if first.is_write_only() || first.len() as usize != size_of::<Header>() || last.len() != 1 {
         return Err(Refusal(IO_ERROR));
@@ -108,18 +113,18 @@ fn execute(
         OUT => write(disk, memory, data, header.sector),
         FLUSH => {
             disk.flush()?;
-            Ok(0)
+            Ok(Served::default())
         }
         GET_ID => match data {
             [only] if only.is_write_only() && only.len() as usize == IDENTIFIER.len() => {
                 memory.write_slice(&IDENTIFIER, only.addr())?;
-                Ok(only.len())
+                Ok(Served::written(only.len()))
             }
             _ => Err(Refusal(IO_ERROR)),
         },
         DISCARD | WRITE_ZEROES => {
             give_back(disk, memory, data, header.kind)?;
-            Ok(0)
+            Ok(Served::default())
         }
         _ => Err(Refusal(UNSUPPORTED)),
     }
@@ -147,24 +152,32 @@ fn extent(
     }
 }
 
-fn read(disk: &Disk, memory: &Memory, data: &[Descriptor], sector: u64) -> Result<u32, Refusal> {
+fn read(disk: &Disk, memory: &Memory, data: &[Descriptor], sector: u64) -> Result<Served, Refusal> {
     let (mut offset, length) = extent(disk, data, sector, true)?;
     for descriptor in data {
         let slice = memory.get_slice(descriptor.addr(), descriptor.len() as usize)?;
         disk.read(offset, &slice)?;
         offset += u64::from(descriptor.len());
     }
-    Ok(length)
+    Ok(Served::written(length))
 }
 
-fn write(disk: &Disk, memory: &Memory, data: &[Descriptor], sector: u64) -> Result<u32, Refusal> {
-    let (mut offset, _) = extent(disk, data, sector, false)?;
+fn write(
+    disk: &Disk,
+    memory: &Memory,
+    data: &[Descriptor],
+    sector: u64,
+) -> Result<Served, Refusal> {
+    let (mut offset, length) = extent(disk, data, sector, false)?;
     for descriptor in data {
         let slice = memory.get_slice(descriptor.addr(), descriptor.len() as usize)?;
         disk.write(offset, &slice)?;
         offset += u64::from(descriptor.len());
     }
-    Ok(0)
+    Ok(Served {
+        written: 0,
+        moved: length.into(),
+    })
 }
 
 /// Discards or zeroes one range, as many as configuration space offers.
@@ -181,7 +194,11 @@ fn give_back(disk: &Disk, memory: &Memory, data: &[Descriptor], kind: u32) -> Re
     if range.flags & !known != 0 {
         return Err(Refusal(UNSUPPORTED));
     }
-    if disk.read_only() || range.sectors > MAX_DISCARD_SECTORS {
+    let most = match kind {
+        DISCARD => MAX_DISCARD_SECTORS,
+        _ => MAX_ZEROES_SECTORS,
+    };
+    if disk.read_only() || range.sectors > most {
         return Err(Refusal(IO_ERROR));
     }
     let offset = range.sector.checked_mul(SECTOR).ok_or(Refusal(IO_ERROR))?;

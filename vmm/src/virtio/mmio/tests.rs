@@ -6,6 +6,7 @@ use std::sync::{
 };
 
 use super::*;
+use crate::virtio::service::{Served, serve_all};
 use crate::virtio::testing::{Driver, FEATURES_OK, RUNNING, Raw, VERSION_1 as V1, WRITE, register};
 
 /// Size, addresses of the three parts, and whether it is ready.
@@ -66,7 +67,9 @@ impl Device for Counting {
     fn queue_event(&mut self, queue: u16) -> Turn {
         let active = self.active.as_mut().unwrap();
         let queue = active.queues.get_mut(usize::from(queue)).unwrap();
-        crate::virtio::service::serve_all(queue, &active.memory, &active.interrupt, |_| 7)
+        serve_all(queue, &active.memory, &active.interrupt, |_| {
+            Served::written(7)
+        })
     }
 
     fn reset(&mut self) {

@@ -6,7 +6,7 @@ use vm_memory::Bytes;
 
 use super::{
     Active, Device, Interrupt, Memory, Turn,
-    service::{descriptors, serve_all},
+    service::{Served, descriptors, serve_all},
 };
 
 /// Descriptors of the queue: the driver has one request at a time.
@@ -68,7 +68,9 @@ impl Device for Rng {
         let Some((memory, queue, interrupt)) = &mut self.active else {
             return Turn::Done;
         };
-        serve_all(queue, memory, interrupt, |chain| fill(memory, chain))
+        serve_all(queue, memory, interrupt, |chain| {
+            Served::written(fill(memory, chain))
+        })
     }
 
     fn reset(&mut self) {

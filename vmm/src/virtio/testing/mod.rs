@@ -5,6 +5,7 @@
 //! to it, a test can: [`Driver::add`] makes chains as they should be, [`Driver::describe`] and
 //! [`Driver::offer`] any others.
 
+mod hand;
 mod layout;
 mod mapping;
 
@@ -18,6 +19,7 @@ use vm_memory::{ByteValued, Bytes, GuestAddress};
 use vmm_sys_util::eventfd::{EFD_CLOEXEC, EFD_NONBLOCK, EventFd};
 
 pub use self::{
+    hand::Hand,
     layout::{HEAP, MEMORY, Rings},
     mapping::Mapping,
 };
@@ -506,6 +508,16 @@ impl Driver {
     #[must_use]
     pub fn interrupts(&self) -> u64 {
         self.line.read().unwrap_or(0)
+    }
+
+    /// For a second thread of the driver's.
+    #[must_use]
+    pub fn hand(&self) -> Hand {
+        Hand {
+            memory: self.memory.clone(),
+            transport: Arc::clone(&self.transport),
+            over: Arc::default(),
+        }
     }
 
     /// The device's thread, for what a test does to it beside the driver.

@@ -14,7 +14,7 @@ use super::{
     connection::{Connection, LARGE, Read, SMALL},
     packet::{Header, Incoming, NO_RECEIVE, NO_SEND, Outgoing, STREAM, op},
 };
-use crate::virtio::{Active, Interrupt, Memory, Turn, Watcher};
+use crate::virtio::{Active, Interrupt, Memory, Turn, Watcher, service::MAX_TURN_BYTES};
 
 /// The host's context identifier.
 const HOST_CID: u64 = 2;
@@ -45,6 +45,32 @@ const FROM_GUEST: u16 = 1;
 
 /// Packets for one turn in each direction, before other devices and the owner have theirs.
 const ROUND: usize = 256;
+
+/// Pieces of guest memory that the packets of a turn may be in, its last packet aside: each is a system call, and a
+/// packet may be in 255. Linux has one or two for each.
+const ROUND_PIECES: usize = 2048;
+
+/// What a turn in one direction may still do.
+struct Round {
+    bytes: u64,
+    pieces: usize,
+}
+
+impl Round {
+    fn new() -> Self {
+        Self {
+            bytes: MAX_TURN_BYTES,
+            pieces: ROUND_PIECES,
+        }
+    }
+
+    /// Takes a packet of so many bytes in so many pieces; whether the turn is over.
+    fn spend(&mut self, bytes: u32, pieces: usize) -> bool {
+        self.bytes = self.bytes.saturating_sub(bytes.into());
+        self.pieces = self.pieces.saturating_sub(pieces);
+        self.bytes == 0 || self.pieces == 0
+    }
+}
 
 /// Who talks to whom: host port, guest port.
 type Key = (u32, u32);
@@ -332,6 +358,7 @@ impl Running {
         let memory = self.memory.clone();
         let mut turn = Turn::More;
         let (mut taken, mut idle) = (false, false);
+        let mut round = Round::new();
         let _ = self.from_guest.disable_notification(&memory);
         for _ in 0..ROUND {
             if self.answers.len() >= MAX_ANSWERS {
@@ -350,14 +377,19 @@ impl Running {
             };
             idle = false;
             let head = chain.head_index();
+            let mut over = false;
             if let Some(packet) = Incoming::read(&memory, chain) {
                 self.packet(&packet);
+                over = round.spend(packet.header.length, packet.pieces_at_most());
             }
             if self.from_guest.add_used(&memory, head, 0).is_err() {
                 turn = Turn::Done;
                 break;
             }
             taken = true;
+            if over {
+                break;
+            }
         }
         if taken && self.from_guest.needs_notification(&memory).unwrap_or(false) {
             self.interrupt.used();
@@ -439,6 +471,7 @@ impl Running {
         let memory = self.memory.clone();
         let mut turn = Turn::More;
         let (mut used, mut idle) = (false, false);
+        let mut round = Round::new();
         let _ = self.to_guest.disable_notification(&memory);
         for _ in 0..ROUND {
             if self.answers.is_empty() && self.ready.is_empty() {
@@ -475,6 +508,9 @@ impl Running {
                 break;
             }
             used = true;
+            if round.spend(written, 1) {
+                break;
+            }
         }
         if used && self.to_guest.needs_notification(&memory).unwrap_or(false) {
             self.interrupt.used();

@@ -86,6 +86,11 @@ impl Incoming {
         (claimed <= MAX_DATA && u64::from(claimed) <= there).then_some(Self { header, data })
     }
 
+    /// In how many pieces of memory the data may be.
+    pub(super) fn pieces_at_most(&self) -> usize {
+        self.data.len()
+    }
+
     /// The data in pieces, together as long as the header says.
     ///
     /// # Errors

@@ -79,9 +79,66 @@ fn request_of_more_data_than_one_may_have_is_refused() {
     let mut driver = Driver::new(Box::new(Block::new(content, true, 1)));
     driver.start(0);
     let room = driver.room(1 << 20);
-    let answer = request(&mut driver, IN, 0, &[room; 33]);
+    let answer = request(&mut driver, IN, 0, &[room; 17]);
     assert_eq!(answer, (BAD, 1));
-    assert_eq!(request(&mut driver, IN, 0, &[room; 32]).0, GOOD);
+    assert_eq!(request(&mut driver, IN, 0, &[room; 16]).0, GOOD);
+}
+
+/// A disk of two queues, the first of them full of the largest requests.
+fn flooded() -> Driver {
+    let content = vec![(Content::Zeros, 64 << 20)];
+    let mut driver = Driver::new(Box::new(Block::new(content, true, 2)));
+    driver.start(SEVERAL_QUEUES);
+    let (header, room, status) = (
+        driver.data(&header(IN, 0)),
+        driver.room(1 << 20),
+        driver.room(1),
+    );
+    let mut chain = vec![header];
+    chain.extend([room; 16]);
+    chain.push(status);
+    for _ in 0..256 {
+        driver.add_indirect(0, &chain);
+    }
+    driver
+}
+
+#[test]
+fn ring_of_the_largest_requests_is_served_in_many_turns() {
+    let mut driver = flooded();
+    driver.notify(0);
+    assert!(driver.turn());
+    // One of them is more than a turn may move.
+    assert!(driver.used(0).is_some());
+    assert_eq!(driver.used(0), None);
+    assert!(driver.run() >= 255);
+    assert_eq!(std::iter::from_fn(|| driver.used(0)).count(), 255);
+}
+
+#[test]
+fn other_queue_is_served_while_one_is_full_of_the_largest_requests() {
+    let mut driver = flooded();
+    driver.notify(0);
+    let (header, room, status) = (
+        driver.data(&header(IN, 0)),
+        driver.room(512),
+        driver.room(1),
+    );
+    driver.add(1, &[header, room, status]);
+    driver.notify(1);
+    assert!(driver.turn());
+    assert_eq!(driver.used(1).map(|(_, written)| written), Some(513));
+    assert!(driver.used(0).is_some());
+    assert_eq!(driver.used(0), None);
+}
+
+#[test]
+fn driver_that_resets_in_the_middle_of_a_flood_does_not_wait_for_its_end() {
+    let mut driver = flooded();
+    driver.notify(0);
+    assert!(driver.turn());
+    driver.reset();
+    assert!(driver.run() <= 2);
 }
 
 #[test]

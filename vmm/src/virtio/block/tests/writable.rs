@@ -152,6 +152,23 @@ fn ranges_that_cannot_be_are_refused() {
 }
 
 #[test]
+fn one_request_discards_or_zeroes_a_bounded_number_of_sectors() {
+    let file = tempfile::tempfile().unwrap();
+    let size = 2 * u64::from(MAX_DISCARD_SECTORS) * 512;
+    file.set_len(size).unwrap();
+    let content = vec![(Content::File { file, offset: 0 }, size)];
+    let mut driver = Driver::new(Box::new(Block::new(content, false, 1)));
+    driver.start(0);
+    for (kind, most) in [
+        (DISCARD_RANGE, MAX_DISCARD_SECTORS),
+        (ZERO_RANGE, MAX_ZEROES_SECTORS),
+    ] {
+        assert_eq!(give_back(&mut driver, kind, &range(0, most, 0)), GOOD);
+        assert_eq!(give_back(&mut driver, kind, &range(0, most + 1, 0)), BAD);
+    }
+}
+
+#[test]
 fn reset_drops_no_write_that_was_answered() {
     let (mut driver, file) = scene();
     let data = driver.data(&[4; 512]);

@@ -87,6 +87,28 @@ fn one_turn_takes_a_bounded_number_of_packets() {
 }
 
 #[test]
+fn one_turn_takes_a_bounded_number_of_pieces() {
+    let mut guest = Guest::new();
+    let mut stream = guest.connect(5, 6);
+    let header = Header {
+        length: 254,
+        ..guest.header(5, 6, op::RW)
+    };
+    let mut chain = vec![guest.driver.data(header.as_slice())];
+    chain.extend([guest.driver.data(&[1]); 254]);
+    for _ in 0..100 {
+        guest.driver.add_indirect(TX, &chain);
+    }
+    guest.driver.notify(TX);
+    guest.driver.turn();
+    let first = taken(&mut guest);
+    assert!((1..=9).contains(&first), "{first}");
+    guest.driver.run();
+    assert_eq!(first + taken(&mut guest), 100);
+    assert!(!read(&mut stream).is_empty());
+}
+
+#[test]
 fn buffer_without_room_for_data_loses_no_connection() {
     let mut guest = Guest::without_buffers();
     guest.post(1);
