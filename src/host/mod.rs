@@ -108,6 +108,7 @@ impl Host {
             control,
             monitor: Monitor::Remote,
             report: None,
+            jail: None,
         }
     }
 
