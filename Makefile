@@ -13,7 +13,7 @@ BIN := build/bin
 # How long 'make fuzz' tries each target.
 SECONDS ?= 600
 
-.PHONY: help demo test check unit e2e e2e-inside soak fuzz fuzz-smoke bench budgets build kernel samples packages packages-test install clean
+.PHONY: help demo test check unit e2e e2e-inside soak fuzz fuzz-smoke bench budgets build kernel samples attacker packages packages-test install clean
 
 help:
 	@echo "make demo     install what is missing, build, run a container in a microVM"
@@ -75,11 +75,18 @@ unit: packages-test
 samples: packages-test
 	@tools/samples build/samples
 
-e2e: build samples
+# What attacks from inside of guests: static, as what runs there has no libraries. It is never installed.
+attacker: packages-test
+	@echo "building the attacker"
+	@RUSTFLAGS="-C target-feature=+crt-static" cargo build --quiet --release --package coracle-hostile --target $(TARGET)
+	@mkdir -p build/samples
+	@install -C $(CARGO_TARGET_DIR)/$(TARGET)/release/attacker build/samples
+
+e2e: build samples attacker
 	@tools/e2e $(BIN) build/samples
 
 # The same tests, a choice of them, where monitors run as on a system whose KVM works.
-e2e-inside: build samples
+e2e-inside: build samples attacker
 	@echo "running end-to-end tests inside machines"
 	@tools/e2e-inside $(BIN) build/samples
 
@@ -88,7 +95,7 @@ e2e-inside: build samples
 SOAK := CORACLE_TEST_STARTS=500 CORACLE_TEST_JOBS=200 CORACLE_TEST_ROUNDS=30 CORACLE_TEST_DEPTH=25 \
 	CORACLE_TEST_STREAM_MIB=4096
 SOAK_TESTS := crashes:: hosts:: leftovers:: neighbours:: scenes:: streams:: registry::killed
-soak: build samples
+soak: build samples attacker
 	@$(SOAK) CORACLE_TEST_HOSTS=$$(nproc) tools/e2e $(BIN) build/samples $(SOAK_TESTS)
 	@tools/fuzz $(SECONDS)
 

@@ -9,6 +9,7 @@ mod output;
 mod cli;
 mod clock;
 mod cpio;
+mod destination;
 mod duration;
 mod engine;
 #[cfg(any(test, feature = "fuzzing"))]

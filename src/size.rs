@@ -1,55 +1,41 @@
 //! Numbers of bytes as docker writes them: in powers of 1000 on disks and networks, of 1024 in memory.
 
-/// Bytes as docker prints them: powers of 1000, three digits.
+/// Bytes in powers of 1000, with at most three digits.
 pub(crate) fn decimal(bytes: u64) -> String {
-    const UNITS: [&str; 5] = ["B", "kB", "MB", "GB", "TB"];
-    #[expect(clippy::cast_precision_loss, reason = "three digits are printed")]
-    let mut value = bytes as f64;
-    let mut units = UNITS.iter();
-    let mut unit = units.next().unwrap_or(&"B");
-    for next in units {
-        if value < 1000.0 {
-            break;
-        }
-        value /= 1000.0;
-        unit = next;
-    }
-    let decimals = match value {
-        _ if unit == &"B" => 0,
-        value if value < 10.0 => 2,
-        value if value < 100.0 => 1,
-        _ => 0,
-    };
-    format!("{value:.decimals$}{unit}")
+    written(bytes, 1000.0, &["B", "kB", "MB", "GB", "TB", "PB"], 3)
 }
 
-/// Bytes as docker prints memory: powers of 1024, four digits.
+/// Bytes in powers of 1024, with at most four digits.
 pub(crate) fn binary(bytes: u64) -> String {
-    const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
-    #[expect(clippy::cast_precision_loss, reason = "four digits are printed")]
+    written(bytes, 1024.0, &["B", "KiB", "MiB", "GiB", "TiB", "PiB"], 4)
+}
+
+fn written(bytes: u64, base: f64, units: &[&str], digits: usize) -> String {
+    #[expect(clippy::cast_precision_loss, reason = "a few digits are written")]
     let mut value = bytes as f64;
-    let mut units = UNITS.iter();
-    let mut unit = units.next().unwrap_or(&"B");
-    for next in units {
-        if value < 1024.0 {
-            break;
-        }
-        value /= 1024.0;
-        unit = next;
+    let mut unit = 0;
+    while value >= base && unit + 1 < units.len() {
+        value /= base;
+        unit += 1;
     }
-    let decimals = match value {
-        _ if unit == &"B" => 0,
-        value if value < 10.0 => 3,
+    let whole = match value {
+        value if value < 10.0 => 1,
         value if value < 100.0 => 2,
-        value if value < 1000.0 => 1,
-        _ => 0,
+        value if value < 1000.0 => 3,
+        _ => 4,
+    };
+    let decimals = if unit == 0 {
+        0
+    } else {
+        digits.saturating_sub(whole)
     };
     let text = format!("{value:.decimals$}");
+    // As docker: nothing that says nothing.
     let text = match text.contains('.') {
         true => text.trim_end_matches('0').trim_end_matches('.'),
         false => &text,
     };
-    format!("{text}{unit}")
+    format!("{text}{}", units.get(unit).copied().unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -73,7 +59,9 @@ mod tests {
         for (bytes, text) in [
             (0, "0B"),
             (999, "999B"),
+            (1_500, "1.5kB"),
             (4_261_000, "4.26MB"),
+            (10_000_000_000, "10GB"),
             (12_345_000_000, "12.3GB"),
         ] {
             assert_eq!(decimal(bytes), text);

@@ -14,7 +14,7 @@ use std::{
 use serde_json::Value;
 
 /// The arrows between our own crates; nothing else may be drawn.
-const ARROWS: [(&str, &[&str]); 6] = [
+const ARROWS: [(&str, &[&str]); 7] = [
     (
         "coracle",
         &["coracle-images", "coracle-protocol", "coracle-vmm"],
@@ -24,6 +24,8 @@ const ARROWS: [(&str, &[&str]); 6] = [
     ("coracle-protocol", &[]),
     ("coracle-images", &[]),
     ("coracle-tests", &[]),
+    // It takes the place of a guest's init, and speaks as one.
+    ("coracle-hostile", &["coracle-protocol"]),
 ];
 
 /// Libraries that only these rooms may name.
@@ -37,7 +39,7 @@ const ONLY_IN: [(&str, &[&str]); 6] = [
 ];
 
 /// Licences that go with Apache-2.0 in one program.
-const LICENCES: [&str; 9] = [
+const LICENCES: [&str; 10] = [
     "Apache-2.0",
     "Apache-2.0 WITH LLVM-exception",
     "BSD-2-Clause",
@@ -47,6 +49,8 @@ const LICENCES: [&str; 9] = [
     "Unicode-3.0",
     "Unlicense",
     "Zlib",
+    // The licence of bzip2's own library, in the manner of BSD's.
+    "bzip2-1.0.6",
 ];
 
 /// Most packages that the programs may be built from: what a person can still audit.

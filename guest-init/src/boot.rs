@@ -4,6 +4,7 @@
 //! answers.
 
 use std::{
+    cell::Cell,
     fmt::Display,
     os::fd::AsRawFd,
     path::{Path, PathBuf},
@@ -23,10 +24,11 @@ use rustix::{
 use crate::{
     cgroup,
     clock::{self, now},
+    failure::Stage,
     root::MountedRoot,
     server::{Server, ServerError},
     setting::{OWN_PROGRAM, Setting},
-    sys,
+    shared, sys,
 };
 
 /// Where containers' roots are put together.
@@ -128,12 +130,20 @@ fn work(init_at: u64) -> Result<(), BootError> {
 }
 
 fn setting() -> Setting {
+    let widened = Cell::new(false);
     Setting {
         directory: PathBuf::from(CONTAINERS),
         cgroups: PathBuf::from(CGROUPS),
         program: PathBuf::from(OWN_PROGRAM),
         connect: Box::new(|port| sys::vsock_connect(HOST_CID, port, false)),
-        mount_root: Box::new(MountedRoot::mount),
+        mount_root: Box::new(move |root, place, shift| {
+            // Layers that come while it runs are those of a guest for many containers.
+            let is_shared = root.layers.iter().any(|layer| layer.range.is_some());
+            if is_shared && !widened.replace(true) {
+                shared::widen().stage(|| "share out what the kernel counts for all")?;
+            }
+            MountedRoot::mount(root, place, shift)
+        }),
         set_clock: Box::new(clock::set),
     }
 }

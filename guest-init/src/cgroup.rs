@@ -10,7 +10,7 @@ use coracle_protocol::Resources;
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     fs::{Mode, OFlags, mkdir, open, openat, rmdir},
-    io::{Errno, pread, read, write},
+    io::{Errno, pread, write},
 };
 
 use crate::{
@@ -156,39 +156,77 @@ impl Cgroup {
         }
     }
 
-    /// Stops its processes where they are, or lets them go on.
-    ///
-    /// # Errors
-    /// When the kernel cannot (Linux 5.2).
-    pub fn freeze(&self, frozen: bool) -> Result<(), Failure> {
-        self.set("cgroup.freeze", if frozen { "1" } else { "0" })
+    /// Whether its processes are stopped where they are.
+    #[must_use]
+    pub fn is_frozen(&self) -> bool {
+        read(self, FREEZE).is_ok_and(|content| content.starts_with(b"1"))
     }
 
-    /// The content of one of its files, as far as a page goes.
+    /// A group in this one, without limits of its own.
     ///
     /// # Errors
-    /// As `open(2)` and `read(2)`.
-    pub fn read(&self, file: &str) -> Result<Vec<u8>, Errno> {
-        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-        let file = openat(&self.directory, file, flags, Mode::empty())?;
-        let mut content = vec![0; 64 << 10];
-        let mut length = 0;
-        while let Some(rest) = content.get_mut(length..)
-            && !rest.is_empty()
-        {
-            match read(&file, rest)? {
-                0 => break,
-                more => length += more,
-            }
-        }
-        content.truncate(length);
-        Ok(content)
+    /// When it exists.
+    pub fn inner(&self, id: &str) -> Result<Self, Failure> {
+        Self::create(&self.path, id, &Resources::default())
     }
 
-    /// Removes the group; its processes must have ended.
+    /// Removes the group, or returns it if something runs in it.
+    #[must_use]
+    pub fn try_remove(self) -> Option<Self> {
+        (rmdir(&self.path) == Err(Errno::BUSY)).then_some(self)
+    }
+
+    /// Removes the group, with those that were made in it; their processes must have ended.
     pub fn remove(self) {
-        let _ = rmdir(&self.path);
+        if rmdir(&self.path).is_err() {
+            remove_all(&self.path);
+        }
     }
+}
+
+/// Removes a group with all below it where nothing runs.
+pub(crate) fn remove_all(path: &Path) {
+    for entry in std::fs::read_dir(path).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            remove_all(&entry.path());
+        }
+    }
+    // One that is in use stays, and is somebody's.
+    let _ = rmdir(path);
+}
+
+/// The file that stops a group's processes where they are.
+const FREEZE: &str = "cgroup.freeze";
+
+/// Stops a group's processes where they are, or lets them go on.
+///
+/// # Errors
+/// When the kernel cannot (Linux 5.2).
+pub fn freeze(group: impl AsFd, frozen: bool) -> Result<(), Errno> {
+    let flags = OFlags::WRONLY | OFlags::CLOEXEC;
+    let file = openat(group, FREEZE, flags, Mode::empty())?;
+    write(&file, if frozen { b"1" } else { b"0" }).map(drop)
+}
+
+/// The content of one of a group's files, as far as some pages go.
+///
+/// # Errors
+/// As `open(2)` and `read(2)`.
+pub fn read(group: impl AsFd, file: &str) -> Result<Vec<u8>, Errno> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    let file = openat(group, file, flags, Mode::empty())?;
+    let mut content = vec![0; 64 << 10];
+    let mut length = 0;
+    while let Some(rest) = content.get_mut(length..)
+        && !rest.is_empty()
+    {
+        match rustix::io::read(&file, rest)? {
+            0 => break,
+            more => length += more,
+        }
+    }
+    content.truncate(length);
+    Ok(content)
 }
 
 impl AsFd for Cgroup {

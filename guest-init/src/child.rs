@@ -104,6 +104,7 @@ impl Child<'_> {
         let terminal = process.terminal.is_some();
         if spec.user_namespace {
             self.wait_for("the user namespace")?;
+            credentials::become_root()?;
         }
         if let Net::Of(process) = self.network {
             // Before its file systems are made: /sys shows the network of who made it.

@@ -6,11 +6,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use coracle_protocol::{ContainerSpec, GuestMessage, Network, Shares};
-use rustix::{
-    net::{AddressFamily, SocketFlags, SocketType, socketpair},
-    process::Pid,
-};
+use coracle_protocol::{ContainerSpec, GuestMessage, Network, Resources, Shares};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
 use crate::{
     cgroup::{self, Cgroup},
@@ -18,10 +15,11 @@ use crate::{
     clock::now,
     device_filter,
     failure::{Failure, Stage},
-    fresh, hosts,
+    fresh, hosts, ipc,
     network::Networks,
     root::MountedRoot,
     setting::Setting,
+    shift::Shift,
     sys::{self, Cloned},
     task::{Causes, Streams, Task},
     terminal::Terminal,
@@ -42,10 +40,14 @@ pub struct Container {
     memory: Memory,
     root: MountedRoot,
     etc: Etc,
-    user_namespace: bool,
+    shift: Option<Shift>,
     /// Its processes have no namespace whose end is theirs.
     shares_processes: bool,
     capabilities: u64,
+    resources: Resources,
+    privileged: bool,
+    /// Groups in its own in which something ran on when the program that they were made for had ended.
+    left: Vec<Cgroup>,
 }
 
 /// What is known of a container's lack of memory.
@@ -84,9 +86,13 @@ impl Container {
         check_shares(spec)?;
         networks.prepare(spec)?;
         // Connections take a while, in which the rest is done.
-        let terminal = spec.process.terminal.map(Terminal::open).transpose()?;
-        let streams = Streams::open(spec.stdio, terminal, &setting.connect)?;
-        let root = (setting.mount_root)(&spec.root, setting.directory.join(&spec.id))?;
+        let shift = spec.user_namespace.then(|| Shift::of(&spec.id));
+        let terminal = spec.process.terminal;
+        let terminal = terminal
+            .map(|size| Terminal::open(size, shift))
+            .transpose()?;
+        let streams = Streams::open(spec.stdio, terminal, &setting.connect, shift)?;
+        let root = (setting.mount_root)(&spec.root, setting.directory.join(&spec.id), shift)?;
         let cgroup = match Cgroup::create(&setting.cgroups, &spec.id, &spec.resources) {
             Ok(cgroup) => cgroup,
             Err(failure) => {
@@ -106,8 +112,11 @@ impl Container {
                 cgroup,
                 root,
                 etc,
-                user_namespace: spec.user_namespace,
+                shift,
                 shares_processes: spec.shares.processes,
+                resources: spec.resources.clone(),
+                privileged: spec.privileged,
+                left: Vec::new(),
             }),
             Err(failure) => {
                 cgroup.remove();
@@ -151,13 +160,57 @@ impl Container {
     /// It has a user namespace of its own.
     #[must_use]
     pub fn user_namespace(&self) -> bool {
-        self.user_namespace
+        self.shift.is_some()
+    }
+
+    /// Who its users are outside, where they are others.
+    #[must_use]
+    pub fn shift(&self) -> Option<Shift> {
+        self.shift
     }
 
     /// The capabilities that its programs may have.
     #[must_use]
     pub fn capabilities(&self) -> u64 {
         self.capabilities
+    }
+
+    /// Removes the group of what ran beside its first process, and those of earlier ones, as soon as
+    /// nothing runs there.
+    pub(crate) fn let_go(&mut self, group: Cgroup) {
+        let all = std::mem::take(&mut self.left).into_iter().chain([group]);
+        self.left = all.filter_map(Cgroup::try_remove).collect();
+    }
+
+    /// Whether nothing can run in its control group now: it stands still, or has as many processes as it
+    /// may have.
+    pub(crate) fn is_closed(&self) -> bool {
+        let full = |most: u64| {
+            let count = cgroup::read(&self.cgroup, "pids.current").unwrap_or_default();
+            let count = String::from_utf8_lossy(&count).trim().parse::<u64>();
+            count.is_ok_and(|count| count >= most)
+        };
+        self.cgroup.is_frozen() || self.resources.pids.is_some_and(full)
+    }
+
+    /// A control group with the container's limits and devices, for what works on the container while
+    /// nothing can run in its own.
+    ///
+    /// # Errors
+    /// When it exists, or the kernel refuses a limit.
+    pub(crate) fn group_beside(&self, groups: &Path, id: &str) -> Result<Cgroup, Failure> {
+        let group = Cgroup::create(groups, id, &self.resources)?;
+        let confined = match self.privileged {
+            true => Ok(true),
+            false => device_filter::confine(&group),
+        };
+        match confined.stage(|| "confine devices") {
+            Ok(_) => Ok(group),
+            Err(failure) => {
+                group.remove();
+                Err(failure)
+            }
+        }
     }
 
     /// What the host has to be told now, if anything.
@@ -238,6 +291,11 @@ fn make_etc(
     for (name, content) in hosts::files(spec, head, &neighbours) {
         let path = directory.join(name);
         fs::write(&path, content).stage(|| format!("write {}", path.display()))?;
+        if spec.user_namespace {
+            let file = fs::File::open(&path).stage(|| format!("open {}", path.display()))?;
+            let given = Shift::of(&spec.id).give(file);
+            given.stage(|| format!("give away {}", path.display()))?;
+        }
         names.push(name);
     }
     Ok(Etc {
@@ -332,7 +390,13 @@ fn help(
     hosts: Option<fs::File>,
 ) -> Result<(), Failure> {
     if spec.user_namespace {
-        map_users(task.pid())?;
+        Shift::of(&spec.id).map(task.pid())?;
+        for limit in &spec.process.rlimits {
+            // It may only lower them itself. What cannot be raised fails there, by its name.
+            let _ = sys::raise_rlimit(task.pid(), limit.resource, limit.hard);
+        }
+        let settings = spec.sysctls.iter().filter(|(name, _)| ipc::owns(name));
+        ipc::set(task.pidfd(), settings)?;
         task.let_go_on()?;
     }
     if let (Network::Bridge(interface), Some(hosts)) = (&spec.network, hosts) {
@@ -382,20 +446,10 @@ fn confine_devices(
     Ok(spec.process.capabilities & !(1 << CAP_MKNOD))
 }
 
-/// Maps all users and groups of a process's user namespace to themselves: the namespace keeps the
-/// container's capabilities from reaching beyond it, and files keep their owners.
-fn map_users(pid: Pid) -> Result<(), Failure> {
-    for file in ["uid_map", "gid_map"] {
-        let path = format!("/proc/{}/{file}", pid.as_raw_nonzero());
-        fs::write(&path, "0 0 4294967295").stage(|| format!("write {path}"))?;
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use coracle_protocol::{Process, Resources, Root, SeccompProfile, Stdio, Upper};
+    use coracle_protocol::{Process, Root, SeccompProfile, Stdio, Upper};
 
     /// A container that does nothing.
     pub(crate) fn spec() -> ContainerSpec {

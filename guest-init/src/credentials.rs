@@ -15,6 +15,7 @@ use rustix::{
 
 use crate::{
     failure::{Failure, Stage},
+    shift::USERS,
     sys,
     users::{self, Identity},
 };
@@ -32,8 +33,30 @@ const CHUNK: usize = 16 << 10;
 pub fn identify(process: &Process) -> Result<Identity, Failure> {
     let passwd = contents("/etc/passwd")?;
     let group = contents("/etc/group")?;
-    users::resolve(&passwd, &group, &process.user, &process.groups)
-        .map_err(|error| Failure::setup(error.to_string()))
+    let identity = users::resolve(&passwd, &group, &process.user, &process.groups)
+        .map_err(|error| Failure::setup(error.to_string()))?;
+    let all = identity.groups.iter().chain([&identity.uid, &identity.gid]);
+    match all.max() {
+        Some(highest) if *highest >= USERS && !exists(*highest) => Err(Failure::setup(format!(
+            "unable to become user or group {highest}: the container's user namespace has {USERS}; \
+             `--userns host` has all"
+        ))),
+        _ => Ok(identity),
+    }
+}
+
+/// Whether this process's user namespace has a number.
+fn exists(number: u32) -> bool {
+    let Ok(map) = std::fs::read_to_string("/proc/self/uid_map") else {
+        return true;
+    };
+    map.lines().any(|line| {
+        let mut words = line.split_whitespace().map(str::parse::<u32>);
+        match (words.next(), words.nth(1)) {
+            (Some(Ok(first)), Some(Ok(count))) => number >= first && number - first < count,
+            _ => false,
+        }
+    })
 }
 
 /// Reads a regular file up to a limit; a file that is absent or no file is empty.
@@ -84,6 +107,16 @@ pub fn limit(limits: &[Rlimit]) -> Result<(), Failure> {
         })?;
     }
     Ok(())
+}
+
+/// Becomes root of this process's user namespace, in which it is nobody when it comes from outside.
+///
+/// # Errors
+/// When the namespace has no root, or this process may not be it.
+pub fn become_root() -> Result<(), Failure> {
+    let (gid, uid) = (Gid::ROOT, Uid::ROOT);
+    set_thread_res_gid(gid, gid, gid).stage(|| "become root's group in the user namespace")?;
+    set_thread_res_uid(uid, uid, uid).stage(|| "become root in the user namespace")
 }
 
 /// Becomes the user, with the container's capabilities: all of them are in the bounding set, and

@@ -28,6 +28,7 @@ use rustix::{
 
 use crate::{
     failure::{Failure, Stage},
+    ipc,
     mounts::{attach, copy_at, copy_of, detached, detached_if_known, parse_options},
     sys, terminal,
 };
@@ -64,6 +65,9 @@ const NOSUID: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_NOSUID;
 const NODEV: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_NODEV;
 const NOEXEC: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_NOEXEC;
 const RDONLY: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_RDONLY;
+
+/// Bytes of a kernel setting that are compared: a line of four numbers.
+const MAX_VALUE: usize = 256;
 
 /// `MOUNT_ATTR_RDONLY` for mount_setattr(2).
 const SET_RDONLY: u64 = 1;
@@ -120,7 +124,7 @@ impl Parts {
                 &dev,
                 NOSUID | MountAttrFlags::MOUNT_ATTR_STRICTATIME,
             )?,
-            pts: pts.map_or_else(terminal::devpts, Ok)?,
+            pts: pts.map_or_else(|| terminal::devpts(None), Ok)?,
             shm: detached("tmpfs", &shm, everything)?,
             mqueue: detached_if_known("mqueue", &[], everything)?,
             sys: detached("sysfs", &[], kernels)?,
@@ -175,7 +179,10 @@ impl Parts {
             attach(file, place::file(&path)?).stage(|| format!("mount {path}"))?;
         }
         for (name, value) in &spec.sysctls {
-            self.set_sysctl(name, value)?;
+            // Init has made those that this process may not.
+            if !(spec.user_namespace && ipc::owns(name) && self.has_sysctl(name, value)) {
+                self.set_sysctl(name, value)?;
+            }
         }
         for path in &spec.readonly_paths {
             self.make_read_only(path)?;
@@ -242,13 +249,28 @@ impl Parts {
     /// Writes a kernel setting, through the mount of procfs that was made here: no link in the
     /// image, and no mount on top, can turn it into another file.
     fn set_sysctl(&self, name: &str, value: &str) -> Result<(), Failure> {
-        let path = format!("sys/{}", name.replace('.', "/"));
-        let flags = OFlags::WRONLY | OFlags::CLOEXEC;
-        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
-        openat2(&self.proc, &path, flags, Mode::empty(), resolve)
+        self.open_sysctl(name, OFlags::WRONLY)
             .and_then(|file| rustix::io::write(&file, value.as_bytes()))
             .map(drop)
             .stage(|| format!("set sysctl {name} to `{value}`"))
+    }
+
+    /// Whether a kernel setting has this value already.
+    fn has_sysctl(&self, name: &str, value: &str) -> bool {
+        let mut content = [0; MAX_VALUE];
+        let length = self
+            .open_sysctl(name, OFlags::RDONLY)
+            .and_then(|file| rustix::io::read(&file, &mut content));
+        let content = content.get(..length.unwrap_or(0)).unwrap_or_default();
+        let content = String::from_utf8_lossy(content);
+        content.split_whitespace().eq(value.split_whitespace())
+    }
+
+    fn open_sysctl(&self, name: &str, flags: OFlags) -> Result<OwnedFd, Errno> {
+        let path = format!("sys/{}", name.replace('.', "/"));
+        let flags = flags | OFlags::CLOEXEC;
+        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
+        openat2(&self.proc, &path, flags, Mode::empty(), resolve)
     }
 
     /// Opens what a masked or read-only path names; `None` when there is no such file.

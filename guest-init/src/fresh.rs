@@ -24,7 +24,7 @@ use crate::{
     failure::{Failure, Stage},
     reaper,
     setting::Setting,
-    sys,
+    sys, tools,
 };
 
 /// The name by which it is executed. The kernel executes a guest's first process by another one.
@@ -40,10 +40,16 @@ pub(crate) enum Role {
     Reaper,
     /// Leads a program into a container's process namespace.
     Beside,
+    /// A service of init's about a container.
+    Tool,
 }
 
 impl Role {
-    const ALL: [(Self, &'static str); 2] = [(Self::Reaper, "init"), (Self::Beside, "exec")];
+    const ALL: [(Self, &'static str); 3] = [
+        (Self::Reaper, "init"),
+        (Self::Beside, "exec"),
+        (Self::Tool, "tool"),
+    ];
 
     fn word(self) -> &'static str {
         let all = Self::ALL.into_iter();
@@ -92,6 +98,7 @@ impl Arguments {
             sys::exit(1);
         }
         match self.role {
+            Role::Tool => tools::run(&self.words, report, REPORT + 1),
             Role::Reaper => match program(self.words) {
                 Some((program, terminal)) => reaper::run(program, terminal, &report),
                 None => sys::exit(1),
@@ -142,6 +149,23 @@ pub(crate) fn execute_program(
     arguments.push(program.path.clone());
     arguments.extend_from_slice(&program.arguments);
     execute(own, &arguments, &program.environment, &[report.as_fd()])
+}
+
+/// Executes this program for a service.
+///
+/// # Errors
+/// Always, if it returns at all.
+pub(crate) fn execute_tool(
+    own: &OwnedFd,
+    words: Vec<CString>,
+    report: &OwnedFd,
+    others: &[OwnedFd],
+) -> Result<Infallible, Failure> {
+    let mut arguments = c_words([NAME, Role::Tool.word()]);
+    arguments.extend(words);
+    let others = others.iter().map(AsFd::as_fd);
+    let passed: Vec<_> = [report.as_fd()].into_iter().chain(others).collect();
+    execute(own, &arguments, &[], &passed)
 }
 
 /// Executes this program with the standard streams and these descriptors, which get the numbers from

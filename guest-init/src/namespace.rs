@@ -19,7 +19,7 @@ use std::{
 use coracle_protocol::{CONTROL_PORT, GuestMessage, VERSION};
 use rustix::{
     event::{PollFd, PollFlags, poll},
-    fs::{FlockOperation, Mode, OFlags, flock, fstat, mkdir, open, rmdir, stat},
+    fs::{FlockOperation, Mode, OFlags, flock, fstat, mkdir, open, stat},
     io::Errno,
     mount::{MountFlags, MountPropagationFlags, mount, mount_change},
     net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg},
@@ -51,6 +51,9 @@ const CONTAINERS: &str = "containers";
 
 /// Where containers' roots are put together, on a file system of the inner process's own.
 const PLACE: &str = "/run";
+
+/// Where a sysfs is mounted in there; no container has this name.
+const SYSTEM: &str = ".sys";
 
 /// Exit codes: of one that failed, and of one that did what it was for.
 const FAILED: i32 = 1;
@@ -207,6 +210,11 @@ fn inner(group: &Path, door: OwnedFd, layers: Vec<OwnedFd>, begun: u64) -> Resul
     step("mount /proc", mount("proc", "/proc", "proc", safe, None))?;
     let flags = MountFlags::NOSUID | MountFlags::NODEV;
     step("mount /run", mount("tmpfs", PLACE, "tmpfs", flags, None))?;
+    // A container with a user namespace may mount its own only where one is in view of which nothing is
+    // hidden, and this machine's may be partly.
+    let system = Path::new(PLACE).join(SYSTEM);
+    step("make directories", mkdir(&system, Mode::RWXU))?;
+    step("mount sysfs", mount("sysfs", &system, "sysfs", safe, None))?;
     sys::set_signal(Signal::PIPE, true);
     for (limit, value) in [(RLIMIT_NOFILE, DESCRIPTORS), (RLIMIT_NPROC, u64::MAX)] {
         // A system that allows less keeps to that.
@@ -218,7 +226,9 @@ fn inner(group: &Path, door: OwnedFd, layers: Vec<OwnedFd>, begun: u64) -> Resul
         cgroups: group.join(CONTAINERS),
         program: PathBuf::from(OWN_PROGRAM),
         connect: Box::new(move |port| connect(door.as_fd(), port)),
-        mount_root: Box::new(move |spec, place| MountedRoot::mount_files(spec, place, &layers)),
+        mount_root: Box::new(move |spec, place, shift| {
+            MountedRoot::mount_files(spec, place, &layers, shift)
+        }),
         // It is this machine's.
         set_clock: Box::new(|_| {}),
     };
@@ -292,18 +302,8 @@ impl Group {
 
     /// Takes it away, with what a container has left in it; nothing runs in it any more.
     fn remove(&self) {
-        remove_groups(&self.path);
+        cgroup::remove_all(&self.path);
     }
-}
-
-fn remove_groups(path: &Path) {
-    for entry in std::fs::read_dir(path).into_iter().flatten().flatten() {
-        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            remove_groups(&entry.path());
-        }
-    }
-    // One that is in use stays, and is somebody's.
-    let _ = rmdir(path);
 }
 
 /// Makes a control group and locks it; again, if somebody took it for a leftover in between.

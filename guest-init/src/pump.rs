@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use coracle_protocol::Secret;
 use rustix::{
-    io::{Errno, read, write},
+    io::{Errno, ioctl_fionread, read, write},
     net::{SendFlags, Shutdown, send, shutdown, sockopt::socket_error},
     pipe::{SpliceFlags, splice},
 };
@@ -53,6 +53,8 @@ pub struct Pump {
     /// What is left of the proof to the host that it is init who has connected.
     proof: Vec<u8>,
     buffer: Option<Buffer>,
+    /// So many bytes are still carried, and then it ends.
+    rest: Option<usize>,
 }
 
 /// Bytes read and not yet written.
@@ -83,6 +85,16 @@ impl Pump {
             connecting: true,
             proof: secret.bytes().to_vec(),
             buffer: terminal.then(Buffer::default),
+            rest: None,
+        }
+    }
+
+    /// Ends it with what is in the pipe now: whoever writes from here on is not who it was for.
+    pub fn end_with_what_is_there(&mut self) {
+        // A terminal hangs up by itself.
+        if self.direction == Direction::ToHost && self.buffer.is_none() {
+            let waiting = ioctl_fionread(&self.local).unwrap_or(0);
+            self.rest = Some(usize::try_from(waiting).unwrap_or(usize::MAX));
         }
     }
 
@@ -167,10 +179,18 @@ impl Pump {
         }
     }
 
-    fn splice(&self) -> Result<bool, Errno> {
+    fn splice(&mut self) -> Result<bool, Errno> {
+        let most = self.rest.map_or(CHUNK, |rest| rest.min(CHUNK));
+        if most == 0 {
+            return Ok(false);
+        }
         let (source, sink) = self.ends();
         let flags = SpliceFlags::NONBLOCK | SpliceFlags::MOVE;
-        splice(source, None, sink, None, CHUNK, flags).map(|moved| moved > 0)
+        let moved = splice(source, None, sink, None, most, flags)?;
+        if let Some(rest) = &mut self.rest {
+            *rest -= moved;
+        }
+        Ok(moved > 0)
     }
 
     fn copy(&mut self) -> Result<bool, Errno> {

@@ -23,12 +23,17 @@ use crate::{
     device,
     failure::{Failure, Stage},
     inherit::inherit,
+    mounts::{attach, copy_of},
+    shift::Shift,
     sys::{self, Cloned},
     verity::Checked,
 };
 
 /// Permissions of directories that only init reaches.
 const PRIVATE: Mode = Mode::RWXU;
+
+/// Permissions of directories that one passes through.
+const PASSAGE: Mode = Mode::from_raw_mode(0o711);
 
 /// Permissions of the root directory of a container.
 const ROOT_MODE: Mode = Mode::from_raw_mode(0o755);
@@ -48,6 +53,8 @@ pub struct MountedRoot {
     own: Option<PathBuf>,
     /// Layers that are checked while they are read.
     checked: Vec<Checked>,
+    /// Who its users are outside.
+    shift: Option<Shift>,
 }
 
 impl MountedRoot {
@@ -55,8 +62,8 @@ impl MountedRoot {
     ///
     /// # Errors
     /// When a disk is absent, holds something else, or the kernel refuses a mount.
-    pub fn mount(spec: &Root, place: PathBuf) -> Result<Self, Failure> {
-        let mut made = Self::prepare(place, &spec.upper)?;
+    pub fn mount(spec: &Root, place: PathBuf, shift: Option<Shift>) -> Result<Self, Failure> {
+        let mut made = Self::prepare(place, &spec.upper, shift)?;
         match made.join(spec) {
             Ok(root) => {
                 made.root = root;
@@ -73,13 +80,18 @@ impl MountedRoot {
     ///
     /// # Errors
     /// As [`Self::mount`].
-    pub fn mount_files(spec: &Root, place: PathBuf, files: &[OwnedFd]) -> Result<Self, Failure> {
+    pub fn mount_files(
+        spec: &Root,
+        place: PathBuf,
+        files: &[OwnedFd],
+        shift: Option<Shift>,
+    ) -> Result<Self, Failure> {
         if let Upper::Disk(_) | Upper::Shared(_) = spec.upper {
             return Err(Failure::setup(
                 "cannot give a disk to a container without a machine",
             ));
         }
-        let mut made = Self::prepare(place, &spec.upper)?;
+        let mut made = Self::prepare(place, &spec.upper, shift)?;
         let mount = |_: &mut Self, target: &Path, _, layer: &Layer| {
             let number = usize::from(layer.partition).wrapping_sub(1);
             let file = files.get(number);
@@ -90,7 +102,7 @@ impl MountedRoot {
         };
         let joined = made
             .join_layers(&spec.layers, mount)
-            .and_then(|layers| overlay(&layers, &made.place));
+            .and_then(|layers| overlay(&layers, &made.place, made.shift));
         match joined {
             Ok(root) => {
                 made.root = root;
@@ -107,18 +119,28 @@ impl MountedRoot {
     ///
     /// # Errors
     /// When the directory for its files cannot be made.
-    pub fn existing(root: OwnedFd, place: PathBuf) -> Result<Self, Failure> {
-        let mut made = Self::prepare(place, &Upper::Tmpfs(None))?;
+    pub fn existing(root: OwnedFd, place: PathBuf, shift: Option<Shift>) -> Result<Self, Failure> {
+        let mut made = Self::prepare(place, &Upper::Tmpfs(None), shift)?;
+        if let Some(shift) = shift {
+            map_owners(&root, &shift.namespace()?)?;
+        }
         made.root = root;
         Ok(made)
     }
 
     /// A directory with a tmpfs that holds mount points, and the upper unless that is on a disk.
-    fn prepare(place: PathBuf, upper: &Upper) -> Result<Self, Failure> {
+    fn prepare(place: PathBuf, upper: &Upper, shift: Option<Shift>) -> Result<Self, Failure> {
         mkdir(&place, PRIVATE).stage(|| format!("make directory {}", place.display()))?;
+        // The first process of a container with other users passes through on its way into the root; it
+        // can list nothing.
+        let mode = match shift {
+            Some(_) => PASSAGE,
+            None => PRIVATE,
+        };
+        let bits = mode.bits();
         let options = match upper {
-            Upper::Tmpfs(Some(limit)) => format!("mode=700,size={limit}"),
-            Upper::Tmpfs(None) | Upper::Disk(_) | Upper::Shared(_) => "mode=700".into(),
+            Upper::Tmpfs(Some(limit)) => format!("mode={bits:o},size={limit}"),
+            Upper::Tmpfs(None) | Upper::Disk(_) | Upper::Shared(_) => format!("mode={bits:o}"),
         };
         let options = std::ffi::CString::new(options).unwrap_or_default();
         mount(
@@ -130,7 +152,7 @@ impl MountedRoot {
         )
         .stage(|| format!("mount tmpfs on {}", place.display()))?;
         let files = place.join("files");
-        make_directory(&files, PRIVATE)?;
+        make_directory(&files, mode)?;
         let root = open(&place, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
             .stage(|| format!("open {}", place.display()))?;
         Ok(Self {
@@ -140,6 +162,7 @@ impl MountedRoot {
             disk: None,
             own: None,
             checked: Vec::new(),
+            shift,
         })
     }
 
@@ -157,7 +180,7 @@ impl MountedRoot {
                 self.own_directory(&disk)?
             }
         };
-        overlay(&layers, &writable)
+        overlay(&layers, &writable, self.shift)
     }
 
     /// Mounts one layer. The kernel has one file system, with one cache, for all mounts of a
@@ -220,10 +243,14 @@ impl MountedRoot {
                 "cannot mount {count} layers: a root has 1 to {MAX_LAYERS}"
             )));
         }
+        let users = self.shift.map(Shift::namespace).transpose()?;
         let mut targets = Vec::with_capacity(count);
         for (index, layer) in layers.iter().enumerate() {
             let target = self.place.join((index + 1).to_string());
             mount(self, &target, index + 1, layer)?;
+            if let Some(users) = &users {
+                cover_mapped(&target, users)?;
+            }
             targets.push(target);
         }
         Ok(targets)
@@ -334,14 +361,38 @@ fn mount_file(target: &Path, file: &OwnedFd) -> Result<(), Failure> {
     .stage(|| "mount a layer's file as erofs")
 }
 
+/// Puts a mount with the same files, whose owners are a container's users, on top of another one.
+fn cover_mapped(target: &Path, users: &OwnedFd) -> Result<(), Failure> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let place =
+        open(target, flags, Mode::empty()).stage(|| format!("open {}", target.display()))?;
+    let copy = copy_of(&place, false).stage(|| "copy the mount of a layer")?;
+    map_owners(&copy, users)?;
+    attach(copy, place).stage(|| "mount a layer with other owners")
+}
+
+fn map_owners(mount: &OwnedFd, users: &OwnedFd) -> Result<(), Failure> {
+    sys::mount_idmap(mount, users).map_err(|error| {
+        Failure::setup(format!(
+            "cannot map the owners of the image's files: {error}; the kernel has to be Linux 5.19 or \
+             newer, and `--userns host` does without"
+        ))
+    })
+}
+
 /// Joins layers, from the base up, with `upper` and `work` in a writable directory.
-fn overlay(layers: &[PathBuf], writable: &Path) -> Result<OwnedFd, Failure> {
+fn overlay(layers: &[PathBuf], writable: &Path, shift: Option<Shift>) -> Result<OwnedFd, Failure> {
     let (upper, work) = (writable.join("upper"), writable.join("work"));
     let made = match mkdir(&upper, ROOT_MODE) {
         // A disk that was used before.
         Err(Errno::EXIST) => Vec::new(),
         made => {
             made.stage(|| format!("make directory {}", upper.display()))?;
+            if let Some(shift) = shift {
+                open(&upper, OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+                    .and_then(|upper| shift.give(upper))
+                    .stage(|| format!("give away {}", upper.display()))?;
+            }
             match layers {
                 [_] => Vec::new(),
                 _ => inherit(layers, &upper).stage(

@@ -19,6 +19,7 @@ use rustix::{
 };
 
 use crate::{
+    cgroup::Cgroup,
     container::{self, Container},
     device,
     exec::Exec,
@@ -123,6 +124,7 @@ impl Server {
         // First what runs beside them: it keeps their namespaces.
         for (_, mut exec) in std::mem::take(&mut self.execs) {
             exec.task.finish();
+            exec.part().into_iter().for_each(Cgroup::remove);
         }
         for (_, container) in std::mem::take(&mut self.containers) {
             container.remove();
@@ -221,7 +223,14 @@ impl Server {
             self.say(message)?;
         }
         if over {
-            self.execs.remove(&number);
+            if let Some(exec) = self.execs.remove(&number) {
+                let container = self.containers.get_mut(&exec.container);
+                match (container, exec.part()) {
+                    (Some(container), Some(group)) => container.let_go(group),
+                    (None, Some(group)) => group.remove(),
+                    (_, None) => {}
+                }
+            }
             if let Some(container) = self.containers.remove(&number) {
                 self.end_execs(number)?;
                 let id = container.task.id().to_owned();
@@ -274,10 +283,14 @@ impl Server {
                 container,
                 task,
                 stdio,
-            } => self.exec(id, &container, &task, stdio)?,
+                group,
+            } => self.exec(id, &container, (&task, group), stdio)?,
             HostMessage::Time(wall) => (self.setting.set_clock)(wall),
             HostMessage::Signal { id, signal } => {
-                if let Some(task) = self.find(&id) {
+                let mut execs = self.execs.values();
+                if let Some(exec) = execs.find(|exec| exec.task.id() == id) {
+                    exec.signal(signal);
+                } else if let Some(task) = self.find(&id) {
                     task.signal(signal);
                 }
             }
@@ -436,7 +449,7 @@ impl Server {
         &mut self,
         id: String,
         container: &str,
-        task: &coracle_protocol::Task,
+        task: (&coracle_protocol::Task, bool),
         stdio: Stdio,
     ) -> Result<(), ServerError> {
         let own = id.clone();

@@ -4,13 +4,13 @@ use std::{io, os::fd::OwnedFd, path::PathBuf};
 
 use coracle_protocol::Root;
 
-use crate::{failure::Failure, root::MountedRoot};
+use crate::{failure::Failure, root::MountedRoot, shift::Shift};
 
 /// A connection to a port of the host, perhaps still being established.
 pub type Connect = dyn Fn(u32) -> io::Result<OwnedFd>;
 
-/// Mounts a root below a directory that it makes.
-pub type MountRoot = dyn Fn(&Root, PathBuf) -> Result<MountedRoot, Failure>;
+/// Mounts a root below a directory that it makes, its owners shifted where its users are.
+pub type MountRoot = dyn Fn(&Root, PathBuf, Option<Shift>) -> Result<MountedRoot, Failure>;
 
 /// Sets the wall clock to nanoseconds since 1970.
 pub type SetClock = dyn Fn(u64);

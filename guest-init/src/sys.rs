@@ -17,17 +17,17 @@ use rustix::{
     process::{Pid, Signal},
 };
 
+mod limits;
+mod vsock;
+
+pub(crate) use limits::{raise_rlimit, set_rlimit};
+pub(crate) use vsock::vsock_connect;
+
 /// `CLONE_INTO_CGROUP`; the C library's binding gives it a type that it does not fit into.
 const CLONE_INTO_CGROUP: u64 = 1 << 33;
 
 /// `MOUNT_ATTR_NODEV` for [`mount_setattr`].
 pub(crate) const NODEV: u64 = 4;
-
-/// Of `linux/vm_sockets.h`, for a `timeval`; the C library's binding has none.
-const SO_VM_SOCKETS_CONNECT_TIMEOUT: libc::c_int = 6;
-
-/// Seconds that a connection to the host may take; the host itself gives up guests that are late.
-const VSOCK_PATIENCE: libc::time_t = 60;
 
 /// Which side of a clone this is.
 pub(crate) enum Cloned {
@@ -122,6 +122,32 @@ pub(crate) fn mount_setattr(mount: impl AsFd, set: u64, recursive: bool) -> io::
             mount.as_fd().as_raw_fd(),
             c"".as_ptr(),
             flags,
+            ptr::from_ref(&attributes),
+            size_of::<libc::mount_attr>(),
+        )
+    })
+    .map(drop)
+}
+
+/// `MOUNT_ATTR_IDMAP`: owners are shown as a user namespace maps them.
+const IDMAP: u64 = 0x0010_0000;
+
+/// `mount_setattr(2)`: maps the owners of all files of a mount that is mounted nowhere yet.
+pub(crate) fn mount_idmap(mount: impl AsFd, namespace: impl AsFd) -> io::Result<()> {
+    let namespace = namespace.as_fd().as_raw_fd();
+    let attributes = libc::mount_attr {
+        attr_set: IDMAP,
+        attr_clr: 0,
+        propagation: 0,
+        userns_fd: u64::from(namespace.cast_unsigned()),
+    };
+    // SAFETY: the path is a constant string and `attributes` lives through the call.
+    check(unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            mount.as_fd().as_raw_fd(),
+            c"".as_ptr(),
+            libc::AT_EMPTY_PATH,
             ptr::from_ref(&attributes),
             size_of::<libc::mount_attr>(),
         )
@@ -267,57 +293,6 @@ pub(crate) fn loop_device(file: impl AsFd) -> io::Result<(OwnedFd, u32)> {
     Err(Errno::BUSY.into())
 }
 
-/// Starts a stream connection over vsock; without `wait`, `EINPROGRESS` counts as success.
-pub(crate) fn vsock_connect(cid: u32, port: u32, wait: bool) -> io::Result<OwnedFd> {
-    let kind = libc::SOCK_STREAM | libc::SOCK_CLOEXEC | if wait { 0 } else { libc::SOCK_NONBLOCK };
-    // SAFETY: plain integers.
-    let socket = check(libc::c_long::from(unsafe {
-        libc::socket(libc::AF_VSOCK, kind, 0)
-    }))?;
-    let socket = RawFd::try_from(socket).map_err(io::Error::other)?;
-    // SAFETY: the descriptor was just made and nothing else owns it.
-    let socket = unsafe { OwnedFd::from_raw_fd(socket) };
-    patient(&socket)?;
-    // SAFETY: `sockaddr_vm` is plain integers, for which zero is a valid value.
-    let mut address: libc::sockaddr_vm = unsafe { std::mem::zeroed() };
-    address.svm_family = libc::sa_family_t::try_from(libc::AF_VSOCK).map_err(io::Error::other)?;
-    address.svm_cid = cid;
-    address.svm_port = port;
-    let length = libc::socklen_t::try_from(size_of::<libc::sockaddr_vm>());
-    // SAFETY: the address is a whole `sockaddr_vm` of the length given.
-    let result = unsafe {
-        libc::connect(
-            socket.as_raw_fd(),
-            ptr::from_ref(&address).cast(),
-            length.map_err(io::Error::other)?,
-        )
-    };
-    match check(libc::c_long::from(result)) {
-        Err(error) if wait || error.raw_os_error() != Some(libc::EINPROGRESS) => Err(error),
-        _ => Ok(socket),
-    }
-}
-
-/// Has a connection over vsock wait as long as a busy host may take: the kernel's own limit is two seconds.
-fn patient(socket: &OwnedFd) -> io::Result<()> {
-    let limit = libc::timeval {
-        tv_sec: VSOCK_PATIENCE,
-        tv_usec: 0,
-    };
-    let length = libc::socklen_t::try_from(size_of::<libc::timeval>()).map_err(io::Error::other)?;
-    // SAFETY: the option takes one `timeval`, which lives through the call.
-    check(libc::c_long::from(unsafe {
-        libc::setsockopt(
-            socket.as_raw_fd(),
-            libc::AF_VSOCK,
-            SO_VM_SOCKETS_CONNECT_TIMEOUT,
-            ptr::from_ref(&limit).cast(),
-            length,
-        )
-    }))?;
-    Ok(())
-}
-
 /// Brings the loopback interface of the current network namespace up.
 pub(crate) fn loopback_up() -> io::Result<()> {
     let socket = rustix::net::socket_with(
@@ -435,25 +410,6 @@ fn errno(error: &io::Error) -> Errno {
     Errno::from_io_error(error).unwrap_or(Errno::INVAL)
 }
 
-/// Sets a resource limit by Linux's number.
-pub(crate) fn set_rlimit(resource: u32, soft: u64, hard: u64) -> io::Result<()> {
-    let limit = libc::rlimit64 {
-        rlim_cur: soft,
-        rlim_max: hard,
-    };
-    // SAFETY: `limit` lives through the call; no old limit is asked for.
-    check(unsafe {
-        libc::syscall(
-            libc::SYS_prlimit64,
-            0,
-            resource,
-            ptr::from_ref(&limit),
-            ptr::null::<libc::rlimit64>(),
-        )
-    })
-    .map(drop)
-}
-
 /// Ignores a signal, or gives it its default meaning back.
 pub(crate) fn set_signal(signal: Signal, ignore: bool) {
     let action = if ignore { libc::SIG_IGN } else { libc::SIG_DFL };
@@ -567,6 +523,12 @@ fn pointers(strings: &[CString]) -> Vec<*const libc::c_char> {
     strings.iter().map(|s| s.as_ptr()).chain(ends).collect()
 }
 
+/// Whether a descriptor has this number.
+pub(crate) fn is_open(number: RawFd) -> bool {
+    // SAFETY: plain integers; nothing is changed.
+    unsafe { libc::fcntl(number, libc::F_GETFD) >= 0 }
+}
+
 /// Passes descriptors on to the program that is executed next, with the numbers from `first` on, and
 /// closes all others but the standard ones and `kept`, which is returned.
 pub(crate) fn pass_on(
@@ -642,38 +604,4 @@ pub(crate) fn execve(program: &CStr, arguments: &[CString], environment: &[CStri
 pub(crate) fn exit(code: i32) -> ! {
     // SAFETY: nothing runs after it.
     unsafe { libc::_exit(code) }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn connection_to_the_host_has_time() {
-        // SAFETY: plain integers.
-        let socket = unsafe { libc::socket(libc::AF_VSOCK, libc::SOCK_STREAM, 0) };
-        if socket < 0 {
-            // A kernel without such sockets has nothing to be patient with.
-            return;
-        }
-        // SAFETY: the descriptor was just made and nothing else owns it.
-        let socket = unsafe { OwnedFd::from_raw_fd(socket) };
-        patient(&socket).unwrap();
-        let mut limit = libc::timeval {
-            tv_sec: 0,
-            tv_usec: 0,
-        };
-        let mut length = libc::socklen_t::try_from(size_of::<libc::timeval>()).unwrap();
-        // SAFETY: the option is one `timeval`, and both places outlive the call.
-        let result = unsafe {
-            libc::getsockopt(
-                socket.as_raw_fd(),
-                libc::AF_VSOCK,
-                SO_VM_SOCKETS_CONNECT_TIMEOUT,
-                ptr::from_mut(&mut limit).cast(),
-                &raw mut length,
-            )
-        };
-        assert_eq!((result, limit.tv_sec), (0, VSOCK_PATIENCE));
-    }
 }

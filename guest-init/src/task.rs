@@ -25,12 +25,17 @@ use crate::{
     failure::{Failure, Stage},
     pump::{Direction, Pump, Turn},
     setting::Connect,
+    shift::Shift,
     sys,
     terminal::{self, Terminal},
 };
 
 /// Longest report of a process about its start: one byte, and a failure.
 const MAX_REPORT: usize = 2 + coracle_protocol::MAX_TEXT;
+
+/// Most reports of a process about its start, of which three mean something: a container that got at the
+/// socket of a process that it may trace must not keep init busy.
+const MAX_REPORTS: u8 = 16;
 
 /// Highest number of a signal on Linux.
 const MAX_SIGNAL: u8 = 64;
@@ -71,6 +76,8 @@ pub struct Task {
     pidfd: OwnedFd,
     /// Closed when the program has been executed.
     report: Option<OwnedFd>,
+    /// How many reports may still come.
+    reports: u8,
     /// When the program was about to be executed.
     starting: Option<u64>,
     failure: Option<Failure>,
@@ -129,6 +136,7 @@ impl Task {
             pid,
             pidfd,
             report: Some(report),
+            reports: MAX_REPORTS,
             starting: None,
             failure: None,
             started: false,
@@ -245,7 +253,8 @@ impl Task {
         match source {
             Source::Process => {
                 self.reap(WaitIdOptions::NOHANG);
-                false
+                // Of what runs beside a container's first process, the streams end with it.
+                self.has_ended() && self.turn()
             }
             Source::Report => {
                 self.read_report();
@@ -314,6 +323,11 @@ impl Task {
             .iter_mut()
             .filter(|pump| matches!(pump, Some(pump) if pump.direction() == Direction::ToContainer))
             .for_each(|pump| *pump = None);
+        if !matches!(self.entry, Entry::Direct) {
+            // What it left in the background may hold the pipes for as long as the container runs.
+            let pumps = self.pumps.iter_mut().flatten();
+            pumps.for_each(Pump::end_with_what_is_there);
+        }
         self.read_report();
     }
 
@@ -329,6 +343,10 @@ impl Task {
                 }
                 Ok(received) => received,
             };
+            self.reports = self.reports.saturating_sub(1);
+            if self.reports == 0 {
+                self.report = None;
+            }
             match buffer.get(..length).and_then(<[u8]>::split_first) {
                 Some((&child::STARTING, time)) => {
                     self.starting = time.try_into().ok().map(u64::from_le_bytes);
@@ -525,11 +543,13 @@ fn not_blocking(fd: impl AsFd) -> Result<(), Failure> {
 }
 
 impl Streams {
-    /// Connects streams, to a terminal where one is given.
+    /// Connects streams, to a terminal where one is given. What the process gets is its own root's,
+    /// whoever that is outside.
     pub(crate) fn open(
         stdio: Stdio,
         terminal: Option<Terminal>,
         connect: &Connect,
+        shift: Option<Shift>,
     ) -> Result<Self, Failure> {
         let connect = |port: Option<Port>| {
             let Some(Port { number, secret }) = port else {
@@ -541,10 +561,24 @@ impl Streams {
         };
         let stdin = connect(stdio.stdin)?;
         let stdout = connect(stdio.stdout)?;
-        match terminal {
-            Some(terminal) => Self::terminal(terminal, stdin, stdout),
-            None => Self::pipes(stdin, stdout, connect(stdio.stderr)?),
+        let Some(terminal) = terminal else {
+            let stderr = connect(stdio.stderr)?;
+            let given = [&stdin, &stdout, &stderr].map(Option::is_some);
+            let streams = Self::pipes(stdin, stdout, stderr)?;
+            // What is `/dev/null` is everybody's.
+            let own = streams.own.iter().zip(given).filter(|(_, given)| *given);
+            if let Some(shift) = shift {
+                for (end, _) in own {
+                    shift.give(end).stage(|| "give the streams away")?;
+                }
+            }
+            return Ok(streams);
+        };
+        if let Some(shift) = shift {
+            let given = shift.give_terminal(&terminal.slave);
+            given.stage(|| "give the terminal away")?;
         }
+        Self::terminal(terminal, stdin, stdout)
     }
 
     /// Parts them: the process's own, its instance of devpts, and what stays with init.

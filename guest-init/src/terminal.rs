@@ -13,21 +13,32 @@ use rustix::{
 use crate::{
     failure::{Failure, Stage},
     mounts::detached,
+    shift::Shift,
 };
 
 /// `DEVPTS_SUPER_MAGIC` of linux/magic.h.
 const DEVPTS_MAGIC: i64 = 0x1cd1;
 
-/// A new devpts instance, mounted nowhere. Group 5 is `tty` in every distribution, as docker has it.
+/// Group `tty` of every distribution, as docker has it.
+const TTY: u32 = 5;
+
+/// Terminals of one container: each takes 24 KiB of the kernel's memory that are counted for nobody.
+const TERMINALS: &str = "1024";
+
+/// A new devpts instance, mounted nowhere, made in the container's user namespace or, with who its users
+/// are outside, from there.
 ///
 /// # Errors
 /// When the kernel has no devpts.
-pub fn devpts() -> Result<OwnedFd, Failure> {
+pub fn devpts(shift: Option<Shift>) -> Result<OwnedFd, Failure> {
+    let group = shift.map_or(0, Shift::root) + TTY;
+    let group = group.to_string();
     let options = [
         ("newinstance", None),
         ("ptmxmode", Some("0666")),
         ("mode", Some("0620")),
-        ("gid", Some("5")),
+        ("gid", Some(&*group)),
+        ("max", Some(TERMINALS)),
     ];
     let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NOEXEC;
     detached("devpts", &options, attributes)
@@ -45,12 +56,12 @@ pub struct Terminal {
 }
 
 impl Terminal {
-    /// Opens a terminal of this size.
+    /// Opens a terminal of this size for a container whose users may be others outside.
     ///
     /// # Errors
     /// When the kernel has no devpts.
-    pub fn open(size: TerminalSize) -> Result<Self, Failure> {
-        let devpts = devpts()?;
+    pub fn open(size: TerminalSize, shift: Option<Shift>) -> Result<Self, Failure> {
+        let devpts = devpts(shift)?;
         let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC | OFlags::NONBLOCK;
         let master = openat(&devpts, "ptmx", flags, Mode::empty()).stage(|| "open a terminal")?;
         Self::of(master, Some(devpts), size)

@@ -57,6 +57,8 @@ fn compression_of(path: &str) -> Result<Compression, Box<dyn Error>> {
     Ok(match start {
         [0x1f, 0x8b, ..] => Compression::Gzip,
         [0x28, 0xb5, 0x2f, 0xfd] => Compression::Zstd,
+        [b'B', b'Z', b'h', _] => Compression::Bzip2,
+        [0xfd, b'7', b'z', b'X'] => Compression::Xz,
         _ => Compression::None,
     })
 }

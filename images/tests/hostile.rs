@@ -245,6 +245,52 @@ fn counts_are_bounded() {
 }
 
 #[test]
+fn layer_of_another_size_is_refused_even_if_it_is_here() {
+    for change in [1_i64, -1] {
+        let place = Place::with_image();
+        let mut image = Image::new("kept", &[("kept", "kept")]);
+        let size = image.manifest["layers"][0]["size"]
+            .as_i64()
+            .expect("a size");
+        image.manifest["layers"][0]["size"] = json!(size + change);
+        let text = place.refused(&image.oci_tar());
+        assert!(text.contains("bytes"), "{text}");
+        let mut image = Image::new("new", &[("new", "new")]);
+        let size = image.manifest["layers"][0]["size"]
+            .as_i64()
+            .expect("a size");
+        image.manifest["layers"][0]["size"] = json!(size + change);
+        let text = place.refused(&image.oci_tar());
+        assert!(text.contains("bytes"), "{text}");
+    }
+}
+
+#[test]
+fn docker_archive_that_says_another_size_is_refused() {
+    let place = Place::with_image();
+    let image = Image::new("sized", &[("a", "a")]);
+    let layer = &image.layers[0];
+    let config = image.config.to_string();
+    let diff_id = Digest::of(layer).to_string();
+    let archive = |size: usize| {
+        let manifest = json!([{
+            "Config": "config.json", "RepoTags": ["sized"], "Layers": ["layer.tar"],
+            "LayerSources": { diff_id.as_str(): { "size": size, "digest": diff_id } },
+        }]);
+        tar_of(&[
+            ("config.json", config.as_bytes()),
+            ("layer.tar", layer),
+            ("manifest.json", manifest.to_string().as_bytes()),
+        ])
+    };
+    let text = place.refused(&archive(layer.len() + 1));
+    assert!(text.contains("bytes"), "{text}");
+    place
+        .load_bytes(&archive(layer.len()))
+        .expect("a good image");
+}
+
+#[test]
 fn sizes_are_bounded_before_anything_is_read() {
     let mut image = image();
     image.seal();

@@ -309,3 +309,20 @@ fn store_is_for_its_owner_only() {
     // A store elsewhere sees nothing of this one.
     assert_eq!(open(&place.path("elsewhere")).list().unwrap(), []);
 }
+
+#[test]
+fn name_that_reads_as_a_digest_is_not_given() {
+    let (place, images) = three();
+    let id = images[0].id();
+    for name in ["sha256", "sha256:latest", id.as_str(), "sha512:a"] {
+        let new = name.parse().expect("a name");
+        let error = place.store.tag(&id, &new).expect_err("a refusal");
+        let text = messages(&error);
+        assert!(text.contains("read as a digest"), "{name}: {text}");
+        let image = Image::new(name, &[("a", "a")]);
+        let text = place.refused(&image.oci_tar());
+        assert!(text.contains("read as a digest"), "{name}: {text}");
+    }
+    let name = "example.com/sha256:1".parse().expect("a name");
+    place.store.tag(&id, &name).expect("a good name");
+}

@@ -34,6 +34,73 @@ fn layout_in_a_tar_is_loaded_under_its_name() {
     }
 }
 
+/// Bytes as a program compresses them, in two streams.
+fn packed(program: &str, bytes: &[u8]) -> Vec<u8> {
+    let (first, second) = bytes.split_at(bytes.len() / 3);
+    let pack = |bytes: &[u8]| {
+        let mut file = tempfile::NamedTempFile::new().expect("a file");
+        file.write_all(bytes).expect("a file");
+        let mut command = std::process::Command::new(program);
+        let output = command
+            .arg("-9c")
+            .arg(file.path())
+            .output()
+            .expect("it is installed");
+        assert!(output.status.success(), "{program}");
+        output.stdout
+    };
+    [pack(first), pack(second)].concat()
+}
+
+#[test]
+fn layers_of_a_docker_archive_may_be_packed_in_any_way() {
+    let plain = two_layers();
+    type Pack = fn(&[u8]) -> Vec<u8>;
+    let pack: [Pack; 4] = [
+        |bytes| packed("xz", bytes),
+        |bytes| packed("bzip2", bytes),
+        gzip,
+        |bytes| zstd::encode_all(bytes, 1).unwrap(),
+    ];
+    for pack in pack {
+        let mut image = plain.clone();
+        image.layers = image.layers.iter().map(|layer| pack(layer)).collect();
+        let place = Place::new();
+        let loaded = place.load_bytes(&image.docker_tar()).unwrap();
+        assert_eq!(loaded[0].id.to_string(), plain.id());
+        let mut saved = images::store::Archive::new(Vec::new());
+        let names = [plain.name.clone()];
+        place.store.save(&names, true, &mut saved).unwrap();
+        let again = Place::new();
+        let loaded = again.load_bytes(&saved.finish().unwrap()).unwrap();
+        assert_eq!(loaded[0].id.to_string(), plain.id());
+    }
+}
+
+#[test]
+fn damaged_and_greedy_archives_are_refused() {
+    let place = Place::with_image();
+    let image = two_layers().oci_tar();
+    for program in ["xz", "bzip2"] {
+        let packed = packed(program, &image);
+        let _ = place.refused(&packed[..packed.len() - 7]);
+        let mut flipped = packed.clone();
+        flipped[packed.len() / 2] ^= 0x10;
+        let _ = place.refused(&flipped);
+    }
+    // A dictionary of 1.5 GiB.
+    let file = place.write("large", &image);
+    let mut command = std::process::Command::new("xz");
+    let output = command
+        .args(["-c", "--lzma2=preset=0,dict=1536MiB"])
+        .arg(&file)
+        .output()
+        .unwrap();
+    assert!(output.status.success());
+    let text = place.refused(&output.stdout);
+    assert!(text.contains("memory"), "{text}");
+}
+
 #[test]
 fn all_forms_give_the_same_image() {
     let image = two_layers();
@@ -46,8 +113,11 @@ fn all_forms_give_the_same_image() {
             "oci.tar.zst",
             &zstd::encode_all(&image.oci_tar()[..], 1).unwrap(),
         ),
+        place.write("oci.tar.xz", &packed("xz", &image.oci_tar())),
+        place.write("oci.tar.bz2", &packed("bzip2", &image.oci_tar())),
         place.write("docker.tar", &image.docker_tar()),
         place.write("docker.tar.gz", &gzip(&image.docker_tar())),
+        place.write("docker.tar.xz", &packed("xz", &image.docker_tar())),
         place.path("layout"),
     ];
     for form in forms {

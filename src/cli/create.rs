@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use super::flags::{self, Flags};
-use crate::state::Directories;
+use crate::{state::Directories, sys};
 
 /// Create a new container, and print its ID
 #[derive(clap::Args)]
@@ -17,6 +17,8 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn main(arguments: &Arguments) -> Result<()> {
+    // As 'run' does: the image may have to be pulled first.
+    sys::show("coracle create");
     let directories = Directories::new()?;
     let container = flags::create(&arguments.flags, &directories, true, &mut |_| {})?;
     outln!("{}", container.config.id);

@@ -8,6 +8,7 @@ use serde_json::json;
 
 use super::{
     age::age,
+    prune::images_of,
     table::{self, size},
 };
 use crate::{
@@ -33,7 +34,8 @@ pub(super) struct Arguments {
 
 pub(super) fn main(arguments: &Arguments) -> Result<()> {
     let directories = Directories::new()?;
-    let usage = Store::open(&directories.data)?.usage()?;
+    let images_in_use = images_of(&Containers::new(&directories).list()?);
+    let usage = Store::open(&directories.data)?.usage(&images_in_use)?;
     let containers = containers(&directories)?;
     let hosts = hosts(&directories)?;
     if arguments.json {

@@ -87,7 +87,8 @@ pub(super) fn main(arguments: &Arguments) -> Result<u8> {
     };
     let keys = arguments.detach_keys.clone().unwrap_or_default();
     let keys = (arguments.program.tty && arguments.program.interactive).then_some(keys);
-    let ended = Attached::new(link, signals, false, arguments.program.tty, keys)?.run();
+    let attached = Attached::new(link, signals, false, arguments.program.tty, keys)?;
+    let ended = attached.beside().run();
     drop(raw);
     code_of(ended?)
 }

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use coracle_protocol::{MAX_LAYERS, Rlimit, Shares, Stdio, Verity};
 use images::store::{Image, LayerFile};
 
-use policies::{disk_size, health, log_policy};
+use policies::{health, log_policy, storage};
 use values::{LogDriver, Namespace, RestartPolicy, SecurityOption};
 
 use crate::{
@@ -119,7 +119,8 @@ pub(super) struct Flags {
     #[arg(long)]
     verify: bool,
     /// size=SIZE: keep the writable layer on a disk of this size until 'rm'; without it, it is in the
-    /// guest's memory, and lost when the container exits
+    /// guest's memory, and lost when the container exits. memory=SIZE: keep it in memory, at most this
+    /// much, even if the named host has a disk
     #[arg(long, value_name = "NAME=VALUE", value_parser = |text: &str| options::pair(text, '='))]
     storage_opt: Vec<(String, String)>,
     /// Mount the container's root file system as read-only
@@ -141,9 +142,10 @@ pub(super) struct Flags {
     /// Security option: no-new-privileges, seccomp=unconfined
     #[arg(long, value_name = "OPTION")]
     security_opt: Vec<SecurityOption>,
-    /// User namespace: host (the guest's own), or private
-    #[arg(long, value_name = "MODE", default_value = "host")]
-    userns: Namespace,
+    /// User namespace: host (the guest's own), or private, whose root is nobody outside
+    /// [default: host; private with --isolation namespace]
+    #[arg(long, value_name = "MODE")]
+    userns: Option<Namespace>,
     /// Give extended privileges inside the guest: all capabilities and devices, no seccomp filter.
     /// In a named host this includes its other containers; never this machine
     #[arg(long)]
@@ -436,7 +438,7 @@ fn config(
         timeout: Some(flags.timeout.0).filter(|seconds| *seconds > 0),
         memory: flags.memory.and_then(|memory| memory.0),
         cpu: flags.cpus.map(|cpus| cpus.thousandths.get()),
-        disk: disk_size(flags)?,
+        disk: storage(flags)?.0,
         kernel: flags.kernel.as_ref().map(absolute).transpose()?,
         machine: flags.machine,
         host: None,
@@ -483,7 +485,8 @@ fn request(flags: &Flags, command: &[String]) -> Result<Request> {
         groups: flags.group_add.clone(),
         hostname: flags.hostname.clone(),
         terminal: flags.tty.then(engine::terminal_size),
-        disk: !flags.storage_opt.is_empty(),
+        disk: storage(flags)?.0.is_some(),
+        upper_memory: storage(flags)?.1,
         read_only: flags.read_only,
         tmpfs: flags
             .tmpfs
@@ -505,7 +508,11 @@ fn request(flags: &Flags, command: &[String]) -> Result<Request> {
             .filter(|bytes| *bytes > 0)
             .or(Some(SHM_SIZE)),
         init: flags.init,
-        user_namespace: flags.userns == Namespace::Private,
+        user_namespace: match flags.userns {
+            Some(namespace) => namespace == Namespace::Private,
+            // Where the kernel is this machine's, root is to be nobody on it.
+            None => flags.isolation == Isolation::Namespace,
+        },
         shares: Shares {
             processes: flags.pid == Namespace::Host,
             ipc: flags.ipc == Namespace::Host,

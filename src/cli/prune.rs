@@ -1,14 +1,20 @@
 //! `coracle prune`.
 
-use std::io::{self, BufRead};
+use std::{
+    collections::BTreeSet,
+    io::{self, BufRead},
+};
 
 use anyhow::{Context, Result};
-use images::store::Store;
+use images::{digest::Digest, store::Store};
 
 use super::table::size;
 use crate::{
     output::{self, Stream},
-    state::{Directories, container::Containers},
+    state::{
+        Directories,
+        container::{Container, Containers},
+    },
 };
 
 /// Remove dangling images, and downloads that were not completed
@@ -27,13 +33,14 @@ pub(super) fn main(arguments: &Arguments) -> Result<()> {
         return Ok(());
     }
     let directories = Directories::new()?;
-    // Those that do not run need their layers, too.
+    // Those that do not run need their image and its layers, too.
     let containers = Containers::new(&directories).list()?;
+    let used = images_of(&containers);
     let held: Vec<_> = containers
         .iter()
         .map(|container| container.config.hold_layers())
         .collect();
-    let pruned = Store::open(&directories.data)?.prune(arguments.all)?;
+    let pruned = Store::open(&directories.data)?.prune(arguments.all, &used)?;
     drop(held);
     if !pruned.untagged.is_empty() || !pruned.deleted.is_empty() {
         outln!("Deleted Images:");
@@ -46,6 +53,14 @@ pub(super) fn main(arguments: &Arguments) -> Result<()> {
     }
     out!("\nTotal reclaimed space: {}\n", size(pruned.bytes));
     Ok(())
+}
+
+/// The images that containers are of.
+pub(super) fn images_of(containers: &[Container]) -> BTreeSet<Digest> {
+    let ids = containers
+        .iter()
+        .map(|container| &container.config.image_id);
+    ids.filter_map(|id| id.parse().ok()).collect()
 }
 
 fn agreed(all: bool) -> Result<bool> {

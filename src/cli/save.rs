@@ -1,7 +1,7 @@
 //! `coracle save`.
 
 use std::{
-    fs::{self, File},
+    fs,
     io::{BufWriter, Write},
     path::{Path, PathBuf},
 };
@@ -11,6 +11,7 @@ use clap::ValueEnum;
 use images::store::{Archive, Directory, Store};
 
 use crate::{
+    destination,
     output::{self, Stream},
     state::Directories,
 };
@@ -44,7 +45,7 @@ pub(super) fn main(arguments: &Arguments) -> Result<()> {
     match (&arguments.output, arguments.format) {
         (None, Format::OciDir) => bail!("--format oci-dir requires --output"),
         (Some(path), Format::OciDir) => directory(&store, arguments, path),
-        (Some(path), _) => file(&store, arguments, path),
+        (Some(path), _) => destination::write(path, |file| archive(&store, arguments, file)),
         (None, _) => {
             if output::is_terminal(Stream::Output) {
                 bail!("standard output is a terminal; use --output, or a pipe");
@@ -64,18 +65,6 @@ fn archive(store: &Store, arguments: &Arguments, output: &mut dyn Write) -> Resu
     output
         .flush()
         .context("cannot write the end of the archive")
-}
-
-/// Writes beside the file, and puts that in its place when it is whole.
-fn file(store: &Store, arguments: &Arguments, path: &Path) -> Result<()> {
-    let new = beside(path)?;
-    let write = || {
-        let mut file =
-            File::create_new(&new).with_context(|| format!("cannot create {}", new.display()))?;
-        archive(store, arguments, &mut file)?;
-        fs::rename(&new, path).with_context(|| format!("cannot create {}", path.display()))
-    };
-    write().inspect_err(|_| drop(fs::remove_file(&new)))
 }
 
 fn directory(store: &Store, arguments: &Arguments, path: &Path) -> Result<()> {

@@ -297,7 +297,7 @@ mod tests {
         };
         assert_eq!(sample.network(), Some((1500, 42)));
         assert_eq!(sample.blocks(), Some((4096, 512)));
-        assert_eq!(both(sample.network()), "1.50kB / 42B");
+        assert_eq!(both(sample.network()), "1.5kB / 42B");
         let nothing = Sample {
             at: 0,
             files: BTreeMap::new(),

@@ -72,6 +72,9 @@ pub(crate) struct Attached {
     owner: bool,
     /// It has a terminal, which gets the size of this one.
     terminal: bool,
+    /// The process runs beside a container's first: this command's end is not its, and the other way
+    /// round.
+    beside: bool,
     started: bool,
     /// The last signal by which the user has asked for the end, and when.
     asked: Option<(i32, Instant)>,
@@ -106,10 +109,17 @@ impl Attached {
             streams: Streams::new(keys)?,
             owner,
             terminal,
+            beside: false,
             started: !owner,
             asked: None,
             controlled: owner && has_terminal(),
         })
+    }
+
+    /// The process runs beside a container's first.
+    pub(crate) fn beside(mut self) -> Self {
+        self.beside = true;
+        self
     }
 
     /// Carries streams and signals until the process ends.
@@ -210,6 +220,10 @@ impl Attached {
         if signal == libc::SIGWINCH {
             return if self.terminal { self.resize() } else { Ok(()) };
         }
+        let gone = signal == libc::SIGHUP && self.owner && self.terminal_is_gone(by_kernel);
+        if gone && self.signals.outlives_terminal() {
+            return Ok(());
+        }
         if self.is_second(signal) {
             // Asked before: an owner's container goes away now.
             let _ = rustix::net::shutdown(&self.link, rustix::net::Shutdown::Write);
@@ -223,12 +237,17 @@ impl Attached {
         let number = u8::try_from(signal).unwrap_or(0);
         let request = match signal {
             libc::SIGTERM if self.owner => Request::End { signal: None },
-            libc::SIGHUP if self.owner && self.terminal_is_gone(by_kernel) => Request::End {
+            libc::SIGHUP if gone => Request::End {
                 signal: Some(number),
             },
             _ => Request::Forward { signal: number },
         };
-        self.say(&request)
+        self.say(&request)?;
+        if self.beside && matches!(signal, libc::SIGTERM | libc::SIGHUP) {
+            // As docker: whoever ends the command waits for it, and the process may go on.
+            return Err(Interrupted(signal).into());
+        }
+        Ok(())
     }
 
     /// Whether a signal asks once more for the end.

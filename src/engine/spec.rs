@@ -29,6 +29,8 @@ pub(crate) struct Request {
     pub(crate) terminal: Option<TerminalSize>,
     /// Changes go to a disk.
     pub(crate) disk: bool,
+    /// Without one: bytes of memory that they may take.
+    pub(crate) upper_memory: Option<u64>,
     /// Read-only root file system.
     pub(crate) read_only: bool,
     /// Temporary file systems: target and options.
@@ -150,7 +152,7 @@ impl Request {
                     .collect(),
                 upper: match self.disk {
                     true => Upper::Disk(DISK),
-                    false => Upper::Tmpfs(None),
+                    false => Upper::Tmpfs(self.upper_memory),
                 },
                 read_only: self.read_only,
             },

@@ -1,6 +1,7 @@
 //! A host: a microVM with our init in it, as a monitor process that this one owns; or, where that is asked
 //! for, the same init on this machine's kernel, with no machine of its own.
 
+mod group;
 mod initramfs;
 pub(crate) mod namespace;
 mod place;
@@ -32,9 +33,12 @@ use vmm::{
     plan::Plan,
 };
 
+pub(crate) use group::remove_all as remove_groups;
 pub(crate) use place::{Place, choose, is_in_machine};
 pub(crate) use plan::{DEFAULT_MEMORY, Shape, plan};
 pub(crate) use process::Process;
+
+use group::Group;
 
 use crate::{engine, machine, programs, report, state::Directories, sys::ending};
 
@@ -69,7 +73,11 @@ pub(crate) enum Design {
 /// Where the monitor runs.
 enum Monitor {
     /// A child process, and what it writes on standard error.
-    Child { child: Process, words: File },
+    Child {
+        child: Process,
+        words: File,
+        group: Option<Group>,
+    },
     /// In a software host.
     Remote,
     /// There is none: init itself, and its control group.
@@ -159,8 +167,10 @@ impl Host {
         let json = serde_json::to_vec(plan).context("cannot write the plan")?;
         let plan = memory_file("plan", &json)?;
         let words = memory_file("words", &[])?;
-        // The monitor must inherit these two; nothing else is started in between.
-        for descriptor in [theirs.as_fd(), plan.as_fd()] {
+        let group = Group::make();
+        let passed = [theirs.as_fd(), plan.as_fd()].into_iter();
+        // The monitor must inherit these; nothing else is started in between.
+        for descriptor in passed.chain(group.as_ref().map(AsFd::as_fd)) {
             fcntl_setfd(descriptor, FdFlags::empty()).context("cannot pass a descriptor on")?;
         }
         let mut command = Command::new(&program);
@@ -168,16 +178,28 @@ impl Host {
             .arg("--control-fd")
             .arg(theirs.as_raw_fd().to_string())
             .arg("--plan-fd")
-            .arg(plan.as_raw_fd().to_string())
+            .arg(plan.as_raw_fd().to_string());
+        if let Some(group) = &group {
+            let number = group.as_fd().as_raw_fd();
+            command.arg("--cgroup-fd").arg(number.to_string());
+        }
+        command
             .env_clear()
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(words.try_clone().context("cannot duplicate a file")?);
         let child = Process::spawn(&mut command)
             .with_context(|| format!("cannot start {}", program.display()))?;
+        if let Some(group) = &group {
+            fcntl_setfd(group, FdFlags::CLOEXEC).context("cannot keep a descriptor")?;
+        }
         Ok(Self {
             control,
-            monitor: Monitor::Child { child, words },
+            monitor: Monitor::Child {
+                child,
+                words,
+                group,
+            },
             report: None,
             jail: None,
         })
@@ -274,7 +296,9 @@ impl Host {
     /// Words for a monitor that is gone without a report.
     fn died(&mut self) -> anyhow::Error {
         let (who, status, words) = match &mut self.monitor {
-            Monitor::Child { child, words } => ("the monitor", child.end(ending::PATIENCE), words),
+            Monitor::Child { child, words, .. } => {
+                ("the monitor", child.end(ending::PATIENCE), words)
+            }
             Monitor::Init { child, words, .. } => {
                 ("init", ending::end(child, ending::PATIENCE), words)
             }
@@ -363,7 +387,12 @@ impl Host {
         if let Err(error) = ended {
             report::warn(&format!("cannot wait for the monitor: {error}"));
         }
-        if let Monitor::Init { group, .. } = &monitor {
+        if let Monitor::Child {
+            group: Some(group), ..
+        } = monitor
+        {
+            group.leave();
+        } else if let Monitor::Init { group, .. } = &monitor {
             // Where it could not do that itself.
             namespace::remove_group(group);
         }
@@ -412,7 +441,11 @@ mod tests {
         let words = memory_file("words", &[]).unwrap();
         let host = Host {
             control,
-            monitor: Monitor::Child { child, words },
+            monitor: Monitor::Child {
+                child,
+                words,
+                group: None,
+            },
             report: None,
             jail: None,
         };

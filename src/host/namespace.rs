@@ -68,7 +68,7 @@ pub(crate) fn check() -> Result<PathBuf> {
 }
 
 /// Where the control groups of version 2 are mounted, of lines as proc(5) has them.
-fn cgroup_root(mounts: &str) -> Option<PathBuf> {
+pub(super) fn cgroup_root(mounts: &str) -> Option<PathBuf> {
     mounts.lines().find_map(|line| {
         let (before, after) = line.split_once(" - ")?;
         let place = before.split(' ').nth(4)?;
@@ -152,7 +152,7 @@ pub(super) fn remove_group(path: &Path) {
 }
 
 /// Takes away what was left by those that were killed before they could: groups that nobody has locked.
-fn sweep(root: &Path) {
+pub(super) fn sweep(root: &Path) {
     for entry in fs::read_dir(root).into_iter().flatten().flatten() {
         let ours = entry
             .file_name()

@@ -16,7 +16,7 @@ use vmm::control::Socket;
 use super::{
     Deadline, Keeper, Kept,
     phase::{KILL_TIMEOUT, Phase, SIGHUP, SIGINT, SIGKILL, SIGQUIT},
-    wire::{Event, Exit, Request},
+    wire::{Event, Exit, Request, Work},
 };
 use crate::state::{container::Status, private};
 
@@ -172,7 +172,10 @@ impl Keeper {
                 output,
             } => {
                 let number = self.running(&container)?;
-                if self.kept.get(&number).map(|kept| kept.state.status) == Some(Status::Paused) {
+                // Services of init's work beside a container that stands still.
+                if matches!(*work, Work::Program(_))
+                    && self.kept.get(&number).map(|kept| kept.state.status) == Some(Status::Paused)
+                {
                     anyhow::bail!("the container is paused; 'coracle unpause' lets it go on");
                 }
                 self.set_role(client, Role::Running);

@@ -122,6 +122,8 @@ impl Keeper {
             container: kept.record.config.id.clone(),
             task: Box::new(task),
             stdio,
+            // One that takes too long is killed with all that it has started.
+            group: matches!(client, Client::Health(_)),
         };
         self.execs.push(Exec {
             id: id.clone(),
@@ -223,7 +225,9 @@ impl Keeper {
                 // They may never have been connected.
                 exec.stdio = Stdio::default();
             }
-            if exec.end.is_some() {
+            // An end follows a start, and a start that failed is none.
+            let ended = matches!(message, GuestMessage::Exited { .. });
+            if exec.end.is_some() || exec.started != ended {
                 return false;
             }
             exec.end = Some((event, Instant::now() + LATE_STREAMS));

@@ -14,6 +14,9 @@ use crate::{
 /// would run.
 const LEAST_PAUSE: Duration = Duration::from_millis(100);
 
+/// Least time between two signals to a run that does not end.
+const LEAST_PATIENCE: Duration = Duration::from_secs(1);
+
 /// Least time between two states that are written down for nothing but health: what flaps, flaps.
 const LEAST_SAVING: Duration = Duration::from_secs(1);
 
@@ -75,7 +78,7 @@ impl Keeper {
         };
         if let Probe::Running { id, until } = &mut kept.probe {
             let id = id.clone();
-            *until = now + Duration::from_nanos(health.timeout);
+            *until = now + patience(&health);
             self.say(&HostMessage::Signal { id, signal: 9 });
             return;
         }
@@ -133,6 +136,11 @@ impl Keeper {
     }
 }
 
+/// Time after which a run that was killed and has not ended is killed again.
+fn patience(health: &Health) -> Duration {
+    Duration::from_nanos(health.timeout).max(LEAST_PATIENCE)
+}
+
 /// Time between the end of a run and the next one.
 fn pause(health: &Health) -> Duration {
     Duration::from_nanos(health.interval).max(LEAST_PAUSE)
@@ -152,6 +160,7 @@ mod tests {
             retries: 1,
         };
         assert_eq!(pause(&health), LEAST_PAUSE);
+        assert_eq!(patience(&health), LEAST_PATIENCE);
         health.interval = 3 * clock::SECOND;
         assert_eq!(pause(&health), Duration::from_secs(3));
     }

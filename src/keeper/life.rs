@@ -12,7 +12,7 @@ use super::{
     streams::Streams,
 };
 use crate::{
-    engine::Guest,
+    engine::{Guest, policy},
     host::{Design, Host, Place},
     state::{
         container::{Container, LogPolicy, Wellness},
@@ -24,6 +24,7 @@ use crate::{
 impl Keeper {
     /// Takes a container over.
     pub(super) fn take(&mut self, record: Container, lock: Lock) -> Result<u32> {
+        policy::check(&record.config)?;
         let mut state = record.state()?;
         state.keeper = std::process::id();
         state.socket.clone_from(&self.socket);
@@ -111,6 +112,12 @@ impl Keeper {
                     greeted: false,
                     start_timeout,
                 });
+                // A guest that connects to nobody is given up by its monitor; one that only connects to
+                // somebody else is not.
+                let end = Instant::now() + start_timeout;
+                for kept in self.kept.values_mut() {
+                    kept.deadline.get_or_insert((end, Deadline::Start));
+                }
             }
             Err(error) => self.lost(&error),
         }

@@ -247,7 +247,6 @@ impl Keeper {
                 record.short_id()
             );
         }
-        engine::policy::check(&record.config)?;
         let lock = record.try_lock()?;
         let lock = lock.with_context(|| format!("container {id} is running already"))?;
         let number = self.take(record, lock)?;
@@ -285,7 +284,8 @@ impl Keeper {
             for (layer, wanted) in spec.root.layers.iter_mut().zip(wanted) {
                 layer.verity = wanted.verity;
             }
-            if named.record.config.disk.is_some() {
+            // Where it is not to be in memory in any case.
+            if named.record.config.disk.is_some() && spec.root.upper == Upper::Tmpfs(None) {
                 spec.root.upper = Upper::Shared(engine::DISK);
             }
         }

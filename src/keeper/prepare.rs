@@ -9,7 +9,6 @@ use anyhow::{Context, Result};
 use vmm::plan::Plan;
 
 use crate::{
-    engine,
     host::{self, Design, Place, Shape},
     kernel,
     state::{
@@ -35,7 +34,6 @@ pub(crate) struct Prepared {
 /// # Errors
 /// When it can run nowhere, its kernel or a layer is missing, or it wants more than a guest has.
 pub(crate) fn prepare(config: &Config, directories: &Directories) -> Result<Prepared> {
-    engine::policy::check(config)?;
     if config.isolation == Isolation::Namespace {
         return Ok(Prepared {
             design: Design::Namespace(host::namespace::design(&config.id, &config.layers)?),

@@ -7,7 +7,7 @@ use vmm::control::Socket;
 
 use super::{Keeper, Prepared, Role, clients::Joined, socket, wire::Event};
 use crate::{
-    report,
+    host, report,
     state::{
         Directories,
         container::{Config, Container, Containers},
@@ -52,7 +52,9 @@ pub(super) fn divide(work: impl FnOnce(Socket) -> Result<()>) -> Result<Socket> 
     }
     // What follows is the new process.
     drop(ours);
-    let code = match begin(work, theirs) {
+    let result = begin(work, theirs);
+    host::remove_groups();
+    let code = match result {
         Ok(()) => 0,
         Err(error) => {
             report::error(&error);

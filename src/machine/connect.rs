@@ -126,8 +126,7 @@ pub(super) fn running_or_started(directories: &Directories) -> Result<Packets> {
     if let Some(packets) = running(directories)? {
         return Ok(packets);
     }
-    // Somebody wants it again.
-    let _ = fs::remove_file(directory.join(STOPPED));
+    forget_stop(directories);
     let settings = settings(directories, directory)?;
     report::debug(|| format!("starting a software host: {settings:?}"));
     start(&settings, lock)?;
@@ -144,6 +143,11 @@ pub(super) fn note_stop(directories: &Directories) -> Result<()> {
     let path = directory.join(STOPPED);
     let noted = private::create(&path).map(drop);
     noted.with_context(|| format!("cannot create {}", path.display()))
+}
+
+/// Forgets that a person has stopped it: it is wanted again.
+pub(super) fn forget_stop(directories: &Directories) {
+    let _ = fs::remove_file(directory(directories).join(STOPPED));
 }
 
 /// Whether that was noted since it was started last.

@@ -126,7 +126,12 @@ pub(crate) fn stop(directories: &Directories) -> Result<()> {
         return Ok(());
     };
     // There is no reply: the connection closes when the broker is gone, with its children.
-    connect::ask(&packets, &Request::Stop, None).map(drop)
+    let asked = connect::ask(&packets, &Request::Stop, None).map(drop);
+    if asked.is_err() {
+        // It is still up.
+        connect::forget_stop(directories);
+    }
+    asked
 }
 
 /// Whether a person has stopped the software host, and nobody has started it again since. A policy by which

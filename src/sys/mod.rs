@@ -37,6 +37,7 @@ pub(crate) fn signal_with_parent(command: &mut Command, signal: Signal) {
 /// Signals as they come, read from a descriptor; they have no other effect meanwhile.
 pub(crate) struct Signals {
     file: File,
+    outlives_terminal: bool,
 }
 
 impl Signals {
@@ -45,20 +46,18 @@ impl Signals {
     /// # Errors
     /// As `signalfd(2)`.
     pub(crate) fn new(signals: &[i32]) -> io::Result<Self> {
+        let mut outlives_terminal = false;
         // SAFETY: `set` is plain memory, initialised by `sigemptyset` before any other use; each
         // pointer is to a live local variable.
         let descriptor = unsafe {
             let mut set = std::mem::zeroed::<libc::sigset_t>();
             libc::sigemptyset(&raw mut set);
             for signal in signals {
-                libc::sigaddset(&raw mut set, *signal);
                 // A shell starts what runs in the background with some of them ignored, and what is
                 // ignored is never seen.
                 let before = libc::signal(*signal, libc::SIG_DFL);
-                if *signal == libc::SIGHUP && before == libc::SIG_IGN {
-                    // Ignored on purpose: nohup(1).
-                    libc::signal(*signal, libc::SIG_IGN);
-                }
+                outlives_terminal |= *signal == libc::SIGHUP && before == libc::SIG_IGN;
+                libc::sigaddset(&raw mut set, *signal);
             }
             libc::pthread_sigmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut());
             libc::signalfd(-1, &raw const set, libc::SFD_CLOEXEC)
@@ -70,7 +69,13 @@ impl Signals {
         let descriptor = unsafe { OwnedFd::from_raw_fd(descriptor) };
         Ok(Self {
             file: File::from(descriptor),
+            outlives_terminal,
         })
+    }
+
+    /// Whether SIGHUP was ignored when the process began, as nohup(1) has it: the terminal's end is not its own.
+    pub(crate) fn outlives_terminal(&self) -> bool {
+        self.outlives_terminal
     }
 
     /// The next signal's number; waits for it.

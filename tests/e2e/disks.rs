@@ -105,7 +105,8 @@ fn sizes_that_cannot_be_are_refused_in_words() {
         ("size=1m", "16 MiB to 1 TiB"),
         ("size=2t", "16 MiB to 1 TiB"),
         ("size=much", "is not a size"),
-        ("colour=blue", "there is size"),
+        ("colour=blue", "there are size and memory"),
+        ("memory=0", "no room"),
     ] {
         let refused = run(["--storage-opt", option, "busybox", "true"]).expect(125);
         assert!(refused.stderr.contains(words), "{refused:?}");
@@ -205,6 +206,23 @@ fn containers_of_a_host_share_its_disk_and_each_gives_its_part_back() {
     );
     let _ = writer.exec(&["test", "-e", "/big"]).expect(0);
     let _ = writer.does(&["rm", "--force"]).expect(0);
+
+    // The host's root gets in also while the disk is full.
+    let fill = "dd if=/dev/zero of=/all bs=1M 2>&1; dd if=/dev/zero of=/rest bs=1k 2>&1; sync";
+    let _ = neighbour.exec(&["sh", "-c", fill]);
+    let look = coracle([
+        "host",
+        "exec",
+        "with-disk",
+        "sh",
+        "-c",
+        "echo in > /file && cat /file",
+    ])
+    .output()
+    .unwrap();
+    let said = String::from_utf8_lossy(&look.stdout);
+    assert_eq!(said, "in\n", "{}", String::from_utf8_lossy(&look.stderr));
+    let _ = neighbour.exec(&["rm", "/all", "/rest"]).expect(0);
     let mut turns = 0;
     while taken() > empty + (20 << 20) {
         let _ = neighbour.exec(&["sync"]).expect(0);

@@ -1,8 +1,16 @@
-//! Programs beside a container's first process, and files in and out.
+//! Programs beside a container's first process, and services about it.
 
-use std::{fs, process::Stdio};
+use std::{
+    fs,
+    io::{BufRead, BufReader},
+    process::Stdio,
+    time::Instant,
+};
 
-use coracle_tests::{Detached, coracle, done, done_with_input};
+use coracle_tests::{
+    Detached, Host, PATIENCE, coracle, done, done_with_input, run, signal, until, wait,
+};
+use rustix::process::Signal;
 
 #[test]
 fn program_runs_in_the_container_with_its_limits_and_its_own_exit_code() {
@@ -132,51 +140,171 @@ fn changed_files_are_listed() {
 }
 
 #[test]
-fn files_go_in_and_come_back() {
-    let container = Detached::waiting("copied");
-    let place = tempfile::tempdir().unwrap();
-    let (out, back) = (place.path().join("out"), place.path().join("back"));
-    fs::create_dir_all(out.join("deep")).unwrap();
-    fs::write(out.join("deep/file"), vec![7; 1_000_001]).unwrap();
-    std::os::unix::fs::symlink("deep/file", out.join("link")).unwrap();
-    let _ = done(coracle(["cp"]).arg(&out).arg("copied:/srv")).expect(0);
-    let sum = container.exec(&["md5sum", "/srv/link"]).expect(0).stdout;
-    let _ = done(coracle(["cp", "copied:/srv"]).arg(&back)).expect(0);
-    assert_eq!(fs::read(back.join("link")).unwrap(), vec![7; 1_000_001]);
-    let outside = std::process::Command::new("md5sum")
-        .arg(back.join("link"))
-        .output()
-        .unwrap();
+fn program_ends_although_a_child_in_the_background_holds_its_output() {
+    let container = Detached::waiting("holding");
+    let begun = Instant::now();
+    let script = "sleep 1000 & echo first; exit 3";
     assert_eq!(
-        sum.split(' ').next().unwrap().as_bytes(),
-        &outside.stdout[..32]
+        container.exec(&["sh", "-c", script]).expect(3).stdout,
+        "first\n"
     );
-    let missing = done(coracle(["cp", "copied:/nowhere"]).arg(&back)).expect(1);
-    assert!(missing.stderr.contains("/nowhere"), "{missing:?}");
-    let listed = coracle(["cp", "copied:/srv", "-"]).output().unwrap();
-    let names = done_with_input(std::process::Command::new("tar").arg("t"), &listed.stdout);
-    assert!(names.expect(0).stdout.contains("srv/deep/file\n"));
+    assert!(begun.elapsed() < PATIENCE);
+    let top = container.does(&["top"]).expect(0).stdout;
+    assert!(top.contains("sleep 1000"), "{top}");
 }
 
 #[test]
-fn link_of_a_container_leads_no_copy_out_of_it() {
-    let container = Detached::waiting("sly");
-    let place = tempfile::tempdir().unwrap();
-    let secret = place.path().join("secret");
-    fs::write(&secret, "the machine's own").unwrap();
-    let path = secret.to_str().unwrap();
-    // A path of this machine is, in the container, the container's.
-    let _ = container.exec(&["ln", "-s", path, "/leak"]).expect(0);
-    let _ = done(coracle(["cp", "-L", "sly:/leak"]).arg(place.path().join("got"))).expect(1);
-    assert!(!place.path().join("got").exists());
-    // A link that is copied is a link, and what comes after it does not go through it.
-    let script = format!("mkdir -p /tree; ln -s {} /tree/sub", place.path().display());
-    let _ = container.exec(&["sh", "-c", &script]).expect(0);
-    let target = place.path().join("tree");
-    let _ = done(coracle(["cp", "sly:/tree"]).arg(&target)).expect(0);
+fn one_signal_ends_the_command_although_the_program_takes_no_notice() {
+    let _container = Detached::waiting("deaf");
+    let script = "trap '' TERM HUP; echo ready; while :; do sleep 1; done";
+    for (number, code) in [(Signal::TERM, 143), (Signal::HUP, 129)] {
+        let mut command = coracle(["exec", "deaf", "sh", "-c", script]);
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        let mut output = BufReader::new(child.stdout.take().unwrap());
+        output.read_line(&mut line).unwrap();
+        signal(child.id(), number);
+        assert_eq!(wait(child), code);
+    }
+}
+
+#[test]
+fn working_directory_that_is_not_there_is_an_error_and_is_not_made() {
+    let container = Detached::waiting("placed");
+    let done = done(&mut coracle(["exec", "-w", "/not/there", "placed", "pwd"])).expect(126);
+    assert!(done.stderr.contains("/not/there"), "{done:?}");
+    let _ = container.exec(&["ls", "/not"]).expect(1);
+    // For a new container it is made.
+    let text = run(["--rm", "-w", "/var/new", "busybox", "pwd"]);
+    assert_eq!(text.expect(0).stdout, "/var/new\n");
+}
+
+#[test]
+fn services_work_on_a_paused_container_and_programs_do_not() {
+    let container = Detached::waiting("still");
+    let _ = container
+        .exec(&["sh", "-c", "echo content > /root/file"])
+        .expect(0);
+    let _ = container.does(&["pause"]).expect(0);
+    let _ = container.does(&["stats", "--no-stream"]).expect(0);
+    assert!(container.does(&["top"]).expect(0).stdout.contains("sleep"));
     assert!(
-        fs::symlink_metadata(target.join("sub"))
-            .unwrap()
-            .is_symlink()
+        container
+            .does(&["diff"])
+            .expect(0)
+            .stdout
+            .contains("A /root/file")
     );
+    let place = tempfile::tempdir().unwrap();
+    let file = place.path().join("file");
+    let _ = done(coracle(["cp", "still:/root/file"]).arg(&file)).expect(0);
+    assert_eq!(fs::read_to_string(&file).unwrap(), "content\n");
+    let _ = done(coracle(["cp"]).arg(&file).arg("still:/root/back")).expect(0);
+    let refused = container.exec(&["true"]).expect(1);
+    assert!(refused.stderr.contains("paused"), "{refused:?}");
+    let _ = container.does(&["unpause"]).expect(0);
+    assert_eq!(
+        container.exec(&["cat", "/root/back"]).expect(0).stdout,
+        "content\n"
+    );
+}
+
+#[test]
+fn health_command_that_runs_out_of_time_takes_its_children_along() {
+    // Its child is nobody's, in a session of its own.
+    let command = "setsid sh -c 'sleep 4321 & '; sleep 1000";
+    let flags = [
+        "--health-cmd",
+        command,
+        "--health-interval",
+        "1s",
+        "--health-timeout",
+        "2s",
+        "--health-retries",
+        "1",
+        "busybox",
+        "sleep",
+        "1000",
+    ];
+    let container = Detached::start("sickly", &flags);
+    until(|| match container.field(".State.Health.Status").as_str() {
+        "unhealthy" => Ok(()),
+        other => Err(other.into()),
+    });
+    // Of all that ran out of time nothing is left but what the present one may have.
+    until(|| {
+        let top = container.does(&["top"]).expect(0).stdout;
+        match top.matches("sleep 4321").count() {
+            0 | 1 => Ok(()),
+            _ => Err(top),
+        }
+    });
+}
+
+#[test]
+fn program_enters_a_container_that_has_shared_out_its_control_group() {
+    let script = "cd /sys/fs/cgroup; mkdir inner; echo 1 > inner/cgroup.procs; \
+                  echo +pids > cgroup.subtree_control; echo ready; exec sleep 1000";
+    let flags = ["--privileged", "busybox", "sh", "-c", script];
+    let container = Detached::start("parted", &flags);
+    container.until_ready();
+    let _ = container.exec(&["true"]).expect(0);
+    assert!(
+        container
+            .does(&["top"])
+            .expect(0)
+            .stdout
+            .contains("sleep 1000")
+    );
+    let _ = done(&mut coracle(["cp", "parted:/etc/passwd", "-"])).expect(0);
+}
+
+/// Opens the root of the process that comes next, over and over, and tells what it finds there.
+const PEEP: &str = r#"
+import os, sys
+own = os.stat("/")
+os.write(1, b"ready\n")
+seen = set()
+while not os.path.exists("/tmp/end"):
+    with open("/proc/loadavg") as load:
+        last = int(load.read().split()[-1])
+    for pid in (last, last + 1, last + 2, last + 3):
+        try:
+            other = os.stat(f"/proc/{pid}/root/")
+        except OSError:
+            continue
+        if (other.st_dev, other.st_ino) != (own.st_dev, own.st_ino):
+            seen.add(pid)
+            names = os.listdir(f"/proc/{pid}/root/")
+            print("another root:", pid, names, flush=True)
+            sys.exit(1)
+print("none", flush=True)
+"#;
+
+fn never_sees_another_root(start: impl Fn(&[&str]) -> Detached) {
+    let container = start(&["--cap-add", "SYS_PTRACE", "python", "python3", "-c", PEEP]);
+    container.until_ready();
+    for _ in 0..20 {
+        let _ = container.exec(&["/bin/true"]).expect(0);
+    }
+    let _ = container.exec(&["touch", "/tmp/end"]).expect(0);
+    until(|| match container.field(".State.Status").as_str() {
+        "exited" => Ok(()),
+        other => Err(other.into()),
+    });
+    let log = container.does(&["logs"]).expect(0).stdout;
+    assert_eq!(log, "ready\nnone\n");
+}
+
+#[test]
+fn tracing_container_never_sees_the_root_of_its_hosts_init() {
+    let host = Host::create("traced", &[]);
+    never_sees_another_root(|flags| host.start("peeping", flags));
+}
+
+#[test]
+fn tracing_container_without_a_machine_never_sees_the_machines_root() {
+    never_sees_another_root(|flags| {
+        Detached::start("bare", &[&["--isolation", "namespace"], flags].concat())
+    });
 }

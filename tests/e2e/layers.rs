@@ -116,3 +116,87 @@ fn image_of_127_layers_is_what_umoci_unpacks_of_it_and_takes_as_many_devices_as_
     let many = shell("many-layers", devices).expect(0).stdout;
     assert_eq!(shell("single-layer", devices).expect(0).stdout, many);
 }
+
+/// A tag of an image in the directory, of busybox and three layers that mean something else upon it than alone.
+const DEPENDENT: &str = "
+    mkdir layout && tar -C layout -xf \"$0\"
+    tag=$(jq -r '.manifests[0].annotations[\"org.opencontainers.image.ref.name\"]' layout/index.json)
+    add() { umoci raw add-layer --image layout:$tag --tag dependent \"$1\"; tag=dependent; }
+    mkdir -p 1/data/real 2/data/link 2/data/up/link 3/data/link
+    echo old >1/data/real/old; chmod 750 1/data/real; ln -s real 1/data/link; ln -s / 1/data/up
+    echo gone >1/data/real/gone
+    echo new >2/data/link/new; echo far >2/data/up/link/far; touch 2/data/link/.wh.gone
+    tar -C 1 --owner=0 --group=0 -cf 1.tar data
+    tar -C 2 --owner=0 --group=0 --no-recursion -cf 2.tar --transform='s,^data/up/link,data/up/data/link,' \\
+      data/link/new data/up/link/far data/link/.wh.gone
+    # An entry that is a hard link, without what it links to.
+    python3 -c '
+import tarfile
+with tarfile.open(\"3.tar\", \"w\") as tar:
+    for name, target in ((\"data/hard\", \"data/real/old\"), (\"data/link/again\", \"data/up/data/link/old\")):
+        entry = tarfile.TarInfo(name); entry.type = tarfile.LNKTYPE; entry.linkname = target
+        tar.addfile(entry)'
+    add 1.tar; add 2.tar; add 3.tar";
+
+#[test]
+fn layers_that_depend_on_those_below_are_what_umoci_unpacks_also_when_checked_and_saved() {
+    let work = tempfile::tempdir().unwrap();
+    let path = |name: &str| work.path().join(name).display().to_string();
+    let made = done(
+        Command::new("bash")
+            .args(["-euc", DEPENDENT])
+            .arg(coracle_tests::sample("busybox"))
+            .current_dir(work.path()),
+    );
+    let _ = made.expect(0);
+    let umoci = |arguments: &[&str]| {
+        let _ = done(Command::new("umoci").args(arguments)).expect(0);
+    };
+    umoci(&[
+        "unpack",
+        "--image",
+        &path("layout:dependent"),
+        &path("bundle"),
+    ]);
+    // Of a layout with several tags none is chosen.
+    umoci(&["rm", "--image", &path("layout:latest")]);
+    let look = "cd /data && for name in *; do ls -ld $name | cut -c1-10; readlink $name || true; done; \
+        ls real; cat real/* hard";
+    let theirs = done(
+        Command::new("chroot")
+            .arg(work.path().join("bundle/rootfs"))
+            .args(["/bin/busybox", "sh", "-c", look]),
+    );
+    let theirs = theirs.expect(0).stdout;
+    assert!(
+        theirs.contains("far") && theirs.contains("again"),
+        "{theirs}"
+    );
+
+    let saved = path("saved.tar");
+    let layout = path("layout");
+    let _ = done(&mut coracle([
+        "load",
+        "-q",
+        "-i",
+        &layout,
+        "-t",
+        "dependent",
+    ]))
+    .expect(0);
+    let seen = |flags: &[&str]| {
+        let command = ["dependent", "/bin/busybox", "sh", "-c", look];
+        let arguments = [&["run", "--rm"][..], flags, &command[..]].concat();
+        done(&mut coracle(arguments)).expect(0).stdout
+    };
+    assert_eq!(seen(&[]), theirs);
+    assert_eq!(seen(&["--verify"]), theirs);
+    let links = "stat -c %h /data/hard /data/real/old /data/real/again";
+    assert_eq!(shell("dependent", links).expect(0).stdout, "3\n3\n3\n");
+    let _ = done(&mut coracle(["image", "verify", "dependent"])).expect(0);
+    let _ = done(&mut coracle(["save", "-o", &saved, "dependent"])).expect(0);
+    let _ = done(&mut coracle(["rmi", "dependent"])).expect(0);
+    let _ = done(&mut coracle(["load", "-q", "-i", &saved])).expect(0);
+    assert_eq!(seen(&[]), theirs);
+    let _ = done(&mut coracle(["rmi", "dependent"])).expect(0);
+}

@@ -6,11 +6,13 @@
 
 mod attacks;
 mod bench;
+mod copy;
 mod crashes;
 mod disks;
 mod exec;
 mod exit_codes;
 mod filters;
+mod hostile;
 mod hostile_images;
 mod hosts;
 mod image_commands;

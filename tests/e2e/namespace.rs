@@ -8,7 +8,8 @@ use rustix::process::Signal;
 
 /// Commands whose results must not depend on what holds the container: flags, then image and command. What is
 /// masked of `/proc` and `/sys` is left out of the mounts: only what a kernel has can be. So are control groups of
-/// version 1, which a guest has not, and limits that the machine's administrator has set: of descriptors and a user's processes.
+/// version 1, which a guest has not; devices, which root of a user namespace is given and may not make; the numbers that
+/// its users have outside; and limits that the machine's administrator has set: of descriptors and a user's processes.
 const SAME: [&[&str]; 29] = [
     &["busybox", "id"],
     &["--user", "1000:1001", "busybox", "id"],
@@ -54,7 +55,7 @@ const SAME: [&[&str]; 29] = [
     &[
         "busybox",
         "awk",
-        "$2 !~ \"^/(proc|sys)/.\" || /cgroup/ {print $2, $3}",
+        "$2 !~ \"^/(proc|sys)/.|^/dev/(null|zero|full|random|urandom|tty)$\" || /cgroup/ {print $2, $3}",
         "/proc/mounts",
     ],
     &["--read-only", "busybox", "touch", "/file"],
@@ -64,7 +65,7 @@ const SAME: [&[&str]; 29] = [
         "busybox",
         "sh",
         "-c",
-        "grep scratch /proc/mounts",
+        "grep scratch /proc/mounts | sed 's/,uid=[0-9]*,gid=[0-9]*//'",
     ],
     &["--workdir", "/new/place", "busybox", "pwd"],
     &[
@@ -89,7 +90,12 @@ const SAME: [&[&str]; 29] = [
         "-c",
         "ls /dev; ls -l /dev/null /dev/zero /dev/tty | cut -c1-10",
     ],
-    &["busybox", "sh", "-c", "mknod /d b 254 0 && cat /d"],
+    &[
+        "busybox",
+        "sh",
+        "-c",
+        "mknod /d b 254 0 2>/dev/null; cat /d 2>/dev/null || echo refused",
+    ],
     &[
         "busybox",
         "sh",
@@ -230,6 +236,29 @@ fn what_equals_root_on_this_machine_is_refused_in_words() {
     let flags = ["--cap-add", "SYS_PTRACE", "--cap-add", "NET_ADMIN"];
     let own = ["busybox", "ip", "link", "set", "lo", "mtu", "1400"];
     let _ = in_namespace(&[&flags[..], &own].concat()).expect(0);
+}
+
+#[test]
+fn root_is_nobody_on_this_machine_unless_asked() {
+    if !possible() {
+        return;
+    }
+    let map = ["busybox", "cat", "/proc/self/uid_map"];
+    let own = in_namespace(&map).expect(0).stdout;
+    let numbers: Vec<u32> = own
+        .split_whitespace()
+        .map(|word| word.parse().unwrap())
+        .collect();
+    assert_eq!((numbers[0], numbers[2]), (0, 65536), "{own}");
+    assert!(numbers[1] >= 0x7000_0000, "{own}");
+    let hosts = in_namespace(&[&["--userns", "host"][..], &map].concat()).expect(0);
+    assert!(hosts.stdout.ends_with("4294967295\n"), "{hosts:?}");
+    // What it may set for itself it may set there, too.
+    let settings = ["kernel.shmmax=1000000", "fs.mqueue.msg_max=20"];
+    let flags = settings.map(|setting| ["--sysctl", setting]).concat();
+    let files = ["/proc/sys/kernel/shmmax", "/proc/sys/fs/mqueue/msg_max"];
+    let show = [&flags[..], &["busybox", "cat"], &files].concat();
+    assert_eq!(in_namespace(&show).expect(0).stdout, "1000000\n20\n");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! What a container's process finds: its environment, user, names and files.
 
-use coracle_tests::run;
+use coracle_tests::{Detached, coracle, done, done_with_input, run};
 
 fn output<const N: usize>(arguments: [&str; N]) -> String {
     run(arguments).expect(0).stdout
@@ -307,12 +307,62 @@ fn several_processors_are_seen() {
     assert_eq!(output(["--cpus", "2", "busybox", "nproc"]), "2\n");
 }
 
+/// What a container sees of users and files, whoever its own are outside.
+const OWNERS: &str = "id -u; stat -c '%u %g' / /bin/busybox /etc/passwd /etc/hosts; \
+    mkdir /dir && touch /dir/mine && chown 1000:1001 /dir/mine && stat -c '%u %g' /dir /dir/mine; \
+    cp -p /bin/busybox /tmp/copy && chmod 4755 /tmp/copy && stat -c '%u %a' /tmp/copy; \
+    echo x >/dev/stdout; echo 10.0.0.1 mine >>/etc/hosts; rm /etc/passwd; ulimit -l";
+
 #[test]
-fn user_namespace_of_its_own_is_mapped() {
-    let script = "id -u; readlink /proc/self/ns/user; touch /mine && stat -c %u /mine";
-    let text = output(["--userns", "private", "busybox", "sh", "-c", script]);
+fn user_namespace_of_its_own_is_shifted_and_looks_like_any_other() {
+    let script = format!("{OWNERS}; cat /proc/self/uid_map; readlink /proc/self/ns/user");
+    let command = [
+        "--ulimit",
+        "memlock=1073741824",
+        "busybox",
+        "sh",
+        "-c",
+        &script,
+    ];
+    let plain = run(command).expect(0).stdout;
+    let shifted = run(["--userns", "private"].into_iter().chain(command)).expect(0);
+    let (plain, _) = plain.rsplit_once("\n         0").unwrap();
+    let (seen, rest) = shifted.stdout.rsplit_once("\n         0").unwrap();
+    assert_eq!(seen, plain);
+    let (map, namespace) = rest.split_once('\n').unwrap();
+    let numbers: Vec<u32> = map
+        .split_whitespace()
+        .map(|word| word.parse().unwrap())
+        .collect();
+    assert!(numbers[0] >= 0x7000_0000 && numbers[1] == 65536, "{map}");
     // The first one has this number on every Linux (PROC_USER_INIT_INO).
-    assert!(text.contains("user:["), "{text}");
-    assert!(!text.contains("user:[4026531837]"), "{text}");
-    assert!(text.starts_with("0\n") && text.ends_with("\n0\n"), "{text}");
+    assert!(!namespace.contains("user:[4026531837]"), "{namespace}");
+}
+
+#[test]
+fn copies_programs_and_changes_agree_about_owners_in_a_user_namespace() {
+    let flags = ["--userns", "private", "busybox", "sleep", "1000"];
+    let own = Detached::start("shifted", &flags);
+    let script =
+        "touch /mine && chown 1000:1001 /mine && echo content >/mine && stat -c '%u %g' /mine";
+    assert_eq!(
+        own.exec(&["sh", "-c", script]).expect(0).stdout,
+        "1000 1001\n"
+    );
+    let mut copy = coracle(["cp", "shifted:/mine", "-"]);
+    let archive = done(&mut copy).expect(0).stdout;
+    // Owner and group of the first entry, in octal digits.
+    assert_eq!(
+        (&archive[108..115], &archive[116..123]),
+        ("0001750", "0001751")
+    );
+    let mut copy = coracle(["cp", "-", "shifted:/tmp"]);
+    let _ = done_with_input(&mut copy, archive.as_bytes()).expect(0);
+    let text = own
+        .exec(&["stat", "-c", "%u %g", "/tmp/mine"])
+        .expect(0)
+        .stdout;
+    assert_eq!(text, "1000 1001\n");
+    let changes = own.does(&["diff"]).expect(0).stdout;
+    assert!(changes.contains("A /mine\n"), "{changes}");
 }

@@ -120,10 +120,11 @@ fn second_interrupt_ends_what_handles_the_first() {
     assert_eq!(wait(child), 130);
 }
 
-#[test]
-fn container_whose_terminal_is_gone_ends() {
+/// Runs a container that ignores SIGHUP in a terminal, by a shell that says something first, and takes the terminal
+/// away when the container runs.
+fn lose_terminal(name: &str, before: &str) {
     let line = format!(
-        "{} run -it --rm --name hung --stop-timeout 1 busybox sh -c \
+        "{before} exec {} run -it --rm --name {name} --stop-timeout 1 busybox sh -c \
          \"trap '' HUP; echo up; while :; do sleep 0.1; done\"",
         coracle_tests::program("coracle").display()
     );
@@ -137,12 +138,29 @@ fn container_whose_terminal_is_gone_ends() {
     while !lines.next().unwrap().unwrap().contains("up") {}
     signal(script.id(), Signal::KILL);
     assert_eq!(wait(script), 137);
+}
+
+#[test]
+fn container_whose_terminal_is_gone_ends() {
+    lose_terminal("hung", "");
     // It may be gone already.
     let _ = done(&mut coracle(["wait", "hung"]));
     coracle_tests::until(|| match done(&mut coracle(["inspect", "hung"])).code {
         1 => Ok(()),
         _ => Err("the container is still there".into()),
     });
+}
+
+#[test]
+fn container_that_is_to_outlive_its_terminal_does() {
+    let container = Detached {
+        name: "outlives".into(),
+    };
+    // As nohup(1) has it.
+    lose_terminal("outlives", "trap '' HUP;");
+    // Longer than the container's time.
+    let _ = container.exec(&["sleep", "3"]).expect(0);
+    assert_eq!(container.field(".State.Running"), "true");
 }
 
 #[test]

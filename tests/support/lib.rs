@@ -2,6 +2,7 @@
 //!
 //! `tools/e2e` sets the scene: built programs, loaded images, and directories of the suite's own.
 
+mod attacker;
 mod host;
 mod installation;
 mod mounts;
@@ -18,6 +19,7 @@ use std::{
     time::Duration,
 };
 
+pub use attacker::{Image, Rogue, attacker, attacker_image, obeyed, outcomes, zeros};
 pub use host::Host;
 pub use installation::Installation;
 pub use mounts::{mounts, no_mounts_since};

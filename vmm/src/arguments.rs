@@ -116,7 +116,9 @@ pub(super) fn parse(arguments: impl Iterator<Item = String>) -> Result<Request, 
         .flatten()
         .collect::<Vec<_>>();
     passed.sort_unstable();
-    if passed.windows(2).any(|pair| pair[0] == pair[1]) {
+    let count = passed.len();
+    passed.dedup();
+    if passed.len() != count {
         return Err(
             "two of --control-fd, --plan-fd and --cgroup-fd name the same descriptor".into(),
         );

@@ -28,6 +28,9 @@ pub enum HostMessage {
         task: Box<Task>,
         /// Where its standard streams go.
         stdio: Stdio,
+        /// A program gets a control group of its own in the container's: the signal KILL ends all that
+        /// it has started, too.
+        group: bool,
     },
     /// What time it is: nanoseconds since 1970 on the host's `CLOCK_REALTIME`. The guest's own clock was
     /// right when it booted, and may have been stopped or set since; it is set where it is off by more

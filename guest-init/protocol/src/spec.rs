@@ -35,7 +35,7 @@ pub struct ContainerSpec {
     pub sysctls: Vec<(String, String)>,
     /// Limits of its cgroup.
     pub resources: Resources,
-    /// Give it a user namespace of its own.
+    /// Give it a user namespace of its own, whose users are nobody outside.
     pub user_namespace: bool,
     /// Namespaces of the guest's own that it has instead of new ones.
     #[serde(default)]
@@ -197,8 +197,11 @@ pub enum Tool {
     Unpack {
         /// Absolute path of a directory in the container.
         path: String,
+        /// Where the archive's first name is a symbolic link there, what it leads to is meant.
+        follow: bool,
     },
-    /// What is at a path: `file`, `directory`, `link` or `other`, or nothing.
+    /// What is at a path: `file`, `directory`, `other`, or nothing; before it `link `, if it is a symbolic
+    /// link that leads there.
     Look {
         /// Absolute path in the container.
         path: String,

@@ -11,7 +11,7 @@ extern crate alloc;
 pub const BLOCK: usize = 512;
 
 /// Longest extended header: some paths of the longest kind that Linux has.
-pub const MAX_EXTENSION: u64 = 64 << 10;
+pub const MAX_EXTENSION: u64 = 256 << 10;
 
 /// Seven octal digits end where the classic fields do, eleven those of sizes and times.
 const MAX_SEVEN: u64 = 0o7_777_777;
@@ -60,7 +60,52 @@ pub struct Entry {
     pub link: Vec<u8>,
     /// Numbers of a device.
     pub device: (u32, u32),
+    /// Extended attributes, by name; of those that [`is_kept`] knows.
+    pub attributes: Vec<(Vec<u8>, Vec<u8>)>,
 }
+
+/// What GNU tar, star and docker put before the name of an extended attribute.
+const ATTRIBUTE: &[u8] = b"SCHILY.xattr.";
+
+/// The extended attribute that holds a file's capabilities.
+pub const CAPABILITY: &str = "security.capability";
+
+/// Whether an extended attribute goes into archives and is taken from them: file capabilities, as docker
+/// keeps them, and what users set themselves. All others belong to the system that they are on: labels,
+/// lists of its users' rights, `trusted.*` of its overlays.
+#[must_use]
+pub fn is_kept(name: &[u8]) -> bool {
+    name == CAPABILITY.as_bytes() || name.starts_with(b"user.")
+}
+
+/// Adds an extended attribute to an entry, if it is kept and there is room for it. Capabilities that are a
+/// user namespace's own become the general ones, as docker does it: its root has another number elsewhere.
+pub fn keep(entry: &mut Entry, name: &[u8], value: &[u8]) {
+    let mut value = value.to_vec();
+    if name == CAPABILITY.as_bytes()
+        && let Some(version) = value.get_mut(CAPABILITY_VERSION)
+        && *version == 3
+    {
+        *version = 2;
+        value.truncate(CAPABILITY_2);
+    }
+    let used = entry
+        .attributes
+        .iter()
+        .map(|(name, value)| name.len() + value.len());
+    let used: usize = used.sum();
+    if is_kept(name) && used + name.len() + value.len() <= MAX_ATTRIBUTES {
+        entry.attributes.push((name.to_vec(), value));
+    }
+}
+
+/// Where `struct vfs_ns_cap_data` (linux/capability.h) has its version, and its size in version 2, which is
+/// without a user namespace's root.
+const CAPABILITY_VERSION: usize = 3;
+const CAPABILITY_2: usize = 20;
+
+/// Most bytes of an entry's extended attributes; ext4 has 4 KiB of them.
+const MAX_ATTRIBUTES: usize = 160 << 10;
 
 /// An archive that is none.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -96,14 +141,17 @@ pub const END: [u8; 2 * BLOCK] = [0; 2 * BLOCK];
 #[must_use]
 pub fn encode(entry: &Entry) -> Vec<u8> {
     let mut records = Vec::new();
-    let mut record = |name: &str, value: &[u8]| {
+    let mut record = |name: &[u8], value: &[u8]| {
         records.extend(pax_record(name, value));
     };
+    for (name, value) in &entry.attributes {
+        record(&[ATTRIBUTE, name].concat(), value);
+    }
     if entry.path.len() > NAME {
-        record("path", &entry.path);
+        record(b"path", &entry.path);
     }
     if entry.link.len() > NAME {
-        record("linkpath", &entry.link);
+        record(b"linkpath", &entry.link);
     }
     for (name, value, most) in [
         ("size", entry.size, MAX_ELEVEN),
@@ -112,7 +160,7 @@ pub fn encode(entry: &Entry) -> Vec<u8> {
         ("gid", entry.gid.into(), MAX_SEVEN),
     ] {
         if value > most {
-            record(name, format!("{value}").as_bytes());
+            record(name.as_bytes(), format!("{value}").as_bytes());
         }
     }
     let mut blocks = Vec::new();
@@ -127,6 +175,7 @@ pub fn encode(entry: &Entry) -> Vec<u8> {
             mtime: 0,
             link: Vec::new(),
             device: (0, 0),
+            attributes: Vec::new(),
         };
         blocks.extend(header(&extension, b'x'));
         let size = records.len() as u64;
@@ -138,16 +187,13 @@ pub fn encode(entry: &Entry) -> Vec<u8> {
 }
 
 /// `LENGTH NAME=VALUE\n`, where the length counts its own digits.
-fn pax_record(name: &str, value: &[u8]) -> Vec<u8> {
+fn pax_record(name: &[u8], value: &[u8]) -> Vec<u8> {
     let rest = name.len() + value.len() + 3;
     let mut length = rest + 1;
     while format!("{length}").len() + rest != length {
         length = rest + format!("{length}").len();
     }
-    let mut record = format!("{length} {name}=").into_bytes();
-    record.extend_from_slice(value);
-    record.push(b'\n');
-    record
+    [format!("{length} ").as_bytes(), name, b"=", value, b"\n"].concat()
 }
 
 fn type_of(kind: Kind) -> u8 {
@@ -218,6 +264,7 @@ pub struct Decoder {
     mtime: Option<u64>,
     uid: Option<u32>,
     gid: Option<u32>,
+    attributes: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
 impl Decoder {
@@ -282,6 +329,7 @@ impl Decoder {
                 }
                 _ => (0, 0),
             },
+            attributes: pax.attributes,
         }))
     }
 
@@ -322,7 +370,11 @@ impl Decoder {
             let equals = pair.iter().position(|byte| *byte == b'=');
             let equals = equals.ok_or(TarError::Records)?;
             let value = pair.get(equals + 1..).unwrap_or_default();
-            match pair.get(..equals).unwrap_or_default() {
+            let key = pair.get(..equals).unwrap_or_default();
+            if let Some(name) = key.strip_prefix(ATTRIBUTE).filter(|name| is_kept(name)) {
+                self.attributes.push((name.to_vec(), value.to_vec()));
+            }
+            match key {
                 b"path" => self.path = Some(value.to_vec()),
                 b"linkpath" => self.link = Some(value.to_vec()),
                 b"size" => self.size = Some(decimal(value).ok_or(TarError::Number("size"))?),
@@ -428,6 +480,7 @@ mod tests {
             mtime: 1_700_000_000,
             link: Vec::new(),
             device: (0, 0),
+            attributes: Vec::new(),
         }
     }
 
@@ -466,6 +519,31 @@ mod tests {
         let mut written = entry(b"a");
         written.size = 1 << 40;
         assert_eq!(decode(&encode(&written)), written);
+    }
+
+    #[test]
+    fn attributes_come_back_and_those_of_the_system_do_not() {
+        let mut written = entry(b"a");
+        let capability = [1, 0, 0, 2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+        let mut namespaced = capability.to_vec();
+        namespaced[CAPABILITY_VERSION] = 3;
+        namespaced.extend([0xe8, 3, 0, 0]);
+        keep(&mut written, CAPABILITY.as_bytes(), &namespaced);
+        keep(&mut written, b"user.a=b", b"x=y\n\0z");
+        keep(&mut written, b"trusted.overlay.opaque", b"y");
+        keep(&mut written, b"user.large", &vec![0; MAX_ATTRIBUTES]);
+        let names: Vec<_> = written
+            .attributes
+            .iter()
+            .map(|(name, _)| &name[..])
+            .collect();
+        assert_eq!(names, [CAPABILITY.as_bytes(), b"user.a=b"]);
+        assert_eq!(written.attributes[0].1, capability);
+        // The first equals sign ends a record's name, so that one in a name is lost.
+        written.attributes[1].0 = b"user.a".to_vec();
+        assert_eq!(decode(&encode(&written)), written);
+        written.attributes = vec![(b"trusted.overlay.opaque".to_vec(), b"y".to_vec())];
+        assert_eq!(decode(&encode(&written)).attributes, []);
     }
 
     #[test]

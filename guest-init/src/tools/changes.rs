@@ -3,17 +3,16 @@
 
 use std::{
     ffi::OsStr,
-    fs,
     io::Write,
-    os::{
-        fd::OwnedFd,
-        unix::{ffi::OsStrExt, fs::MetadataExt},
-    },
+    os::{fd::OwnedFd, unix::ffi::OsStrExt},
     path::{Path, PathBuf},
 };
 
 use rustix::{
-    fs::{FileType, Mode, OFlags, ResolveFlags, fgetxattr, fstat, open, openat2},
+    fs::{
+        AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, fgetxattr, fstat, openat, openat2,
+        statat,
+    },
     io::Errno,
 };
 
@@ -26,19 +25,29 @@ const OPAQUE: &str = "trusted.overlay.opaque";
 /// Most directories in each other: the kernel's longest path has no more.
 const MAX_DEPTH: usize = 2048;
 
-/// Writes a line for each change, parents first.
-pub(super) fn write(upper: &Path, layers: &[PathBuf], out: &mut impl Write) -> Result<(), Error> {
-    let below: Vec<OwnedFd> = layers
-        .iter()
-        .rev()
-        .map(|layer| open(layer, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()))
-        .collect::<Result<_, _>>()
-        .tried("open", &"the layers")?;
-    directory(upper, &PathBuf::new(), &below, 0, out)
+/// To look at something, which must not be a link.
+const HANDLE: OFlags = OFlags::PATH.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+
+/// To read a directory.
+const DIRECTORY: OFlags = OFlags::RDONLY
+    .union(OFlags::DIRECTORY)
+    .union(OFlags::NOFOLLOW)
+    .union(OFlags::CLOEXEC);
+
+/// Writes a line for each change, parents first. The layers are given from the base up.
+pub(super) fn write(
+    upper: &OwnedFd,
+    layers: &[OwnedFd],
+    out: &mut impl Write,
+) -> Result<(), Error> {
+    let upper = openat(upper, c".", DIRECTORY, Mode::empty()).tried("open", &"the changes")?;
+    directory(&upper, &PathBuf::new(), layers, 0, out)
 }
 
+/// Goes through a directory of what was changed. The container changes it meanwhile: what is a directory
+/// now may be a link in a moment, and is opened as a directory or not at all.
 fn directory(
-    upper: &Path,
+    upper: &OwnedFd,
     inner: &Path,
     below: &[OwnedFd],
     depth: usize,
@@ -47,37 +56,50 @@ fn directory(
     if depth > MAX_DEPTH {
         return Ok(());
     }
-    let path = upper.join(inner);
-    let entries = fs::read_dir(&path).tried("read", &path.display())?;
-    let mut names: Vec<_> = entries.flatten().map(|entry| entry.file_name()).collect();
+    let mut names = Vec::new();
+    for entry in Dir::read_from(upper).tried("read", &inner.display())? {
+        let name = entry
+            .tried("read", &inner.display())?
+            .file_name()
+            .to_owned();
+        if *name != *c"." && *name != *c".." {
+            names.push(name);
+        }
+    }
     names.sort();
     for name in names {
-        let inner = inner.join(&name);
-        let Ok(metadata) = fs::symlink_metadata(upper.join(&inner)) else {
+        let path = inner.join(OsStr::from_bytes(name.to_bytes()));
+        let Ok(state) = statat(upper, &name, AtFlags::SYMLINK_NOFOLLOW) else {
             // Removed just now.
             continue;
         };
-        let gone = FileType::from_raw_mode(metadata.mode()) == FileType::CharacterDevice
-            && metadata.rdev() == 0;
-        let kind = match (gone, exists(&inner, below)?) {
+        let kind = FileType::from_raw_mode(state.st_mode);
+        let gone = kind == FileType::CharacterDevice && state.st_rdev == 0;
+        let change = match (gone, exists(&path, below)?) {
             (true, _) => b'D',
             (false, true) => b'C',
             (false, false) => b'A',
         };
+        let opened = match kind {
+            FileType::Directory => openat(upper, &name, DIRECTORY, Mode::empty()).ok(),
+            _ => None,
+        };
+        let Some(opened) = opened else {
+            line(out, change, path.as_os_str())?;
+            continue;
+        };
         // One that was made with the container says nothing unless something in it has changed.
-        if metadata.is_dir() && inherit::has(&upper.join(&inner), inherit::MARK) {
+        if fgetxattr(&opened, inherit::MARK, &mut [0; 8]).is_ok() {
             let mut inside = Vec::new();
-            directory(upper, &inner, below, depth + 1, &mut inside)?;
+            directory(&opened, &path, below, depth + 1, &mut inside)?;
             if !inside.is_empty() {
-                line(out, kind, inner.as_os_str())?;
+                line(out, change, path.as_os_str())?;
                 out.write_all(&inside)?;
             }
             continue;
         }
-        line(out, kind, inner.as_os_str())?;
-        if metadata.is_dir() {
-            directory(upper, &inner, below, depth + 1, out)?;
-        }
+        line(out, change, path.as_os_str())?;
+        directory(&opened, &path, below, depth + 1, out)?;
     }
     Ok(())
 }
@@ -95,9 +117,9 @@ fn line(out: &mut dyn Write, kind: u8, path: &OsStr) -> Result<(), Error> {
     Ok(())
 }
 
-/// Whether the layers, the top one first, show something at a path.
+/// Whether the layers, from the base up, show something at a path.
 fn exists(path: &Path, below: &[OwnedFd]) -> Result<bool, Error> {
-    for layer in below {
+    for layer in below.iter().rev() {
         if let Some(there) = look(layer, path)? {
             return Ok(there);
         }
@@ -108,12 +130,11 @@ fn exists(path: &Path, below: &[OwnedFd]) -> Result<bool, Error> {
 /// What one layer says of a path: there, not there whatever is below, or nothing.
 fn look(layer: &OwnedFd, path: &Path) -> Result<Option<bool>, Error> {
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
-    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let mut partial = PathBuf::new();
     let mut parts = path.components().peekable();
     while let Some(part) = parts.next() {
         partial.push(part);
-        let found = match openat2(layer, &partial, flags, Mode::empty(), resolve) {
+        let found = match openat2(layer, &partial, HANDLE, Mode::empty(), resolve) {
             Ok(found) => found,
             Err(Errno::NOENT) => return Ok(None),
             // Something that is no directory hides what is below it.
@@ -140,8 +161,7 @@ fn look(layer: &OwnedFd, path: &Path) -> Result<Option<bool>, Error> {
 
 fn exists_in(layer: &OwnedFd, path: &Path) -> bool {
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
-    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let found = openat2(layer, path, flags, Mode::empty(), resolve).and_then(fstat);
+    let found = openat2(layer, path, HANDLE, Mode::empty(), resolve).and_then(fstat);
     found.is_ok_and(|state| {
         FileType::from_raw_mode(state.st_mode) != FileType::CharacterDevice || state.st_rdev != 0
     })

@@ -1,9 +1,11 @@
 //! The processes of a container.
 
-use std::{fs, io::Write};
+use std::{ffi::CStr, fs, io::Write, os::fd::OwnedFd};
+
+use rustix::fs::{Dir, FileType, Mode, OFlags, openat};
 
 use super::Error;
-use crate::cgroup::Cgroup;
+use crate::cgroup;
 
 /// Most processes that are listed: more than a person reads, and a bound on the work.
 const MAX_PROCESSES: usize = 4096;
@@ -14,19 +16,56 @@ const MAX_COMMAND: usize = 1024;
 /// KiB of a page.
 const PAGE: u64 = 4;
 
+/// Most groups in each other that are looked into.
+const MAX_DEPTH: usize = 16;
+
 /// Writes a line for each.
-pub(super) fn write(cgroup: &Cgroup, out: &mut impl Write) -> Result<(), Error> {
-    let list = cgroup
-        .read("cgroup.procs")
+pub(super) fn write(group: &OwnedFd, out: &mut impl Write) -> Result<(), Error> {
+    let list = cgroup::read(group, "cgroup.procs")
         .map_err(|errno| Error(format!("cannot list the processes: {errno}")))?;
-    let list = String::from_utf8_lossy(&list);
-    for pid in list.lines().take(MAX_PROCESSES) {
+    let mut all = pids(&list);
+    inner(group, &mut all, 0);
+    for pid in all.iter().take(MAX_PROCESSES) {
         // One that has just ended is not listed.
         if let Some(line) = line(pid) {
             writeln!(out, "{line}")?;
         }
     }
     Ok(())
+}
+
+/// Adds the processes of the groups in a group: health commands have one each, and containers that may
+/// make some.
+fn inner(group: &OwnedFd, all: &mut Vec<String>, depth: usize) {
+    if depth > MAX_DEPTH || all.len() > MAX_PROCESSES {
+        return;
+    }
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let open = |name: &CStr| openat(group, name, flags, Mode::empty());
+    for entry in open(c".")
+        .and_then(Dir::new)
+        .into_iter()
+        .flatten()
+        .flatten()
+    {
+        let name = entry.file_name();
+        if entry.file_type() == FileType::Directory
+            && name != c"."
+            && name != c".."
+            && let Ok(group) = open(name)
+        {
+            // A group of threads has no list of processes.
+            if let Ok(list) = cgroup::read(&group, "cgroup.procs") {
+                all.extend(pids(&list));
+            }
+            inner(&group, all, depth + 1);
+        }
+    }
+}
+
+fn pids(list: &[u8]) -> Vec<String> {
+    let list = String::from_utf8_lossy(list);
+    list.lines().map(str::to_owned).collect()
 }
 
 fn line(pid: &str) -> Option<String> {

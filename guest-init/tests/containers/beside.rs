@@ -18,6 +18,7 @@ fn exec(guest: &mut Guest, id: &str, task: Task, stdio: Stdio) {
         container: "test".into(),
         task: Box::new(task),
         stdio,
+        group: false,
     });
 }
 
@@ -137,6 +138,7 @@ fn archive_is_unpacked_inside_the_container_whatever_its_links_say() {
         mtime: 1_000_000_000,
         link: Vec::new(),
         device: (0, 0),
+        attributes: vec![],
     });
     archive.extend_from_slice(content);
     archive.resize(archive.len() + tar::padding(content.len() as u64), 0);
@@ -154,7 +156,10 @@ fn archive_is_unpacked_inside_the_container_whatever_its_links_say() {
     exec(
         &mut guest,
         "unpack",
-        Task::Tool(Tool::Unpack { path }),
+        Task::Tool(Tool::Unpack {
+            path,
+            follow: false,
+        }),
         stdio,
     );
     let mut input = guest.accept(0);
@@ -169,6 +174,195 @@ fn archive_is_unpacked_inside_the_container_whatever_its_links_say() {
 fn tempfile_path(name: &str) -> String {
     let own = format!("coracle-{name}-{}", std::process::id());
     std::env::temp_dir().join(own).display().to_string()
+}
+
+#[test]
+#[ignore = "needs root"]
+fn program_ends_with_its_output_although_a_child_holds_the_pipe() {
+    let mut guest = Guest::start(NEEDS);
+    let _streams = guest.begin(spec(&["cat"]));
+    // The second child writes for as long as anybody reads.
+    let script = "sleep 1000 & yes & dd if=/dev/zero bs=1000 count=500 2>/dev/null | tr '\\0' a; \
+                  echo END; kill %2";
+    let (text, status) = output(&mut guest, program(script));
+    assert_eq!(text.bytes().filter(|byte| *byte == b'a').count(), 500_000);
+    assert!(text.contains("END\n"));
+    assert_eq!(status, ExitStatus::Code(0));
+    let (text, status) = output(&mut guest, program("sleep 1000 & exit 3"));
+    assert_eq!((text.as_str(), status), ("", ExitStatus::Code(3)));
+}
+
+#[test]
+#[ignore = "needs root"]
+fn kill_of_a_program_with_a_group_takes_all_that_it_started() {
+    let mut guest = Guest::start(NEEDS);
+    let _streams = guest.begin(spec(&["cat"]));
+    // The second has another parent and session.
+    let script = "sleep 1234 & setsid sh -c 'sleep 2345 & ' & echo started; wait; sleep 1000";
+    guest.send(&HostMessage::Exec {
+        id: "health".into(),
+        container: "test".into(),
+        task: Box::new(program(script)),
+        stdio: Stdio {
+            stdout: Some(PORTS[1]),
+            ..Stdio::default()
+        },
+        group: true,
+    });
+    let mut line = [0; 8];
+    std::io::Read::read_exact(&mut guest.accept(1), &mut line).unwrap();
+    assert!(matches!(guest.receive(), GuestMessage::Started { .. }));
+    let listed = "until [ $(ps | grep -c 'sleep [12][23][34][45]$') = 2 ]; do sleep 0.01; done";
+    let _ = output(&mut guest, program(listed));
+    guest.send(&HostMessage::Signal {
+        id: "health".into(),
+        signal: 9,
+    });
+    assert_eq!(guest.exit(), ExitStatus::Signal(9));
+    let gone = "while ps | grep -q 'sleep [12][23][34][45]$'; do sleep 0.01; done";
+    let _ = output(&mut guest, program(gone));
+    guest.hang_up();
+}
+
+/// The answer of a service, and how it ends.
+fn service(guest: &mut Guest, tool: Tool) -> (Vec<u8>, ExitStatus) {
+    let stdio = Stdio {
+        stdout: Some(PORTS[1]),
+        ..Stdio::default()
+    };
+    exec(guest, "service", Task::Tool(tool), stdio);
+    let mut answer = Vec::new();
+    std::io::Read::read_to_end(&mut guest.accept(1), &mut answer).unwrap();
+    assert!(matches!(guest.receive(), GuestMessage::Started { .. }));
+    (answer, guest.exit())
+}
+
+#[test]
+#[ignore = "needs root"]
+fn services_work_on_a_container_that_is_frozen() {
+    let mut guest = Guest::start(NEEDS);
+    let script = "echo content > /tmp/file; echo ready; cat; :";
+    let mut streams = guest.begin(spec(&["sh", "-c", script]));
+    assert_eq!(streams.line(), "ready");
+    for frozen in [false, true] {
+        let _ = service(&mut guest, Tool::Freeze(frozen));
+        let path = || "/tmp/file".to_owned();
+        let (look, _) = service(&mut guest, Tool::Look { path: path() });
+        assert_eq!(look, b"file\n");
+        let pack = Tool::Pack {
+            path: path(),
+            follow: false,
+        };
+        let (archive, status) = service(&mut guest, pack);
+        assert_eq!(status, ExitStatus::Code(0));
+        assert_eq!(&archive[512..520], b"content\n");
+        let (list, _) = service(&mut guest, Tool::Processes);
+        assert!(String::from_utf8_lossy(&list).contains("\tsh -c"));
+        let (statistics, _) = service(&mut guest, Tool::Statistics);
+        assert!(statistics.starts_with(b"==> "));
+    }
+    guest.hang_up();
+}
+
+#[test]
+#[ignore = "needs root"]
+fn service_is_no_more_than_the_container_while_it_works() {
+    let mut guest = Guest::start(NEEDS);
+    guest.add_file("large", &"x".repeat(8 << 20), 0o600);
+    let _streams = guest.begin(spec(&["cat"]));
+    let stdio = Stdio {
+        stdout: Some(PORTS[1]),
+        ..Stdio::default()
+    };
+    let pack = Tool::Pack {
+        path: "/large".into(),
+        follow: false,
+    };
+    let before = guest.children();
+    exec(&mut guest, "pack", Task::Tool(pack), stdio);
+    // Nobody reads, so that it stays.
+    let stream = guest.accept(1);
+    assert!(matches!(guest.receive(), GuestMessage::Started { .. }));
+    let pid = guest
+        .children()
+        .into_iter()
+        .find(|pid| !before.contains(pid))
+        .unwrap();
+    let read = |file: &str| std::fs::read_to_string(format!("/proc/{pid}/{file}")).unwrap();
+    let status = read("status");
+    let line = |name: &str| {
+        status
+            .lines()
+            .find_map(|line| line.strip_prefix(name))
+            .unwrap()
+            .trim()
+    };
+    // DAC_OVERRIDE and DAC_READ_SEARCH.
+    for name in ["CapEff:", "CapPrm:", "CapBnd:"] {
+        assert_eq!(line(name), "0000000000000006", "{name}");
+    }
+    assert_eq!(
+        (line("CapInh:"), line("NoNewPrivs:"), line("Seccomp:")),
+        ("0000000000000000", "1", "2")
+    );
+    assert!(
+        read("cgroup").trim().ends_with("/test"),
+        "{}",
+        read("cgroup")
+    );
+    assert_eq!(read("environ"), "");
+    let open = std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
+    // The standard ones, one more of standard output, the root, the file's directory and the file.
+    assert!(open.count() <= 7);
+    drop(stream);
+    let _ = guest.exit();
+}
+
+#[test]
+#[ignore = "needs root"]
+fn archive_brings_attributes_and_follows_a_link_that_is_its_name() {
+    let mut guest = Guest::start(NEEDS);
+    guest.add_link("tmp/link", "../far");
+    let _streams = guest.begin(spec(&["cat"]));
+    let mut entry = Entry {
+        path: b"link".to_vec(),
+        kind: Kind::File,
+        mode: 0o4755,
+        uid: 1000,
+        gid: 1001,
+        size: 0,
+        mtime: 1_000_000_000,
+        link: Vec::new(),
+        device: (0, 0),
+        attributes: vec![],
+    };
+    let capability = [1, 0, 0, 2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    tar::keep(&mut entry, tar::CAPABILITY.as_bytes(), &capability);
+    let archive = [tar::encode(&entry), tar::END.to_vec()].concat();
+    let stdio = Stdio {
+        stdin: Some(PORTS[0]),
+        ..Stdio::default()
+    };
+    let unpack = Tool::Unpack {
+        path: "/tmp".into(),
+        follow: true,
+    };
+    exec(&mut guest, "unpack", Task::Tool(unpack), stdio);
+    guest.accept(0).write_all(&archive).unwrap();
+    assert!(matches!(guest.receive(), GuestMessage::Started { .. }));
+    assert_eq!(guest.exit(), ExitStatus::Code(0));
+    let (text, _) = output(
+        &mut guest,
+        program("stat -c '%n %u %a %Y' /far; readlink /tmp/link"),
+    );
+    assert_eq!(text, "/far 1000 4755 1000000000\n../far\n");
+    let pack = Tool::Pack {
+        path: "/tmp/link".into(),
+        follow: true,
+    };
+    let (archive, _) = service(&mut guest, pack);
+    let record = [&b"SCHILY.xattr.security.capability="[..], &capability].concat();
+    assert!(archive.windows(record.len()).any(|part| part == record));
 }
 
 /// Bit of `CAP_SYS_PTRACE`, with which a container may look into every process that it sees.
@@ -331,6 +525,6 @@ fn programs_of_a_container_that_ends_leave_no_process_behind() {
             }
         }
         guest.settle();
-        assert_eq!(guest.children(), 0);
+        assert_eq!(guest.children(), Vec::<String>::new());
     }
 }

@@ -12,6 +12,7 @@
 mod beside;
 mod network;
 mod support;
+mod users;
 
 use coracle_protocol::{
     ExitStatus, FailureKind, GuestMessage, HostMessage, Mount, Rlimit, SeccompProfile, Stdio,
@@ -483,23 +484,6 @@ fn only_what_is_privileged_has_no_filter() {
 
 #[test]
 #[ignore = "needs root"]
-fn user_namespace_maps_everybody() {
-    let mut spec = spec(&[
-        "sh",
-        "-c",
-        "cat /proc/self/uid_map; id -u; echo x >/dev/null; ls /dev | wc -l; hostname",
-    ]);
-    spec.user_namespace = true;
-    let (out, err, status) = output_of(spec);
-    assert_eq!((err.as_str(), status), ("", ExitStatus::Code(0)));
-    assert_eq!(
-        out.split_whitespace().collect::<Vec<_>>(),
-        ["0", "0", "4294967295", "0", "15", "box"]
-    );
-}
-
-#[test]
-#[ignore = "needs root"]
 fn processes_among_the_guests_end_with_their_container() {
     let mut guest = Guest::start(NEEDS);
     let script = "sleep 1234.5 & (sleep 1234.5 &) ; readlink /proc/self/ns/pid; exit 4";
@@ -535,20 +519,6 @@ fn privileged_container_has_the_guests_devices_and_may_write_to_its_kernel() {
         output_of(spec),
         ("1\n".into(), String::new(), ExitStatus::Code(0))
     );
-}
-
-#[test]
-#[ignore = "needs root"]
-fn user_namespace_of_ones_own_and_the_guests_processes_are_refused_together() {
-    let mut guest = Guest::start(NEEDS);
-    let mut spec = spec(&["true"]);
-    spec.user_namespace = true;
-    spec.shares.processes = true;
-    guest.send(&HostMessage::Run(Box::new(spec)));
-    let GuestMessage::Failed { message, .. } = guest.receive() else {
-        panic!("it was started");
-    };
-    assert!(message.contains("--userns private"), "{message}");
 }
 
 #[test]

@@ -53,6 +53,7 @@ fn beside(guest: &mut Guest, container: &str, script: &str) -> String {
         container: container.into(),
         task: Box::new(Task::Program(spec(&["sh", "-c", script]).process)),
         stdio,
+        group: false,
     });
     let text = guest.read_stream(1);
     assert!(matches!(guest.receive(), GuestMessage::Started { id, .. } if id == "beside"));

@@ -41,12 +41,16 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_coracle-init");
 
 const NUMBERS: [u32; 3] = [1025, 1026, 1027];
 
-pub(crate) const PORTS: [Port; 3] = [port(0), port(1), port(2)];
+pub(crate) const PORTS: [Port; 3] = [
+    port(NUMBERS[0], 0xa0),
+    port(NUMBERS[1], 0xa1),
+    port(NUMBERS[2], 0xa2),
+];
 
-const fn port(index: usize) -> Port {
+const fn port(number: u32, byte: u8) -> Port {
     Port {
-        number: NUMBERS[index],
-        secret: Secret::new([0xa0 + index as u8; SECRET_BYTES]),
+        number,
+        secret: Secret::new([byte; SECRET_BYTES]),
     }
 }
 
@@ -67,10 +71,12 @@ pub(crate) fn serve() {
             stream.set_nonblocking(true)?;
             Ok(stream.into())
         }),
-        mount_root: Box::new(move |_: &Root, place| -> Result<MountedRoot, Failure> {
-            let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
-            MountedRoot::existing(open_tree(CWD, &root, flags).stage(|| "copy")?, place)
-        }),
+        mount_root: Box::new(
+            move |_: &Root, place, shift| -> Result<MountedRoot, Failure> {
+                let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+                MountedRoot::existing(open_tree(CWD, &root, flags).stage(|| "copy")?, place, shift)
+            },
+        ),
         set_clock: Box::new(|_| {}),
     };
     Server::new(control.into(), setting)
@@ -173,11 +179,13 @@ impl Guest {
         names
     }
 
-    /// How many children the server has, those included that have ended.
-    pub(crate) fn children(&self) -> usize {
+    /// The server's children, those included that have ended.
+    pub(crate) fn children(&self) -> Vec<String> {
         let process = self.server.as_ref().unwrap().id();
-        let path = format!("/proc/{process}/task/{process}/children");
-        fs::read_to_string(path).unwrap().split_whitespace().count()
+        let threads = fs::read_dir(format!("/proc/{process}/task")).unwrap();
+        let list = |thread: fs::DirEntry| fs::read_to_string(thread.path().join("children"));
+        let lists: String = threads.map(|one| list(one.unwrap()).unwrap()).collect();
+        lists.split_whitespace().map(str::to_owned).collect()
     }
 
     /// Waits until the server has done all that it was told.

@@ -7,6 +7,7 @@
 mod directory;
 mod format;
 mod output;
+mod read;
 mod slots;
 mod xattr;
 
@@ -15,6 +16,7 @@ use std::io;
 
 pub(crate) use directory::DirectoryEntry;
 pub(crate) use format::{device_number, file_type};
+pub(crate) use read::{Found, Reader};
 pub(crate) use xattr::Xattrs;
 
 use self::format::{
@@ -169,6 +171,35 @@ impl<'a> Writer<'a> {
         let mut file = self.start(meta, target.len() as u64)?;
         self.data(&mut file, target)?;
         self.end(meta, file)
+    }
+
+    /// Where a symbolic link leads that was written before; looking it up costs less than keeping all in memory.
+    pub(crate) fn target(&mut self, inode: u64) -> io::Result<Vec<u8>> {
+        let mut bytes = [0; INODE_LEN];
+        self.read_at(&mut bytes, inode * SLOT)?;
+        let found = Found::decode(inode, &bytes).ok_or(io::ErrorKind::InvalidData)?;
+        let mut target = Vec::new();
+        for run in found.plain_runs() {
+            let start = target.len();
+            let length = usize::try_from(run.length).expect("at most MAX_PATH");
+            target.resize(start + length, 0);
+            self.read_at(&mut target[start..], run.place)?;
+        }
+        Ok(target)
+    }
+
+    fn read_at(&mut self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        let reserved = offset
+            .checked_sub(self.slots.start)
+            .and_then(|start| usize::try_from(start).ok())
+            .and_then(|start| self.reserved.get(start..start + buffer.len()));
+        match reserved {
+            Some(bytes) => {
+                buffer.copy_from_slice(bytes);
+                Ok(())
+            }
+            None => self.output.read_at(buffer, offset),
+        }
     }
 
     /// Starts a file with holes of `size` bytes.

@@ -97,6 +97,22 @@ impl<'a> Output<'a> {
         self.file.write_all_at(bytes, offset)
     }
 
+    /// Reads what was written before the position.
+    pub(super) fn read_at(&mut self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        let end = offset + buffer.len() as u64;
+        let start = offset
+            .checked_sub(self.start)
+            .and_then(|start| usize::try_from(start).ok());
+        if let Some(bytes) = start.and_then(|start| self.buffer.get(start..start + buffer.len())) {
+            buffer.copy_from_slice(bytes);
+            return Ok(());
+        }
+        if end > self.start {
+            self.flush()?;
+        }
+        self.file.read_exact_at(buffer, offset)
+    }
+
     /// Ends the image at the position.
     pub(super) fn finish(&mut self) -> io::Result<u64> {
         self.flush()?;

@@ -44,8 +44,32 @@ impl Xattrs {
         true
     }
 
+    /// Those of an inode that was written before.
+    pub(super) fn from_bytes(bytes: Vec<u8>) -> Self {
+        Self(bytes)
+    }
+
     pub(crate) fn bytes(&self) -> &[u8] {
         &self.0
+    }
+
+    /// Whether there is one of this name.
+    pub(crate) fn has(&self, name: &[u8]) -> bool {
+        let mut rest = self.0.get(HEADER_LEN..).unwrap_or_default();
+        while let [name_len, number, low, high, more @ ..] = rest {
+            let own = more.get(..usize::from(*name_len)).unwrap_or_default();
+            let prefix = PREFIXES
+                .iter()
+                .find(|(_, known, _)| known == number)
+                .map_or(&b""[..], |(prefix, ..)| prefix);
+            if name.strip_prefix(prefix) == Some(own) {
+                return true;
+            }
+            let value = usize::from(u16::from_le_bytes([*low, *high]));
+            let length = (ENTRY_LEN + usize::from(*name_len) + value).next_multiple_of(4);
+            rest = rest.get(length..).unwrap_or_default();
+        }
+        false
     }
 
     /// What an inode says about their length.
@@ -55,6 +79,26 @@ impl Xattrs {
             0
         } else {
             u16::try_from(words + 1).expect("at most 64 KiB")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_added_is_there() {
+        let mut xattrs = Xattrs::default();
+        assert!(!xattrs.has(b"user.a"));
+        assert!(xattrs.add(b"user.a", b"12345"));
+        assert!(xattrs.add(b"trusted.bc", b""));
+        assert!(xattrs.add(b"system.posix_acl_access", b"x"));
+        for name in [&b"user.a"[..], b"trusted.bc", b"system.posix_acl_access"] {
+            assert!(xattrs.has(name));
+        }
+        for name in [&b"user.b"[..], b"trusted.a", b"user.", b"trusted.b", b"bc"] {
+            assert!(!xattrs.has(name));
         }
     }
 }

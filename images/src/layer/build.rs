@@ -3,15 +3,16 @@
 use std::io;
 
 use super::LayerError;
+use super::below::{Below, Seen};
 use super::error::printable;
-use super::limits::{Limits, MAX_DIRECTORY_XATTR_BYTES, MAX_PATH, MAX_XATTR_BYTES};
-use super::path::components;
+use super::limits::{
+    Limits, MAX_DIRECTORY_XATTR_BYTES, MAX_LINKED_BYTES, MAX_PATH, MAX_XATTR_BYTES,
+};
+use super::path::{WHITEOUT, components};
 use super::tar::{Archive, Entry, Input, Kind, Sparse, Stop};
 use super::tree::{Leaf, Node, ROOT, Tree};
-use crate::erofs::{MAX_ROOT_XATTRS, Meta, Writer, Xattrs, device_number, file_type};
+use crate::erofs::{Found, MAX_ROOT_XATTRS, Meta, Writer, Xattrs, device_number, file_type};
 
-/// Starts the names of files that say what a layer hides (image specification, "Whiteouts").
-const WHITEOUT: &[u8] = b".wh.";
 /// Says that a directory shows nothing of lower layers.
 const OPAQUE: &[u8] = b".wh..wh..opq";
 /// Starts the names of other files that only AUFS knew; docker leaves them out as well.
@@ -21,12 +22,31 @@ const AUFS: &[u8] = b".wh..wh.";
 /// `Documentation/filesystems/overlayfs.rst`, "Nesting overlayfs mounts").
 const OVERLAY: &[u8] = b"trusted.overlay.";
 
+/// What a layer is put upon.
+#[derive(Debug, Clone, Copy)]
+pub enum Onto<'a> {
+    /// Nothing: it is the only one.
+    Nothing,
+    /// Something that is not known: where that matters, the layer says so of itself, and is made again when it is.
+    Unknown,
+    /// These.
+    Layers(&'a Below),
+}
+
+/// Room for our own marks among the attributes of the root.
+const MARKS: usize = 128;
+
 /// Puts the entries of an archive into an image and their names into a tree.
 pub(super) struct Builder<'a, 'b, R> {
     pub(super) archive: Archive<R>,
     pub(super) writer: &'b mut Writer<'a>,
     pub(super) tree: Tree,
     pub(super) limits: &'b Limits,
+    pub(super) onto: Onto<'b>,
+    /// Steps along names and links so far.
+    pub(super) link_steps: u64,
+    /// Bytes of lower layers that were copied.
+    linked_bytes: u64,
     /// The inode of all whiteouts, once there is one.
     whiteout: Option<u32>,
     directory_xattrs: u64,
@@ -35,8 +55,16 @@ pub(super) struct Builder<'a, 'b, R> {
 }
 
 impl<'a, 'b, R: Input> Builder<'a, 'b, R> {
-    pub(super) fn new(input: R, writer: &'b mut Writer<'a>, limits: &'b Limits) -> Self {
+    pub(super) fn new(
+        input: R,
+        writer: &'b mut Writer<'a>,
+        limits: &'b Limits,
+        onto: Onto<'b>,
+    ) -> Self {
         Self {
+            onto,
+            link_steps: 0,
+            linked_bytes: 0,
             archive: Archive::new(input),
             writer,
             tree: Tree::new(limits),
@@ -51,9 +79,47 @@ impl<'a, 'b, R: Input> Builder<'a, 'b, R> {
     pub(super) fn run(mut self) -> Result<Tree, Stop> {
         while let Some(entry) = self.archive.next()? {
             self.tree.count()?;
-            self.add(&entry)?;
+            match self.add(&entry) {
+                // It may lead somewhere else when it is known what is below, and is refused then or never.
+                Err(Stop::Layer(error))
+                    if matches!(self.onto, Onto::Unknown) && error.depends_on_below() =>
+                {
+                    self.tree.unsettle();
+                }
+                other => other?,
+            }
         }
+        self.settle()?;
         Ok(self.tree)
+    }
+
+    /// The layers below are known now or never.
+    fn settle(&mut self) -> Result<(), Stop> {
+        let layers = match self.onto {
+            Onto::Unknown => return Ok(()),
+            Onto::Nothing => {
+                self.tree.settle();
+                return Ok(());
+            }
+            // Its mark stays: where nothing else differs, neither does that, and the layer made before is good.
+            Onto::Layers(layers) => layers,
+        };
+        if !self.tree.is_opaque(ROOT) {
+            return Ok(());
+        }
+        // Overlayfs asks the root of no layer whether it is opaque.
+        let below = layers.root().map_err(read_error)?;
+        for name in layers.names(&below).map_err(read_error)? {
+            match self.tree.child(ROOT, &name) {
+                Some(Node::Directory(directory)) => self.tree.set_opaque(directory),
+                Some(Node::Leaf(_)) => {}
+                None => {
+                    self.tree.count()?;
+                    self.hide(ROOT, &name)?;
+                }
+            }
+        }
+        Ok(())
     }
 
     fn add(&mut self, entry: &Entry) -> Result<(), Stop> {
@@ -79,7 +145,7 @@ impl<'a, 'b, R: Input> Builder<'a, 'b, R> {
         if name.starts_with(WHITEOUT) {
             return self.add_whiteout(entry, name, parents);
         }
-        let (meta, parent) = (self.meta(entry)?, self.tree.parent(parents)?);
+        let (meta, parent) = (self.meta(entry)?, self.directory(parents)?);
         match entry.kind {
             Kind::Directory => {
                 self.count_directory_xattrs(&meta)?;
@@ -110,8 +176,7 @@ impl<'a, 'b, R: Input> Builder<'a, 'b, R> {
 
     fn add_root(&mut self, entry: &Entry) -> Result<(), Stop> {
         let meta = self.meta(entry)?;
-        // The mark for opaque directories may still be added.
-        let length = meta.xattrs.bytes().len() + 64;
+        let length = meta.xattrs.bytes().len() + MARKS;
         if length > MAX_ROOT_XATTRS {
             let what = format!("{length} bytes of extended attributes of the root directory");
             return Err(LayerError::Limit {
@@ -125,7 +190,7 @@ impl<'a, 'b, R: Input> Builder<'a, 'b, R> {
     }
 
     fn add_whiteout(&mut self, entry: &Entry, name: &[u8], parents: &[&[u8]]) -> Result<(), Stop> {
-        let parent = self.tree.parent(parents)?;
+        let parent = self.directory(parents)?;
         if name == OPAQUE {
             self.tree.set_opaque(parent);
             return Ok(());
@@ -216,7 +281,8 @@ impl<'a, 'b, R: Input> Builder<'a, 'b, R> {
         Ok(())
     }
 
-    fn link_target(&self, entry: &Entry) -> Result<u32, LayerError> {
+    /// What a hard link is one more name of. Links in the way to it are followed, it itself is not.
+    fn link_target(&mut self, entry: &Entry) -> Result<u32, Stop> {
         let refused = |reason| LayerError::HardLink {
             path: printable(&entry.path),
             target: printable(&entry.link),
@@ -224,12 +290,110 @@ impl<'a, 'b, R: Input> Builder<'a, 'b, R> {
         };
         let target =
             components(&entry.link).map_err(|_| refused("not the name of a file in the tree"))?;
+        let Some((name, parents)) = target.split_last() else {
+            return Err(refused("a directory").into());
+        };
+        let mut target = self.resolve(parents)?;
+        target.push(name.to_vec());
         match self.tree.find(&target) {
-            Some(Node::Leaf(leaf)) if !self.tree.leaf(leaf).whiteout => Ok(leaf),
-            Some(Node::Leaf(_)) => Err(refused("removed by this layer")),
-            Some(Node::Directory(_)) => Err(refused("a directory")),
-            None => Err(refused("not in this layer before it")),
+            Some(Node::Leaf(leaf)) if !self.tree.leaf(leaf).whiteout => return Ok(leaf),
+            Some(Node::Leaf(_)) => return Err(refused("removed by this layer").into()),
+            Some(Node::Directory(_)) => return Err(refused("a directory").into()),
+            None => {}
         }
+        match self.onto {
+            Onto::Nothing | Onto::Unknown => Err(refused("not in this layer before it").into()),
+            Onto::Layers(below) => match self.seen_below(&target)? {
+                Seen::Leaf(layer, found) => self.copy_up(below, layer, &found, &target),
+                Seen::Directory(_) => Err(refused("a directory").into()),
+                Seen::Nothing => {
+                    Err(refused("neither in this layer before it nor in one below").into())
+                }
+            },
+        }
+    }
+
+    /// Brings a file of a lower layer into this one under its own name, as overlayfs does when it is linked to, so that
+    /// both names are the same file.
+    fn copy_up(
+        &mut self,
+        below: &Below,
+        layer: usize,
+        found: &Found,
+        path: &[Vec<u8>],
+    ) -> Result<u32, Stop> {
+        let meta = below.meta(layer, found).map_err(read_error)?;
+        let inode = match found.kind() {
+            file_type::REGULAR => self.copy(below, layer, found, &meta)?,
+            file_type::SYMLINK => {
+                let target = below.layer(layer).and_then(|layer| layer.target(found));
+                let target = target.map_err(read_error)?;
+                self.writer.symlink(&meta, &target).map_err(write_error)?
+            }
+            _ => self
+                .writer
+                .special(&meta, found.device())
+                .map_err(write_error)?,
+        };
+        let Some((name, parents)) = path.split_last() else {
+            return Err(write_error(io::ErrorKind::InvalidInput.into()));
+        };
+        self.tree.count()?;
+        let parents: Vec<&[u8]> = parents.iter().map(Vec::as_slice).collect();
+        let parent = self.tree.parent(&parents)?;
+        Ok(self
+            .tree
+            .add_leaf(parent, name, Leaf::new(inode, meta.mode))?)
+    }
+
+    /// Copies the data of a file, and its holes.
+    fn copy(
+        &mut self,
+        below: &Below,
+        layer: usize,
+        found: &Found,
+        meta: &Meta,
+    ) -> Result<u64, Stop> {
+        /// Bytes copied at once.
+        const PIECE: usize = 256 << 10;
+        let layer = below.layer(layer).map_err(read_error)?;
+        let runs = layer.runs(found).map_err(read_error)?;
+        self.linked_bytes += runs.iter().map(|run| run.length).sum::<u64>();
+        if self.linked_bytes > MAX_LINKED_BYTES {
+            let what = "more bytes of files of lower layers that it has links to".to_owned();
+            let limit = MAX_LINKED_BYTES;
+            return Err(LayerError::Limit { what, limit }.into());
+        }
+        let whole = runs.iter().map(|run| run.length).sum::<u64>() == found.size;
+        let mut piece = vec![0; PIECE];
+        let mut sparse = (!whole).then(|| self.writer.start_sparse(found.size));
+        let mut plain = match sparse {
+            None => Some(self.writer.start(meta, found.size).map_err(write_error)?),
+            Some(_) => None,
+        };
+        for run in runs {
+            let mut done = 0;
+            while done < run.length {
+                let room = usize::try_from(run.length - done)
+                    .unwrap_or(PIECE)
+                    .min(PIECE);
+                let bytes = &mut piece[..room];
+                layer.read(bytes, run.place + done).map_err(read_error)?;
+                match (&mut plain, &mut sparse) {
+                    (Some(file), _) => self.writer.data(file, bytes),
+                    (None, Some(file)) => self.writer.sparse_data(file, run.offset + done, bytes),
+                    (None, None) => Ok(()),
+                }
+                .map_err(write_error)?;
+                done += room as u64;
+            }
+        }
+        match (plain, sparse) {
+            (Some(file), _) => self.writer.end(meta, file),
+            (None, Some(file)) => self.writer.end_sparse(meta, file),
+            (None, None) => Err(io::ErrorKind::InvalidInput.into()),
+        }
+        .map_err(write_error)
     }
 
     fn symlink(&mut self, entry: &Entry, meta: &Meta) -> Result<u64, Stop> {
@@ -310,4 +474,8 @@ fn refused(entry: &Entry, reason: impl Into<String>) -> LayerError {
 
 pub(super) fn write_error(error: io::Error) -> Stop {
     Stop::Layer(LayerError::Write(error))
+}
+
+pub(super) fn read_error(error: io::Error) -> Stop {
+    Stop::Layer(LayerError::Below(error))
 }

@@ -3,8 +3,10 @@
 use std::io;
 
 use super::Compression;
-use super::limits::{MAX_NAME, MAX_PATH};
+use super::decompress::{self, Grown};
+use super::limits::{MAX_LINKS, MAX_NAME, MAX_PATH};
 use crate::digest::Digest;
+use crate::erofs::file_type;
 
 /// Why a layer could not be made into a file system.
 #[derive(Debug, thiserror::Error)]
@@ -70,10 +72,7 @@ pub enum LayerError {
         reason: &'static str,
     },
     /// An entry below something that is no directory.
-    #[error(
-        "the layer places {path:?} below {parent:?}, which is a {kind}; nothing is ever followed \
-         out of a layer"
-    )]
+    #[error("the layer places {path:?} below {parent:?}, which is a {kind}")]
     Through {
         /// The entry.
         path: String,
@@ -82,6 +81,18 @@ pub enum LayerError {
         /// Its kind.
         kind: &'static str,
     },
+    /// Symbolic links that lead nowhere.
+    #[error(
+        "the layer places something below {path:?}, which leads in a circle, or through more than \
+         {MAX_LINKS} symbolic links"
+    )]
+    Circle {
+        /// What it is placed below.
+        path: String,
+    },
+    /// A layer below cannot be read.
+    #[error("cannot read the layers below")]
+    Below(#[source] io::Error),
     /// A hard link to nothing.
     #[error("the layer makes {path:?} a hard link to {target:?}, which is {reason}")]
     HardLink {
@@ -108,6 +119,42 @@ pub enum LayerError {
         /// How many are allowed.
         limit: u64,
     },
+}
+
+impl LayerError {
+    /// Whether the same entry may be good upon other layers.
+    pub(super) fn depends_on_below(&self) -> bool {
+        matches!(
+            self,
+            Self::Through { .. } | Self::Circle { .. } | Self::HardLink { .. }
+        )
+    }
+
+    /// What a failure to read the archive is.
+    pub(super) fn reading(compression: Compression, offset: u64, source: io::Error) -> Self {
+        match source.get_ref().and_then(|inner| inner.downcast_ref()) {
+            Some(Grown { from }) => Self::Limit {
+                what: format!("more bytes than {from} compressed ones may become"),
+                limit: decompress::limit(*from),
+            },
+            None => Self::Read {
+                compression,
+                offset,
+                source,
+            },
+        }
+    }
+}
+
+/// A kind of file, for messages.
+pub(super) fn kind_name(mode: u16) -> &'static str {
+    match mode & file_type::MASK {
+        file_type::REGULAR => "file",
+        file_type::SYMLINK => "symbolic link",
+        file_type::DIRECTORY => "directory",
+        file_type::FIFO => "named pipe",
+        _ => "device",
+    }
 }
 
 /// Bytes as text for messages, everything but printable ASCII escaped.

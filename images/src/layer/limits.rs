@@ -16,6 +16,14 @@ pub const MAX_NAME_BYTES: usize = 32 << 20;
 /// decompression bombs).
 pub const MAX_TAR_BYTES: u64 = 64 << 30;
 
+/// Bytes that any compressed stream may become: what costs little. Pages of zeros take no space on the disk.
+pub const FREE_GROWTH: u64 = 4 << 30;
+
+/// How many times as many bytes as are compressed may come beyond [`FREE_GROWTH`]. Programs, texts and logs shrink to a
+/// tenth, or a thirtieth where they repeat themselves; zeros, and nothing else that is worth a layer, to a thousandth
+/// (stops layers of 20 MB that take 20 GB of time and disk).
+pub const MAX_GROWTH: u64 = 100;
+
 /// Most bytes of all files with holes, as a program sees them (stops files of terabytes of holes:
 /// a few bytes in each of their chunks would make the image as large).
 pub const MAX_SPARSE_BYTES: u64 = 64 << 30;
@@ -28,6 +36,18 @@ pub const MAX_PATH: usize = 4095;
 
 /// Longest name of a file in bytes (Linux' `NAME_MAX`).
 pub const MAX_NAME: usize = 255;
+
+/// Most symbolic links on the way to one entry: what containerd and umoci follow.
+pub const MAX_LINKS: u32 = 255;
+
+/// Most steps along names and links for all entries of a layer, of which each counts as often as there are lower layers to
+/// look at: many more than an honest layer needs, all of whose entries have 16 components and lie below a link (stops a
+/// million entries at the end of long chains).
+pub const MAX_LINK_STEPS: u64 = 32 << 20;
+
+/// Most bytes of files of lower layers that a layer has hard links to, each of which is copied (stops layers of nothing
+/// but links to large files, one upon the other).
+pub const MAX_LINKED_BYTES: u64 = 16 << 30;
 
 /// Most bytes of one extended header: what Go's `archive/tar`, so docker, takes.
 pub const MAX_HEADER_BYTES: u64 = 1 << 20;
@@ -42,6 +62,10 @@ pub const MAX_DIRECTORY_XATTR_BYTES: u64 = 16 << 20;
 /// Largest window of a zstd stream as a power of two, 128 MiB: what `zstd` itself takes without
 /// being told to (stops streams that ask for gigabytes of memory).
 pub const MAX_ZSTD_WINDOW_LOG: u32 = 27;
+
+/// Most memory of an xz decoder in KiB, 96 MiB: what `xz -9` needs, with its dictionary of 64 MiB (stops streams that ask
+/// for gigabytes of memory).
+pub const MAX_XZ_MEMORY: u32 = 96 << 10;
 
 /// Bounds for one layer. The default is what the constants of this module say.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -3,24 +3,29 @@
 //! No path of this machine is ever made from a name in the archive: entries only become nodes of
 //! a tree in memory and bytes of one output file.
 
+mod below;
 mod build;
+mod decompress;
 mod error;
 mod feed;
 mod finish;
 mod limits;
 mod path;
+mod resolve;
 pub(crate) mod tar;
 mod tree;
 
 use std::fmt;
 use std::fs::File;
-use std::io::{self, BufReader, Read};
+use std::io::{self, Read};
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread;
 
-use flate2::bufread::MultiGzDecoder;
 use sha2::{Digest as _, Sha256};
 
+pub use below::Below;
+pub use build::Onto;
+pub(crate) use decompress::decompressed;
 pub use error::LayerError;
 pub use limits::*;
 
@@ -29,9 +34,6 @@ use self::feed::{Feeder, Gone, Message, PIECE, Pieces, WAITING};
 use self::tar::Stop;
 use crate::digest::Digest;
 use crate::erofs::Writer;
-
-/// Bytes of compressed input read at once.
-const INPUT_BUFFER: usize = 128 << 10;
 
 /// How a layer's tar archive is compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,6 +44,10 @@ pub enum Compression {
     Gzip,
     /// Zstandard, of any number of frames.
     Zstd,
+    /// Bzip2, of any number of streams. No media type of a layer has it, but docker's archives may.
+    Bzip2,
+    /// The same for xz.
+    Xz,
 }
 
 impl fmt::Display for Compression {
@@ -50,6 +56,8 @@ impl fmt::Display for Compression {
             Self::None => "plain tar",
             Self::Gzip => "gzip",
             Self::Zstd => "zstd",
+            Self::Bzip2 => "bzip2",
+            Self::Xz => "xz",
         })
     }
 }
@@ -86,7 +94,32 @@ pub fn convert(
     limits: &Limits,
     progress: &mut dyn FnMut(u64),
 ) -> Result<Converted, LayerError> {
-    let (fed, diff_id, built) = run_threads(input, compression, output, limits, progress)?;
+    let onto = Onto::Nothing;
+    convert_onto(
+        input,
+        compression,
+        expected_diff_id,
+        onto,
+        output,
+        limits,
+        progress,
+    )
+}
+
+/// The same for a layer that is not the only one of its image.
+///
+/// # Errors
+/// [`LayerError`].
+pub fn convert_onto(
+    input: impl Read,
+    compression: Compression,
+    expected_diff_id: Option<&Digest>,
+    onto: Onto<'_>,
+    output: &File,
+    limits: &Limits,
+    progress: &mut dyn FnMut(u64),
+) -> Result<Converted, LayerError> {
+    let (fed, diff_id, built) = run_threads(input, compression, onto, output, limits, progress)?;
     // What the archive is refused for comes first: it is why nothing more was read. A failure of
     // the input is known here only.
     let (writer, tar_bytes) = match built {
@@ -126,6 +159,7 @@ type Ends<'a> = (Result<u64, LayerError>, Digest, Result<Writer<'a>, Stop>);
 fn run_threads<'a>(
     input: impl Read,
     compression: Compression,
+    onto: Onto<'_>,
     output: &'a File,
     limits: &Limits,
     progress: &mut dyn FnMut(u64),
@@ -137,7 +171,7 @@ fn run_threads<'a>(
         let spawn = |name: &str| thread::Builder::new().name(name.to_owned());
         let hasher = spawn("layer-hash").spawn_scoped(scope, move || hash(&hash_pieces));
         let builder = spawn("layer-write").spawn_scoped(scope, move || {
-            build(Pieces::new(build_pieces), output, limits)
+            build(Pieces::new(build_pieces), onto, output, limits)
         });
         let (hasher, builder) = match (hasher, builder) {
             (Ok(hasher), Ok(builder)) => (hasher, builder),
@@ -148,6 +182,11 @@ fn run_threads<'a>(
             }
         };
         let fed = decompressed(input, compression)
+            .map_err(|source| LayerError::Read {
+                compression,
+                offset: 0,
+                source,
+            })
             .and_then(|input| feed(input, compression, feeder, limits, progress));
         // A panic of one of them goes on here.
         let join = "the thread does not panic";
@@ -164,34 +203,6 @@ fn complete(mut writer: Writer<'_>, diff_id: &Digest) -> io::Result<(u64, u64)> 
     Ok((image_bytes, inodes))
 }
 
-fn decompressed<'a>(
-    input: impl Read + 'a,
-    compression: Compression,
-) -> Result<Box<dyn Read + 'a>, LayerError> {
-    Ok(match compression {
-        Compression::None => Box::new(input),
-        Compression::Gzip => {
-            let input = BufReader::with_capacity(INPUT_BUFFER, input);
-            Box::new(MultiGzDecoder::new(input))
-        }
-        Compression::Zstd => Box::new(unzstd(input)?),
-    })
-}
-
-fn unzstd<'a, R: Read + 'a>(input: R) -> Result<impl Read + 'a, LayerError> {
-    let compression = Compression::Zstd;
-    let failed = |source| LayerError::Read {
-        compression,
-        offset: 0,
-        source,
-    };
-    let mut decoder = zstd::stream::read::Decoder::new(input).map_err(failed)?;
-    decoder
-        .window_log_max(MAX_ZSTD_WINDOW_LOG)
-        .map_err(failed)?;
-    Ok(decoder)
-}
-
 /// Gives the uncompressed archive to the threads; the result is its length.
 fn feed(
     mut input: impl Read,
@@ -204,11 +215,8 @@ fn feed(
     loop {
         let mut piece = feeder.piece();
         let read = (&mut input).take(PIECE as u64).read_to_end(&mut piece);
-        let length = read.map_err(|source| LayerError::Read {
-            compression,
-            offset: total + piece.len() as u64,
-            source,
-        })?;
+        let offset = total + piece.len() as u64;
+        let length = read.map_err(|source| LayerError::reading(compression, offset, source))?;
         total += length as u64;
         if total > limits.tar_bytes {
             let what = "more uncompressed bytes".to_owned();
@@ -237,9 +245,14 @@ fn hash(pieces: &Receiver<Message>) -> Digest {
     Digest::from_sha256(hasher.finalize().into())
 }
 
-fn build<'a>(pieces: Pieces, output: &'a File, limits: &Limits) -> Result<Writer<'a>, Stop> {
+fn build<'a>(
+    pieces: Pieces,
+    onto: Onto<'_>,
+    output: &'a File,
+    limits: &Limits,
+) -> Result<Writer<'a>, Stop> {
     let mut writer = Writer::new(output).map_err(build::write_error)?;
-    let tree = Builder::new(pieces, &mut writer, limits).run()?;
+    let tree = Builder::new(pieces, &mut writer, limits, onto).run()?;
     finish::write_directories(tree, &mut writer).map_err(build::write_error)?;
     Ok(writer)
 }
@@ -256,4 +269,28 @@ fn uuid(diff_id: &Digest) -> [u8; 16] {
     uuid[6] = uuid[6] & 0x0f | 0x80;
     uuid[8] = uuid[8] & 0x3f | 0x80;
     uuid
+}
+
+/// Whether a layer that was made without knowing what is below says that it may depend on that.
+///
+/// # Errors
+/// Those of reading.
+pub(crate) fn may_depend(layer: File) -> io::Result<bool> {
+    let layer = crate::erofs::Reader::new(layer)?;
+    let marks = layer.xattrs(&layer.root()?)?;
+    let names = [tree::UNSETTLED.0, tree::OPAQUE.0, tree::IMPLIED.0];
+    Ok(names.iter().any(|name| marks.has(name)))
+}
+
+/// Whether it may have to be made again on these: a hint, which may be wrong in one direction only.
+///
+/// # Errors
+/// Those of reading.
+pub(crate) fn may_depend_on(layer: File, below: &Below) -> io::Result<bool> {
+    let layer = crate::erofs::Reader::new(layer)?;
+    let marks = layer.xattrs(&layer.root()?)?;
+    if marks.has(tree::UNSETTLED.0) || marks.has(tree::OPAQUE.0) {
+        return Ok(true);
+    }
+    Ok(marks.has(tree::IMPLIED.0) && below.contradicts(&layer)?)
 }

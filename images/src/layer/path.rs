@@ -4,6 +4,9 @@ use super::LayerError;
 use super::error::printable;
 use super::limits::{MAX_NAME, MAX_PATH};
 
+/// Starts the names of files that say what a layer hides (image specification, "Whiteouts").
+pub(super) const WHITEOUT: &[u8] = b".wh.";
+
 /// The components of a path. A slash at its start, doubled slashes and `.` mean nothing, as for
 /// docker; a path without components is the root.
 ///

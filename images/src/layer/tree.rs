@@ -10,7 +10,7 @@ use std::hash::{BuildHasher, RandomState};
 use hashbrown::HashTable;
 
 use super::LayerError;
-use super::error::printable;
+use super::error::{kind_name, printable};
 use super::limits::{Limits, MAX_NAME_BYTES, MAX_NODES};
 use crate::erofs::{Meta, Xattrs, file_type};
 
@@ -18,11 +18,16 @@ use crate::erofs::{Meta, Xattrs, file_type};
 const IMPLIED_MODE: u16 = file_type::DIRECTORY | 0o755;
 
 /// Attribute of directories that show nothing of lower layers (overlayfs).
-const OPAQUE: (&[u8], &[u8]) = (b"trusted.overlay.opaque", b"y");
+pub(super) const OPAQUE: (&[u8], &[u8]) = (b"trusted.overlay.opaque", b"y");
 
 /// The mark of a directory that no entry of the layer describes, and of the root of a layer that has such: what a
 /// lower layer says of the directory counts, for which the guest sees.
-const IMPLIED: (&[u8], &[u8]) = (b"trusted.coracle.implied", b"y");
+pub(super) const IMPLIED: (&[u8], &[u8]) = (b"trusted.coracle.implied", b"y");
+
+/// The mark of the root of a layer that means different things on different layers, in a way that its names do not tell
+/// any more: an entry of it was left out, a hard link to what is not in it perhaps; or something was placed in a
+/// directory before an entry described, removed or replaced that.
+pub(super) const UNSETTLED: (&[u8], &[u8]) = (b"trusted.coracle.unsettled", b"y");
 
 /// Something with a name: a directory, or an inode of another kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -111,6 +116,8 @@ pub(super) struct Tree {
     max_name_bytes: usize,
     /// Names ever made; what is replaced still takes memory.
     nodes: u64,
+    /// See [`UNSETTLED`].
+    unsettled: bool,
 }
 
 /// The root's place among the directories.
@@ -130,6 +137,7 @@ impl Tree {
             max_nodes: limits.entries.min(MAX_NODES),
             max_name_bytes: limits.name_bytes.min(MAX_NAME_BYTES),
             nodes: 0,
+            unsettled: false,
         };
         tree.push_directory(ROOT, implied_meta(), false);
         tree
@@ -148,7 +156,7 @@ impl Tree {
         Ok(())
     }
 
-    /// The directory of these components; what is missing is made. Nothing is ever followed.
+    /// The directory of these components; what is missing is made. No link is followed here.
     pub(super) fn parent(&mut self, components: &[&[u8]]) -> Result<u32, LayerError> {
         let mut current = ROOT;
         for (depth, name) in components.iter().enumerate() {
@@ -161,10 +169,11 @@ impl Tree {
                         kind: kind_name(self.leaf(leaf).mode),
                     });
                 }
-                _ => {
+                hidden => {
                     self.count()?;
                     let made = self.set_directory(current, name, implied_meta())?;
-                    self.directories[made as usize].implied = true;
+                    // What a whiteout hid does not say what takes its place.
+                    self.directories[made as usize].implied = hidden.is_none();
                     made
                 }
             };
@@ -202,6 +211,9 @@ impl Tree {
         if known.implied || directory == ROOT && below() {
             xattrs.add(IMPLIED.0, IMPLIED.1);
         }
+        if directory == ROOT && self.unsettled {
+            xattrs.add(UNSETTLED.0, UNSETTLED.1);
+        }
         Meta {
             mode: known.mode,
             uid: known.uid,
@@ -233,13 +245,28 @@ impl Tree {
     }
 
     /// What has this name, without making or following anything.
-    pub(super) fn find(&self, components: &[&[u8]]) -> Option<Node> {
+    pub(super) fn find(&self, components: &[Vec<u8>]) -> Option<Node> {
         components
             .iter()
             .try_fold(Node::Directory(ROOT), |node, name| match node {
                 Node::Directory(directory) => self.child(directory, name),
                 Node::Leaf(_) => None,
             })
+    }
+
+    /// Whether a directory shows nothing of lower layers.
+    pub(super) fn is_opaque(&self, directory: u32) -> bool {
+        self.directories[directory as usize].opaque
+    }
+
+    /// Says that what the layer means depends on those below. Where these are known, nothing does.
+    pub(super) fn unsettle(&mut self) {
+        self.unsettled = true;
+    }
+
+    /// Says that nothing depends on layers below any more.
+    pub(super) fn settle(&mut self) {
+        self.unsettled = false;
     }
 
     /// Lets a directory show nothing of lower layers.
@@ -252,7 +279,7 @@ impl Tree {
         let known = &mut self.directories[directory as usize];
         (known.mode, known.uid, known.gid) = (meta.mode, meta.uid, meta.gid);
         (known.seconds, known.nanoseconds) = meta.mtime;
-        known.implied = false;
+        self.unsettled |= std::mem::take(&mut known.implied);
         self.xattrs.remove(&directory);
         if !meta.xattrs.bytes().is_empty() {
             self.xattrs.insert(directory, meta.xattrs);
@@ -271,8 +298,9 @@ impl Tree {
             self.set_meta(known, meta);
             return Ok(known);
         }
-        // A name that the layer hides and also makes a directory shows nothing of lower layers.
-        let opaque = matches!(known, Some(Node::Leaf(leaf)) if self.leaf(leaf).whiteout);
+        // A name that the layer hid, or made something else, shows nothing of lower layers when it is a directory
+        // after that.
+        let opaque = matches!(known, Some(Node::Leaf(_)));
         let index = self.push_directory(parent, meta, opaque);
         self.put(parent, name, Node::Directory(index))?;
         Ok(index)
@@ -363,6 +391,7 @@ impl Tree {
             match node {
                 Node::Leaf(leaf) => self.leaves[leaf as usize].links -= 1,
                 Node::Directory(directory) => {
+                    self.unsettled |= self.directories[directory as usize].implied;
                     gone.extend(self.children(directory).map(|(_, node)| node));
                     self.xattrs.remove(&directory);
                 }
@@ -409,16 +438,5 @@ fn implied_meta() -> Meta {
         gid: 0,
         mtime: (0, 0),
         xattrs: Xattrs::default(),
-    }
-}
-
-/// A kind of file, for messages.
-fn kind_name(mode: u16) -> &'static str {
-    match mode & file_type::MASK {
-        file_type::REGULAR => "file",
-        file_type::SYMLINK => "symbolic link",
-        file_type::DIRECTORY => "directory",
-        file_type::FIFO => "named pipe",
-        _ => "device",
     }
 }

@@ -27,8 +27,8 @@ const CHUNK: usize = 1 << 20;
 /// Runs of bytes of an image.
 pub(super) type Runs = Vec<(u64, u64)>;
 
-/// The content of all regular files without holes.
-pub(super) fn contents(image: &File) -> io::Result<HashMap<Content, Runs>> {
+/// The inodes that have the content of regular files without holes.
+pub(super) fn contents(image: &File) -> io::Result<HashMap<Content, u64>> {
     let mut head = [0; 16];
     image.read_exact_at(&mut head, SUPERBLOCK)?;
     if u32_at(&head, 0) != Some(MAGIC) {
@@ -61,7 +61,7 @@ pub(super) fn contents(image: &File) -> io::Result<HashMap<Content, Runs>> {
                 DIRECTORY => waiting.push(child),
                 REGULAR => {
                     if let Some(runs) = inode(image, child)? {
-                        found.insert(content(image, &runs, &mut buffer)?, runs);
+                        found.insert(content(image, &runs, &mut buffer)?, child);
                     }
                 }
                 _ => {}
@@ -69,6 +69,11 @@ pub(super) fn contents(image: &File) -> io::Result<HashMap<Content, Runs>> {
         }
     }
     Ok(found)
+}
+
+/// Where the data of a file is of which [`contents`] knows.
+pub(super) fn runs(image: &File, number: u64) -> io::Result<Runs> {
+    Ok(inode(image, number)?.unwrap_or_default())
 }
 
 /// Where the data of an inode is; `None` where it is in chunks.

@@ -12,5 +12,5 @@ mod steps;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use recipe::{Rebuilt, Recipe};
+pub(crate) use recipe::{Rebuilt, write};
 pub(crate) use scan::Scanner;

@@ -8,49 +8,39 @@ use super::locate;
 use super::scan::Scanner;
 use super::steps::{COPY, Encoder, Step, next};
 
-/// How an archive is put together.
-#[derive(Debug)]
-pub(crate) struct Recipe(Vec<u8>);
-
-impl Recipe {
-    /// The recipe of the archive that the scanner has seen, from the image that it became; `None`
-    /// when the image does not hold all of it.
-    ///
-    /// # Errors
-    /// Those of reading the image.
-    pub(crate) fn new(scanner: Scanner, image: &File) -> io::Result<Option<Self>> {
-        let Some(steps) = scanner.finish() else {
-            return Ok(None);
-        };
-        let contents = locate::contents(image)?;
-        let mut steps = zstd::Decoder::new(steps.as_slice())?;
-        let mut encoder = Encoder::new()?;
-        let mut bytes = Vec::new();
-        while let Some(step) = next(&mut steps)? {
-            match step {
-                Step::Bytes(length) => {
-                    bytes.clear();
-                    (&mut steps).take(length).read_to_end(&mut bytes)?;
-                    encoder.bytes(&bytes)?;
-                }
-                Step::Content(content) => {
-                    let Some(runs) = contents.get(&content) else {
-                        return Ok(None);
-                    };
-                    for (offset, length) in runs {
-                        encoder.step(COPY, &[*offset, *length])?;
-                    }
-                }
-                Step::Copy { .. } => return Ok(None),
+/// Writes the recipe of the archive that the scanner has seen, from the image that it became; false when the image does
+/// not hold all of it, and what was written is none.
+///
+/// # Errors
+/// Those of reading the image, and of writing.
+pub(crate) fn write(scanner: Scanner, image: &File, output: File) -> io::Result<bool> {
+    let Some(steps) = scanner.finish() else {
+        return Ok(false);
+    };
+    let contents = locate::contents(image)?;
+    let mut steps = zstd::Decoder::new(steps)?;
+    let mut encoder = Encoder::new(output)?;
+    let mut bytes = Vec::new();
+    while let Some(step) = next(&mut steps)? {
+        match step {
+            Step::Bytes(length) => {
+                bytes.clear();
+                (&mut steps).take(length).read_to_end(&mut bytes)?;
+                encoder.bytes(&bytes)?;
             }
+            Step::Content(content) => {
+                let Some(runs) = contents.get(&content) else {
+                    return Ok(false);
+                };
+                for (offset, length) in locate::runs(image, *runs)? {
+                    encoder.step(COPY, &[offset, length])?;
+                }
+            }
+            Step::Copy { .. } => return Ok(false),
         }
-        encoder.finish().map(Self).map(Some)
     }
-
-    /// The bytes of the file.
-    pub(crate) fn bytes(&self) -> &[u8] {
-        &self.0
-    }
+    encoder.finish()?.sync_all()?;
+    Ok(true)
 }
 
 /// The archive as it is put together. What it gives is not verified.

@@ -1,5 +1,8 @@
 //! What of a tar archive is the content of files, found while it passes by.
 
+use std::fs::File;
+use std::io::{self, Seek};
+
 use flate2::Crc;
 
 use super::steps::{Content, Encoder};
@@ -10,9 +13,9 @@ const BLOCK: usize = 512;
 const SHORT: u64 = 64;
 /// Bytes gathered before they are compressed.
 const GATHERED: usize = 64 << 10;
-/// Most bytes of a recipe: the headers of as many entries as a layer may have. An archive that
-/// needs more gets none.
-const MAX_RECIPE: usize = 256 << 20;
+/// Most bytes of a recipe, compressed: more than the headers of as many entries as a layer may have take. An archive
+/// that needs more is full of what is neither, and gets none: it is kept itself.
+const MAX_RECIPE: u64 = 64 << 20;
 
 /// Reads an archive that is given to it piece by piece.
 pub(crate) struct Scanner {
@@ -27,6 +30,8 @@ enum State {
     Header(Vec<u8>),
     /// Of an entry that is kept as it is, with its padding, so many bytes are left.
     Keep(u64),
+    /// The archive has ended; what follows is kept as it is.
+    Rest,
     /// Content of a file, of which so many bytes are left, and then so many of padding.
     Content {
         left: u64,
@@ -42,19 +47,20 @@ impl Default for State {
     }
 }
 
-impl Default for Scanner {
-    fn default() -> Self {
-        let steps = Encoder::new();
-        Self {
-            failed: steps.is_err(),
-            steps: steps.unwrap_or_default(),
+impl Scanner {
+    /// One that writes what it finds to an empty file, for which nobody needs a name.
+    ///
+    /// # Errors
+    /// Those of zstd.
+    pub(crate) fn new(file: File) -> io::Result<Self> {
+        Ok(Self {
+            failed: false,
+            steps: Encoder::new(file)?,
             gathered: Vec::new(),
             state: State::default(),
-        }
+        })
     }
-}
 
-impl Scanner {
     /// Takes the next bytes.
     pub(crate) fn add(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() && !self.failed {
@@ -76,6 +82,11 @@ impl Scanner {
                     State::Header(header)
                 };
                 used
+            }
+            State::Rest => {
+                self.keep(bytes);
+                self.state = State::Rest;
+                bytes.len()
             }
             State::Keep(left) => {
                 let used = shorter(bytes, left);
@@ -114,15 +125,17 @@ impl Scanner {
         }
     }
 
-    /// The steps, compressed, when the archive is at its end; `None` for one that cannot be put
+    /// The file with the steps when the archive is at its end; `None` for one that cannot be put
     /// together.
-    pub(super) fn finish(mut self) -> Option<Vec<u8>> {
+    pub(super) fn finish(mut self) -> Option<File> {
         match std::mem::take(&mut self.state) {
             State::Header(rest) => self.keep(&rest),
+            State::Rest => {}
             State::Keep(_) | State::Content { .. } => return None,
         }
         self.flush();
-        let steps = self.steps.finish().ok()?;
+        let mut steps = self.steps.finish().ok()?;
+        steps.rewind().ok()?;
         (!self.failed).then_some(steps)
     }
 
@@ -148,8 +161,11 @@ fn shorter(bytes: &[u8], left: u64) -> usize {
 
 /// What follows a header (POSIX.1-2017 pax, "ustar Interchange Format").
 fn after(header: &[u8]) -> State {
+    if header.iter().all(|byte| *byte == 0) {
+        return State::Rest;
+    }
     let Some(size) = size(header) else {
-        // The layer itself is refused, or this is the end.
+        // The layer itself is refused.
         return State::default();
     };
     let block = BLOCK as u64;

@@ -1,6 +1,7 @@
 //! The steps of a recipe, as a file: zstd around them. A step is a byte for its kind, then numbers of 8 bytes, lowest
 //! first: 0, a length and so many bytes; or 1, and offset and length in the image.
 
+use std::fs::File;
 use std::io::{self, Read, Write};
 
 const BYTES: u8 = 0;
@@ -18,45 +19,58 @@ pub(super) struct Content {
     pub(super) crc: u32,
 }
 
-/// Steps being written.
-#[derive(Default)]
-pub(super) struct Encoder(Option<zstd::Encoder<'static, Vec<u8>>>);
+/// Steps being written to a file. They are kept there and not in memory, of which they could take as much as the archive
+/// that they tell of: nobody can compress what a hostile one has between its files.
+pub(super) struct Encoder(zstd::Encoder<'static, Counted>);
+
+/// A file, and the number of bytes written to it.
+struct Counted {
+    file: File,
+    bytes: u64,
+}
+
+impl Write for Counted {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let count = self.file.write(bytes)?;
+        self.bytes += count as u64;
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
 
 impl Encoder {
-    pub(super) fn new() -> io::Result<Self> {
-        Ok(Self(Some(zstd::Encoder::new(Vec::new(), LEVEL)?)))
+    pub(super) fn new(file: File) -> io::Result<Self> {
+        let output = Counted { file, bytes: 0 };
+        Ok(Self(zstd::Encoder::new(output, LEVEL)?))
     }
 
     pub(super) fn bytes(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.step(BYTES, &[bytes.len() as u64])?;
-        self.output()?.write_all(bytes)
+        self.0.write_all(bytes)
     }
 
     pub(super) fn content(&mut self, content: Content) -> io::Result<()> {
         self.step(CONTENT, &[content.size, content.crc.into()])
     }
 
-    /// Bytes so far.
-    pub(super) fn len(&self) -> usize {
-        self.0.as_ref().map_or(0, |encoder| encoder.get_ref().len())
+    /// Bytes that were written so far.
+    pub(super) fn len(&self) -> u64 {
+        self.0.get_ref().bytes
     }
 
-    pub(super) fn finish(self) -> io::Result<Vec<u8>> {
-        self.0.map_or_else(|| Ok(Vec::new()), zstd::Encoder::finish)
+    /// The file, when all is in it.
+    pub(super) fn finish(self) -> io::Result<File> {
+        self.0.finish().map(|output| output.file)
     }
 
     pub(super) fn step(&mut self, kind: u8, numbers: &[u64]) -> io::Result<()> {
-        let output = self.output()?;
-        output.write_all(&[kind])?;
+        self.0.write_all(&[kind])?;
         numbers
             .iter()
-            .try_for_each(|number| output.write_all(&number.to_le_bytes()))
-    }
-
-    fn output(&mut self) -> io::Result<&mut impl Write> {
-        self.0
-            .as_mut()
-            .ok_or_else(|| io::ErrorKind::BrokenPipe.into())
+            .try_for_each(|number| self.0.write_all(&number.to_le_bytes()))
     }
 }
 

@@ -1,5 +1,4 @@
-use std::fs;
-use std::io::Read;
+use std::io::{Read, Seek};
 use std::process::Command;
 
 use super::*;
@@ -26,15 +25,15 @@ fn rebuilt(tar: &[u8], piece: usize) -> Option<Vec<u8>> {
     let image = tempfile::tempfile().unwrap();
     let limits = Limits::default();
     layer::convert(tar, Compression::None, None, &image, &limits, &mut |_| {}).unwrap();
-    let mut scanner = Scanner::default();
+    let mut scanner = Scanner::new(tempfile::tempfile().unwrap()).unwrap();
     tar.chunks(piece).for_each(|bytes| scanner.add(bytes));
-    let recipe = Recipe::new(scanner, &image).unwrap()?;
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("recipe");
-    fs::write(&path, recipe.bytes()).unwrap();
+    let mut recipe = tempfile::tempfile().unwrap();
+    if !write(scanner, &image, recipe.try_clone().unwrap()).unwrap() {
+        return None;
+    }
+    recipe.rewind().unwrap();
     let mut bytes = Vec::new();
-    let file = fs::File::open(path).unwrap();
-    Rebuilt::new(file, &image)
+    Rebuilt::new(recipe, &image)
         .unwrap()
         .read_to_end(&mut bytes)
         .unwrap();
@@ -86,4 +85,16 @@ fn file_with_holes_has_no_recipe() {
         "truncate -s 1M holes; printf x | dd of=holes bs=1 seek=500000 conv=notrunc status=none";
     let tar = archive(script, &["--sparse", "--format=pax"]);
     assert_eq!(rebuilt(&tar, 4096), None);
+}
+
+#[test]
+fn what_follows_the_end_comes_back_too() {
+    let mut tar = archive("echo a >a", &[]);
+    // Bytes that a header of a large file could begin with, and no whole block.
+    let mut header = ::tar::Header::new_gnu();
+    header.set_size(1 << 40);
+    header.set_cksum();
+    tar.extend(header.as_bytes());
+    tar.extend(b"and more");
+    assert_eq!(rebuilt(&tar, 512).as_deref(), Some(tar.as_slice()));
 }

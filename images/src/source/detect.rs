@@ -166,8 +166,6 @@ fn not_tar(start: &[u8]) -> Option<&'static str> {
         [0xff, 0xd8, 0xff, ..] => "a JPEG picture",
         [0x89, b'P', b'N', b'G', ..] => "a PNG picture",
         [b'P', b'K', ..] => "a zip archive",
-        [b'B', b'Z', b'h', ..] => "a bzip2 file (decompress it first)",
-        [0xfd, b'7', b'z', b'X', b'Z', ..] => "an xz file (decompress it first)",
         [b'Q', b'F', b'I', 0xfb, ..] => "a virtual machine's disk",
         [b'{' | b'[', ..] => "a JSON file",
         [b'#', b'!', ..] => "a script",

@@ -2,6 +2,7 @@
 //! configurations and layers. The old form keeps a layer as `<id>/layer.tar`, often a symbolic link
 //! to another one; the new form keeps everything below `blobs/`.
 
+use std::collections::BTreeMap;
 use std::io::Read;
 
 use serde::Deserialize;
@@ -33,6 +34,15 @@ struct Entry {
     repo_tags: Option<Vec<String>>,
     #[serde(default)]
     layers: Option<Vec<String>>,
+    /// What newer versions say of the layers' files, by diff ID.
+    #[serde(default)]
+    layer_sources: Option<BTreeMap<String, LayerSource>>,
+}
+
+#[derive(Deserialize)]
+struct LayerSource {
+    #[serde(default)]
+    size: Option<u64>,
 }
 
 impl DockerArchive {
@@ -84,7 +94,11 @@ impl DockerArchive {
             }));
         }
         let mut layers = Vec::with_capacity(names.len());
+        let sources = entry.layer_sources.as_ref();
         for (name, diff_id) in names.iter().zip(diff_ids) {
+            let said = sources.and_then(|sources| sources.get(&diff_id.to_string()));
+            self.files
+                .check_size(name, said.and_then(|said| said.size))?;
             layers.push(SourceLayer {
                 name: name.clone(),
                 // Where the layer is not compressed, its diff ID says the same and is checked.

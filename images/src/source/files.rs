@@ -333,6 +333,24 @@ impl Files {
         Err(SourceError::Link { origin, name })
     }
 
+    /// Compares the size of a file with what is said of it. One that is missing may not be needed.
+    pub(super) fn check_size(&self, name: &str, announced: Option<u64>) -> Result<(), SourceError> {
+        let actual = match self.open(name) {
+            Ok(file) => file.len(),
+            Err(SourceError::Missing { .. }) => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        match announced {
+            Some(announced) if announced != actual => Err(SourceError::Size {
+                origin: self.origin.clone(),
+                name: name.to_owned(),
+                announced,
+                actual,
+            }),
+            _ => Ok(()),
+        }
+    }
+
     /// Reads a document without knowing its digest or size.
     pub(super) fn read_document(
         &self,

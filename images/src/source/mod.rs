@@ -66,6 +66,16 @@ pub trait Source: Send + Sync {
         })?;
         Ok(reader)
     }
+
+    /// What came of a layer was damaged: whether it can now be had from somewhere else.
+    fn distrust(&self, _layer: &SourceLayer) -> bool {
+        false
+    }
+
+    /// Something of the images cannot be had: whether [`Self::images`] now asks somewhere else.
+    fn distrust_all(&self) -> bool {
+        false
+    }
 }
 
 /// One image of a source.

@@ -108,6 +108,9 @@ impl OciLayout {
             .map_err(|error| self.refused(error))?;
         let layers = super::pair_layers(&manifest, &parsed, &name, blob_name)
             .map_err(|error| self.refused(error))?;
+        for layer in &layers {
+            self.files.check_size(&layer.name, layer.size)?;
+        }
         let config = Configuration {
             document: config,
             parsed,

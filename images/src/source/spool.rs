@@ -5,7 +5,8 @@ use std::io::{self, Read};
 use std::path::Path;
 
 use super::SourceError;
-use crate::layer::{Compression, MAX_ZSTD_WINDOW_LOG};
+use crate::layer::Compression;
+pub(crate) use crate::layer::decompressed;
 
 /// Most bytes that an input may unpack to: several of the largest images in use. Stops a small
 /// file that decompresses without end from filling the disk.
@@ -13,11 +14,14 @@ const MAX_SPOOLED: u64 = 128 << 30;
 /// Bytes looked at to tell a compression.
 const MAGIC: usize = 4;
 
-/// Tells a compression by the first bytes (RFC 1952 section 2.3.1, RFC 8878 section 3.1.1).
+/// Tells a compression by the first bytes (RFC 1952 section 2.3.1, RFC 8878 section 3.1.1, the .xz file format 2.1.1.1;
+/// bzip2 has no specification).
 pub(crate) fn compression_of(start: &[u8]) -> Compression {
     match start {
         [0x1f, 0x8b, ..] => Compression::Gzip,
         [0x28, 0xb5, 0x2f, 0xfd, ..] => Compression::Zstd,
+        [b'B', b'Z', b'h', b'1'..=b'9', ..] => Compression::Bzip2,
+        [0xfd, b'7', b'z', b'X', ..] => Compression::Xz,
         _ => Compression::None,
     }
 }
@@ -66,28 +70,3 @@ pub(super) fn spool(input: impl Read, origin: &str, scratch: &Path) -> Result<Fi
 
 /// Bytes copied at once.
 const CHUNK: usize = 256 << 10;
-
-/// A stream without its compression.
-pub(crate) fn decompressed<'a>(
-    input: impl Read + 'a,
-    compression: Compression,
-) -> io::Result<Box<dyn Read + 'a>> {
-    Ok(match compression {
-        Compression::None => Box::new(input),
-        Compression::Gzip => {
-            let input = io::BufReader::with_capacity(INPUT_BUFFER, input);
-            Box::new(flate2::bufread::MultiGzDecoder::new(input))
-        }
-        Compression::Zstd => Box::new(zstd_decoder(input)?),
-    })
-}
-
-/// Bytes of compressed input read at once.
-const INPUT_BUFFER: usize = 128 << 10;
-
-/// A decoder that refuses streams which ask for more memory than zstd gives them by default.
-fn zstd_decoder<R: Read>(input: R) -> io::Result<impl Read> {
-    let mut decoder = zstd::stream::read::Decoder::new(input)?;
-    decoder.window_log_max(MAX_ZSTD_WINDOW_LOG)?;
-    Ok(decoder)
-}

@@ -1,6 +1,6 @@
 //! Conversion of the layers of one load, several at once.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -13,8 +13,8 @@ use super::write_back::WriteBack;
 use super::{StoreError, beside, io_error};
 use crate::digest::Digest;
 use crate::image::LayerKind;
-use crate::layer::{self, Compression, LayerError, Limits};
-use crate::rebuild::{Recipe, Scanner};
+use crate::layer::{self, Compression, LayerError, Limits, Onto};
+use crate::rebuild::{self, Scanner};
 use crate::source::spool::{decompressed, peek};
 use crate::source::{Source, SourceLayer, Verifying};
 use crate::verity;
@@ -148,13 +148,7 @@ impl Conversion<'_> {
             diff_id,
             bytes: layer.size.unwrap_or(0),
         });
-        let output = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create_new(true)
-            .mode(0o400)
-            .open(&path)
-            .map_err(io_error("create", &path))?;
+        let output = create_new(&path)?;
 
         let stopping = Stopping {
             inner: opened,
@@ -173,7 +167,10 @@ impl Conversion<'_> {
         // One that is not compressed has one digest, which the conversion finds.
         let digest = layer.digest.as_ref().filter(|_| !self.is_plain());
         let mut input = Verifying::new(stopping, digest.is_some(), layer.size, report);
-        let mut scanner = Scanner::default();
+        let beside = path.parent().unwrap_or(&path);
+        let mut scanner = tempfile::tempfile_in(beside)
+            .and_then(Scanner::new)
+            .map_err(io_error("create", beside))?;
         let diff_id = std::thread::scope(|scope| {
             let mut disk = WriteBack::new(scope, &output);
             let mut made = |bytes| disk.advance(bytes);
@@ -246,9 +243,10 @@ impl Conversion<'_> {
         };
         let (found, input) = peek(input).map_err(read)?;
         let compression = match (layer.kind, found) {
-            (Some(LayerKind::Tar), _) | (None, Compression::None) => Compression::None,
-            (Some(LayerKind::Gzip), _) | (None, Compression::Gzip) => Compression::Gzip,
-            (Some(LayerKind::Zstd), _) | (None, Compression::Zstd) => Compression::Zstd,
+            (Some(LayerKind::Tar), _) => Compression::None,
+            (Some(LayerKind::Gzip), _) => Compression::Gzip,
+            (Some(LayerKind::Zstd), _) => Compression::Zstd,
+            (None, found) => found,
         };
         let limits = Limits::default();
         let expected = layer.diff_id.as_ref();
@@ -256,10 +254,11 @@ impl Conversion<'_> {
             inner: decompressed(input, compression).map_err(read)?,
             scanner,
         };
-        layer::convert(
+        layer::convert_onto(
             input,
             Compression::None,
             expected,
+            Onto::Unknown,
             output,
             &limits,
             progress,
@@ -290,51 +289,76 @@ impl Conversion<'_> {
         disk: WriteBack<'_>,
     ) -> Result<(), StoreError> {
         let data = output.metadata().map_err(io_error("read", path))?.len();
+        let recipe_path = path.with_extension(beside::RECIPE);
+        let recipe = create_new(&recipe_path)?;
         let (synced, (tree, recipe)) = disk.finish(|| {
             std::thread::scope(|scope| {
-                let recipe = scope.spawn(|| Recipe::new(scanner, output));
+                let recipe = scope.spawn(|| rebuild::write(scanner, output, recipe));
                 let tree = verity::tree(output, data);
                 (tree, recipe.join().expect("the thread does not panic"))
             })
         });
         synced.map_err(io_error("write", path))?;
-        let tree = tree.map_err(io_error("read", path))?;
-        verity::append(output, &tree, data)
-            .and_then(|()| output.sync_all())
-            .map_err(io_error("write", path))?;
-        let noted = Noted {
-            root: tree.root,
-            data: Some(data),
-        };
-        let noted = noted.to_string();
-        write_new(&path.with_extension(beside::ROOT), &mut noted.as_bytes())?;
-        match recipe.map_err(io_error("read", path))? {
-            Some(recipe) => {
-                write_new(&path.with_extension(beside::RECIPE), &mut recipe.bytes())?;
-            }
-            // Then the blob itself is kept. A layer that cannot be read twice is one that cannot
-            // be saved later, which is no reason to refuse it now.
-            None => {
-                if let Ok(mut again) = (self.again)() {
-                    write_new(&path.with_extension(beside::BLOB), &mut again)?;
-                }
+        note(output, path, &tree.map_err(io_error("read", path))?, data)?;
+        if recipe.map_err(io_error("write", &recipe_path))? {
+            return Ok(());
+        }
+        fs::remove_file(&recipe_path).map_err(io_error("remove", &recipe_path))?;
+        // Then the blob itself is kept. A layer that cannot be read twice is one that cannot
+        // be saved later, which is no reason to refuse it now.
+        if let Ok(again) = (self.again)() {
+            let failed = || io_error("read", path);
+            let (compression, mut again) = peek(again).map_err(failed())?;
+            let path = path.with_extension(beside::BLOB);
+            if matches!(compression, Compression::Bzip2 | Compression::Xz) {
+                // No media type of a layer says so.
+                let mut again = decompressed(again, compression).map_err(failed())?;
+                write_new(&path, &mut again)?;
+            } else {
+                write_new(&path, &mut again)?;
             }
         }
         Ok(())
     }
 }
 
+/// Adds the tree of hashes to a layer's file, and notes its root beside it; both last then.
+pub(super) fn seal(output: &File, path: &Path) -> Result<Noted, StoreError> {
+    let data = output.metadata().map_err(io_error("read", path))?.len();
+    let tree = verity::tree(output, data).map_err(io_error("read", path))?;
+    note(output, path, &tree, data)
+}
+
+fn note(output: &File, path: &Path, tree: &verity::Tree, data: u64) -> Result<Noted, StoreError> {
+    verity::append(output, tree, data)
+        .and_then(|()| output.sync_all())
+        .map_err(io_error("write", path))?;
+    let noted = Noted {
+        root: tree.root.clone(),
+        data: Some(data),
+    };
+    let text = noted.to_string();
+    write_new(&path.with_extension(beside::ROOT), &mut text.as_bytes())?;
+    Ok(noted)
+}
+
 /// Writes a file that lasts.
 fn write_new(path: &Path, bytes: &mut dyn Read) -> Result<(), StoreError> {
-    let mut file = OpenOptions::new()
+    let mut file = create_new(path)?;
+    io::copy(bytes, &mut file)
+        .and_then(|_| file.sync_all())
+        .map_err(io_error("write", path))
+}
+
+/// A new file that its maker may write to and read.
+pub(super) fn create_new(path: &Path) -> Result<File, StoreError> {
+    OpenOptions::new()
+        .read(true)
         .write(true)
         .create_new(true)
         .mode(0o400)
         .open(path)
-        .map_err(io_error("create", path))?;
-    io::copy(bytes, &mut file)
-        .and_then(|_| file.sync_all())
-        .map_err(io_error("write", path))
+        .map_err(io_error("create", path))
 }
 
 /// Gives what passes through it to a scanner.

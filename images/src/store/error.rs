@@ -101,6 +101,9 @@ pub enum StoreError {
     /// The new name of a tag has a digest.
     #[error("{0} has a digest, which cannot be given to an image; take a name and a tag")]
     DigestAsTag(String),
+    /// The new name would be read as a digest.
+    #[error("{0} would be read as a digest and not as a name; take another one")]
+    AlgorithmAsName(String),
     /// One name for several images.
     #[error("{origin} holds {count} images, which cannot all be named {name}; load it without")]
     OneNameForMany {
@@ -184,6 +187,15 @@ impl StoreError {
                 _ => false,
             }
         })
+    }
+
+    /// Whether a file of the store is not there any more.
+    pub(super) fn is_missing(&self) -> bool {
+        match self {
+            Self::Missing(_) => true,
+            Self::Io { source, .. } => source.kind() == io::ErrorKind::NotFound,
+            _ => false,
+        }
     }
 
     /// Whether the disk or the user's quota is full, anywhere down the chain of causes.

@@ -61,30 +61,27 @@ impl Store {
     /// # Errors
     /// [`StoreError::Missing`] when one of them has just been removed.
     pub fn hold(&self, image: &Image) -> Result<Vec<Held>, StoreError> {
-        let hold = |diff_id| {
-            self.hold_layer(diff_id)?
-                .ok_or_else(|| StoreError::Missing(self.layer_path(diff_id)))
-        };
-        image
-            .layers
-            .iter()
-            .map(|layer| hold(&layer.diff_id))
-            .collect()
+        let hold =
+            |path: &Path| hold_file(path)?.ok_or_else(|| StoreError::Missing(path.to_owned()));
+        image.layers.iter().map(|layer| hold(&layer.path)).collect()
     }
 
     /// Keeps a layer in the store; `None` when it is not there.
-    pub(super) fn hold_layer(&self, diff_id: &Digest) -> Result<Option<Held>, StoreError> {
-        let path = self.layer_path(diff_id);
-        let Some(file) = open(&path)? else {
-            return Ok(None);
-        };
-        let held = Held::new(file, &path)?;
-        // Between opening and locking it may have been removed.
-        let links = held
-            ._file
-            .metadata()
-            .map_err(io_error("read", &path))?
-            .nlink();
-        Ok((links > 0).then_some(held))
+    pub(super) fn hold_layer(&self, digest: &Digest) -> Result<Option<Held>, StoreError> {
+        hold_file(&self.layer_path(digest))
     }
+}
+
+fn hold_file(path: &Path) -> Result<Option<Held>, StoreError> {
+    let Some(file) = open(path)? else {
+        return Ok(None);
+    };
+    let held = Held::new(file, path)?;
+    // Between opening and locking it may have been removed.
+    let links = held
+        ._file
+        .metadata()
+        .map_err(io_error("read", path))?
+        .nlink();
+    Ok((links > 0).then_some(held))
 }

@@ -53,10 +53,11 @@ impl Store {
                 json!({
                     "Digest": blobs.get(number).map(|blob| blob.digest.to_string()),
                     "DiffId": layer.diff_id.to_string(),
-                    "RootHash": layer.root.as_ref().map(ToString::to_string),
-                    "HashOffset": layer.data,
-                    "Path": self.layer_path(&layer.diff_id),
-                    "Size": layer.size,
+                    "ChainId": layer.joined.as_ref().map(|joined| joined.diff_id.to_string()),
+                    "RootHash": layer.used().root.as_ref().map(ToString::to_string),
+                    "HashOffset": layer.used().data,
+                    "Path": self.layer_path(&layer.used().diff_id),
+                    "Size": layer.used().size,
                 })
             })
             .collect();

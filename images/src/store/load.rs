@@ -12,7 +12,7 @@ use super::index::{FORMAT, Index, sync_directory_of, write_file};
 use super::progress::{Event, Progress};
 use super::record::{Record, RecordedLayer};
 use super::scratch::Scratch;
-use super::{Store, StoreError, beside, io_error};
+use super::{Store, StoreError, beside, check_new_name, io_error};
 use crate::digest::Digest;
 use crate::image::ImageConfig;
 use crate::reference::Reference;
@@ -43,7 +43,17 @@ pub(super) struct Ready {
     names: Vec<Reference>,
     repository_digest: Option<Reference>,
     manifest: Option<Document>,
-    config: Configuration,
+    pub(super) config: Configuration,
+    /// For each layer, where it means something else on those below: what it is then, by its chain ID.
+    pub(super) joined: Vec<Option<Digest>>,
+}
+
+impl Ready {
+    /// All layers that it needs in the store.
+    fn layers(&self) -> impl Iterator<Item = &Digest> {
+        let diff_ids = &self.config.parsed.rootfs.diff_ids;
+        diff_ids.iter().chain(self.joined.iter().flatten())
+    }
 }
 
 impl Store {
@@ -93,8 +103,15 @@ impl Store {
                 None
             };
             made.extend(new.into_iter().map(|made| (made.diff_id.clone(), made)));
-            let ready = self.ready(source, &images, only.as_ref())?;
-            if let Some(loaded) = self.commit(&ready, &made)? {
+            let mut ready = self.ready(source, &images, only.as_ref())?;
+            let held = match self.join(source.origin(), &mut ready, &mut made, scratch.path()) {
+                // Another process has removed a layer that was here.
+                Err(error) if error.is_missing() => continue,
+                other => other?,
+            };
+            let loaded = self.commit(&ready, &made)?;
+            drop(held);
+            if let Some(loaded) = loaded {
                 return Ok(loaded);
             }
         }
@@ -154,6 +171,7 @@ impl Store {
                     repository_digest: image.repository_digest.clone(),
                     manifest,
                     config,
+                    joined: Vec::new(),
                 })
             })
             .collect()
@@ -185,10 +203,7 @@ impl Store {
     ) -> Result<Option<Vec<Loaded>>, StoreError> {
         let _guard = self.lock()?;
         let mut index = self.read_index()?;
-        let diff_ids: BTreeSet<&Digest> = ready
-            .iter()
-            .flat_map(|image| &image.config.parsed.rootfs.diff_ids)
-            .collect();
+        let diff_ids: BTreeSet<&Digest> = ready.iter().flat_map(Ready::layers).collect();
         for diff_id in &diff_ids {
             if !made.contains_key(diff_id) && !self.layer_path(diff_id).exists() {
                 return Ok(None);
@@ -278,9 +293,16 @@ impl Store {
                 write_file(&path, &document.bytes)?;
             }
         }
-        let recorded = |diff_id: &Digest| {
-            let size = sizes.get(diff_id).copied().unwrap_or(0);
-            RecordedLayer::new(diff_id.clone(), size, self.noted_beside(diff_id))
+        let recorded = |(number, diff_id): (usize, &Digest)| {
+            let own = |digest: &Digest| {
+                let size = sizes.get(digest).copied().unwrap_or(0);
+                RecordedLayer::new(digest.clone(), size, self.noted_beside(digest))
+            };
+            let joined = image.joined.get(number).and_then(Option::as_ref);
+            RecordedLayer {
+                joined: joined.map(|chain| Box::new(own(chain))),
+                ..own(diff_id)
+            }
         };
         let known = index.images.contains_key(&id);
         let path = self.record_path(&id);
@@ -302,7 +324,13 @@ impl Store {
             platform: parsed.platform(),
             created: parsed.created.clone().unwrap_or_default(),
             config: parsed.config.clone(),
-            layers: parsed.rootfs.diff_ids.iter().map(recorded).collect(),
+            layers: parsed
+                .rootfs
+                .diff_ids
+                .iter()
+                .enumerate()
+                .map(recorded)
+                .collect(),
         };
         let bytes = serde_json::to_vec(&record).expect("a record has only string keys");
         write_file(&path, &bytes)?;
@@ -369,9 +397,6 @@ fn named(
 ) -> Result<Vec<SourceImage>, StoreError> {
     let origin = || source.origin().to_owned();
     if let Some(name) = name {
-        if name.digest().is_some() {
-            return Err(StoreError::DigestAsTag(name.familiar()));
-        }
         let [image] = images.as_mut_slice() else {
             let (count, name) = (images.len(), name.familiar());
             return Err(StoreError::OneNameForMany {
@@ -398,9 +423,7 @@ fn named(
             }
             .into());
         }
-        if let Some(name) = image.names.iter().find(|name| name.digest().is_some()) {
-            return Err(StoreError::DigestAsTag(name.familiar()));
-        }
+        image.names.iter().try_for_each(check_new_name)?;
     }
     Ok(images)
 }

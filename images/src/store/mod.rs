@@ -5,7 +5,8 @@
 //! images/sha256-<id>.json           what running one image needs
 //! blobs/sha256/<hex>                configurations and manifests as they came
 //! layers/sha256-<hex>/layer.erofs   layers by diff ID, shared by all images: a file system, and
-//!                                   behind it the tree of its blocks' hashes
+//!                                   behind it the tree of its blocks' hashes; those of `join` by
+//!                                   chain ID
 //! layers/sha256-<hex>/layer.root    root hash of that tree, and bytes of the file system
 //! layers/sha256-<hex>/layer.recipe  how to put the layer's archive together from it (`rebuild`),
 //!                    layer.blob     or, where that cannot be, the archive as it came
@@ -24,6 +25,7 @@ mod error;
 mod hold;
 mod index;
 mod inspect;
+mod join;
 mod load;
 mod partial;
 mod progress;
@@ -62,6 +64,9 @@ use crate::source::{self, Input, Source};
 
 /// Digits of an ID in lists.
 const SHORT_ID: usize = 12;
+
+/// Algorithms of digests (image specification, "Registered algorithms").
+const ALGORITHMS: [&str; 2] = ["sha256", "sha512"];
 
 /// Name of a layer's file system in its directory.
 const LAYER_FILE: &str = "layer.erofs";
@@ -151,12 +156,15 @@ impl Store {
         let reference = reference.or_else(first);
         let layers = record
             .layers
-            .into_iter()
-            .map(|layer| LayerFile {
-                path: self.layer_path(&layer.diff_id),
-                verity: layer.noted().and_then(Noted::verity),
-                diff_id: layer.diff_id,
-                size: layer.size,
+            .iter()
+            .map(|layer| {
+                let used = layer.used();
+                LayerFile {
+                    path: self.layer_path(&used.diff_id),
+                    verity: used.noted().and_then(Noted::verity),
+                    size: used.size,
+                    diff_id: layer.diff_id.clone(),
+                }
             })
             .collect();
         Ok(Image {
@@ -204,9 +212,7 @@ impl Store {
     /// # Errors
     /// Those of [`Self::resolve`], [`StoreError::DigestAsTag`], and those of writing the store.
     pub fn tag(&self, image: &str, new: &Reference) -> Result<Digest, StoreError> {
-        if new.digest().is_some() {
-            return Err(StoreError::DigestAsTag(new.familiar()));
-        }
+        check_new_name(new)?;
         let new = new.clone().with_default_tag().to_string();
         self.change(|index| {
             let (id, _) = find(index, image)?;
@@ -315,6 +321,18 @@ impl Store {
     fn layer_path(&self, diff_id: &Digest) -> PathBuf {
         self.layers().join(file_name(diff_id)).join(LAYER_FILE)
     }
+}
+
+/// Refuses a name that no image can be given: one with a digest, and one that could be read as a digest, as
+/// `sha256:<64 digits>`.
+fn check_new_name(name: &Reference) -> Result<(), StoreError> {
+    if name.digest().is_some() {
+        return Err(StoreError::DigestAsTag(name.familiar()));
+    }
+    if ALGORITHMS.contains(&name.familiar_name().as_str()) {
+        return Err(StoreError::AlgorithmAsName(name.familiar()));
+    }
+    Ok(())
 }
 
 /// The image that a name or ID means, and the name by which it was found.

@@ -50,17 +50,18 @@ pub struct ImageUsage {
     pub shared: u64,
     /// Bytes of its layers that no other image has.
     pub unique: u64,
-    /// Whether a container runs it.
+    /// Whether a container is of it.
     pub active: bool,
 }
 
 impl Store {
-    /// Removes images without a name, or with `all` every image that no container runs; and with
-    /// them all layers that nobody needs and all downloads that nobody goes on with.
+    /// Removes images without a name, or with `all` every image, but none of `used`, which containers are of; and with
+    /// them all layers that nobody needs and all downloads that nobody goes on with. Another image that shares its
+    /// layers with one that is used goes all the same, and the layers stay.
     ///
     /// # Errors
     /// Those of reading and writing the store.
-    pub fn prune(&self, all: bool) -> Result<Pruned, StoreError> {
+    pub fn prune(&self, all: bool, used: &BTreeSet<Digest>) -> Result<Pruned, StoreError> {
         let _guard = self.lock()?;
         let mut index = self.read_index()?;
         let mut pruned = Pruned::default();
@@ -69,7 +70,7 @@ impl Store {
             let Some(entry) = index.images.get(&id) else {
                 continue;
             };
-            if (!all && !entry.names.is_empty()) || self.is_active(&id) {
+            if (!all && !entry.names.is_empty()) || used.contains(&id) {
                 continue;
             }
             pruned
@@ -87,11 +88,11 @@ impl Store {
         Ok(pruned)
     }
 
-    /// What takes space.
+    /// What takes space, where containers are of the images `used`.
     ///
     /// # Errors
     /// Those of reading the store.
-    pub fn usage(&self) -> Result<Usage, StoreError> {
+    pub fn usage(&self, used: &BTreeSet<Digest>) -> Result<Usage, StoreError> {
         self.make_directories()?;
         let index = self.read_index()?;
         let sizes = self.layer_sizes()?;
@@ -110,7 +111,7 @@ impl Store {
                 .map(|layer| size(&layer))
                 .sum();
             let total: u64 = layers(record).map(|layer| size(&layer)).sum();
-            let active = self.is_active(id);
+            let active = used.contains(id);
             if active {
                 active_layers.extend(layers(record));
             }
@@ -153,14 +154,6 @@ impl Store {
         index.images.keys().filter_map(read).collect()
     }
 
-    /// Whether a container runs an image: it holds all its layers.
-    fn is_active(&self, id: &Digest) -> bool {
-        Record::read(&self.record_path(id)).is_ok_and(|record| {
-            let mut layers = layers(&record).peekable();
-            layers.peek().is_some() && layers.all(|layer| self.is_held(layer))
-        })
-    }
-
     /// Bytes of all layers with what lies beside them.
     fn layer_sizes(&self) -> Result<BTreeMap<Digest, u64>, StoreError> {
         let mut sizes = BTreeMap::new();
@@ -188,8 +181,7 @@ impl Store {
 /// The layers of an image, each once.
 fn layers(record: &Record) -> impl Iterator<Item = &Digest> {
     let layers: BTreeSet<&Digest> = record
-        .layers
-        .iter()
+        .files()
         .map(|layer: &RecordedLayer| &layer.diff_id)
         .collect();
     layers.into_iter()

@@ -13,7 +13,7 @@ use super::load::Loaded;
 use super::partial::Partial;
 use super::progress::{Event, Progress};
 use super::scratch::Scratch;
-use super::{Store, StoreError, io_error};
+use super::{Store, StoreError, check_new_name, io_error};
 use crate::digest::Digest;
 use crate::layer::{LayerError, Limits};
 use crate::source::{Source, SourceError, SourceLayer};
@@ -41,7 +41,24 @@ impl Store {
     pub fn pull(&self, source: &dyn Source, progress: &dyn Progress) -> Result<Loaded, StoreError> {
         self.make_directories()?;
         self.remove_partials(false)?;
+        match self.pull_from(source, progress) {
+            // A mirror's manifest may name what nobody has.
+            Err(error) if !error.is_out_of_space() && source.distrust_all() => {
+                self.pull_from(source, progress)
+            }
+            other => other,
+        }
+    }
+
+    fn pull_from(
+        &self,
+        source: &dyn Source,
+        progress: &dyn Progress,
+    ) -> Result<Loaded, StoreError> {
         let images = source.images(&self.platform)?;
+        for name in images.iter().flat_map(|image| &image.names) {
+            check_new_name(name)?;
+        }
         let mut seen = BTreeSet::new();
         let layers: Vec<&SourceLayer> = images
             .iter()
@@ -65,9 +82,13 @@ impl Store {
         };
         match in_parallel(layers.len(), &layer) {
             Ok(held) => {
-                let ready = self.ready(source, &images, None)?;
-                let loaded = self.commit(&ready, &BTreeMap::new())?;
-                drop(held);
+                let mut ready = self.ready(source, &images, None)?;
+                let mut made = BTreeMap::new();
+                let joined = self
+                    .join(source.origin(), &mut ready, &mut made, scratch.path())
+                    .map_err(|error| self.give_up(error, &layers, 0))?;
+                let loaded = self.commit(&ready, &made)?;
+                drop((held, joined));
                 let first = loaded.and_then(|loaded| loaded.into_iter().next());
                 first.ok_or(StoreError::GivenUp)
             }
@@ -145,7 +166,7 @@ impl Pull<'_> {
         Ok(held)
     }
 
-    /// Reads and converts a layer. What an earlier pull left may be damaged: then once more from
+    /// Reads and converts a layer. What an earlier pull left may be damaged, or what a mirror gave: then once more from
     /// the beginning.
     fn fetch(
         &self,
@@ -154,16 +175,21 @@ impl Pull<'_> {
         partial: &Partial,
         stop: &AtomicBool,
     ) -> Result<Made, StoreError> {
-        let continued = partial.len()? > 0;
-        let mut result = self.attempt(number, 0, layer, partial, stop);
-        if continued && result.as_ref().is_err_and(is_damage) {
+        let mut continued = partial.len()? > 0;
+        let mut attempts = 0;
+        let made = loop {
+            let result = self.attempt(number, attempts, layer, partial, stop);
+            if !result.as_ref().is_err_and(is_damage) {
+                break result?;
+            }
             partial.clear()?;
-            result = self.attempt(number, 1, layer, partial, stop);
-        }
-        if result.as_ref().is_err_and(is_damage) {
-            partial.clear()?;
-        }
-        let made = result?;
+            // Each of both ends: there are so many mirrors, and what was here is gone.
+            if !self.source.distrust(layer) && !std::mem::take(&mut continued) {
+                break result?;
+            }
+            continued = false;
+            attempts += 1;
+        };
         self.read
             .fetch_add(layer.size.unwrap_or(0), Ordering::Relaxed);
         Ok(made)
@@ -242,12 +268,12 @@ fn check_sizes(source: &dyn Source, layers: &[&SourceLayer]) -> Result<(), Store
     Ok(())
 }
 
-/// Whether the bytes are not those that were announced, as far as can be told.
+/// Whether the bytes are not those that were announced. A layer that is refused for what it is has been compared with
+/// its digest before.
 fn is_damage(error: &StoreError) -> bool {
     matches!(
         error,
         StoreError::Source(SourceError::Digest { .. } | SourceError::Size { .. })
-            | StoreError::Layer { .. }
     ) && !error.is_transient()
         && !error.is_out_of_space()
 }

@@ -39,6 +39,9 @@ pub(super) struct RecordedLayer {
     /// The same.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) data: Option<u64>,
+    /// What it is on the layers below, where that is something else, with its chain ID for a diff ID.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) joined: Option<Box<RecordedLayer>>,
 }
 
 impl RecordedLayer {
@@ -49,7 +52,18 @@ impl RecordedLayer {
             size,
             root,
             data,
+            joined: None,
         }
+    }
+
+    /// What a container gets.
+    pub(super) fn used(&self) -> &Self {
+        self.joined.as_deref().unwrap_or(self)
+    }
+
+    /// It, and what it is on the layers below.
+    pub(super) fn all(&self) -> impl Iterator<Item = &Self> {
+        std::iter::once(self).chain(self.joined.as_deref())
     }
 
     pub(super) fn noted(&self) -> Option<Noted> {
@@ -105,7 +119,12 @@ impl Record {
     }
 
     pub(super) fn size(&self) -> u64 {
-        self.layers.iter().map(|layer| layer.size).sum()
+        self.files().map(|layer| layer.size).sum()
+    }
+
+    /// All files of its layers.
+    pub(super) fn files(&self) -> impl Iterator<Item = &RecordedLayer> {
+        self.layers.iter().flat_map(RecordedLayer::all)
     }
 }
 

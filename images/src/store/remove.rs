@@ -106,12 +106,7 @@ impl Store {
                 Err(error) => return Err(error),
             };
             blobs.extend(record.manifest.iter().map(|digest| digest.hex().into()));
-            layers.extend(
-                record
-                    .layers
-                    .iter()
-                    .map(|layer| file_name(&layer.diff_id).into()),
-            );
+            layers.extend(record.files().map(|layer| file_name(&layer.diff_id).into()));
         }
         remove_others(&self.images(), &records)?;
         remove_others(&self.blobs(), &blobs)?;

@@ -13,7 +13,8 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use super::hold::Held;
-use super::record::{Image, Record};
+use super::index::Index;
+use super::record::Record;
 use super::{Store, StoreError, beside, find, io_error};
 use crate::digest::Digest;
 use crate::image::manifest::{CONTAINERD_NAME, REF_NAME};
@@ -68,8 +69,8 @@ struct Saved {
 }
 
 impl Store {
-    /// Writes images, each under the name by which it was asked for; `with_docker` adds
-    /// `manifest.json`.
+    /// Writes images, each under the name by which it was asked for, or by the name of a repository alone all that this
+    /// has; `with_docker` adds `manifest.json`.
     ///
     /// # Errors
     /// Those of [`Self::resolve`]; [`StoreError::NotSavable`] for a layer whose archive cannot be
@@ -80,9 +81,10 @@ impl Store {
         with_docker: bool,
         sink: &mut dyn Sink,
     ) -> Result<(), StoreError> {
-        let images: Vec<Saved> = names
-            .iter()
-            .map(|name| self.prepare(name))
+        let images: Vec<Saved> = self
+            .asked_for(names)?
+            .into_iter()
+            .map(|(id, names)| self.prepare(id, names))
             .collect::<Result<_, _>>()?;
         let failed = |source| StoreError::Save { source };
         let text = |sink: &mut dyn Sink, name: &str, value: &Value| {
@@ -127,11 +129,47 @@ impl Store {
         )
     }
 
-    fn prepare(&self, name: &str) -> Result<Saved, StoreError> {
-        let (id, reference) = find(&self.read_index()?, name)?;
-        let image: Image = self.resolve(name)?;
-        let held = self.hold(&image)?;
+    /// The images that names mean, each once, and the names that they get.
+    fn asked_for(&self, names: &[String]) -> Result<Vec<(Digest, Vec<Reference>)>, StoreError> {
+        let index = self.read_index()?;
+        let mut images: Vec<(Digest, Vec<Reference>)> = Vec::new();
+        let mut add = |id: Digest, names: Vec<Reference>| {
+            let known = images.iter().position(|(known, _)| *known == id);
+            let number = known.unwrap_or(images.len());
+            if known.is_none() {
+                images.push((id, Vec::new()));
+            }
+            for name in names {
+                let own = &mut images[number].1;
+                if !own.contains(&name) {
+                    own.push(name);
+                }
+            }
+        };
+        for name in names {
+            let all = of_repository(&index, name);
+            if all.is_empty() {
+                let (id, reference) = find(&index, name)?;
+                let tagged = reference.filter(|name| name.digest().is_none());
+                add(id, tagged.into_iter().collect());
+            }
+            for (id, name) in all {
+                add(id, vec![name]);
+            }
+        }
+        Ok(images)
+    }
+
+    fn prepare(&self, id: Digest, names: Vec<Reference>) -> Result<Saved, StoreError> {
         let record = Record::read(&self.record_path(&id))?;
+        let held = record
+            .layers
+            .iter()
+            .map(|layer| {
+                self.hold_layer(&layer.diff_id)?
+                    .ok_or_else(|| StoreError::Missing(self.layer_path(&layer.diff_id)))
+            })
+            .collect::<Result<_, _>>()?;
         let path = self.blob_path(&id);
         let config = fs::read(&path).map_err(io_error("read", &path))?;
         let layers: Vec<Blob> = record
@@ -156,10 +194,7 @@ impl Store {
             "layers": descriptors,
         });
         Ok(Saved {
-            names: reference
-                .into_iter()
-                .filter(|name| name.digest().is_none())
-                .collect(),
+            names,
             config: (id, config),
             layers,
             manifest: manifest.to_string().into_bytes(),
@@ -194,6 +229,25 @@ impl Store {
     }
 }
 
+/// All tags of a repository, where a text is the name of one without tag and digest.
+fn of_repository(index: &Index, name: &str) -> Vec<(Digest, Reference)> {
+    let Ok(asked) = name.parse::<Reference>() else {
+        return Vec::new();
+    };
+    if asked.tag().is_some() || asked.digest().is_some() {
+        return Vec::new();
+    }
+    let tags = index.images.iter().flat_map(|(id, entry)| {
+        let names = entry.names.iter();
+        names.filter_map(move |name| Some((id.clone(), name.parse::<Reference>().ok()?)))
+    });
+    let mut tags: Vec<(Digest, Reference)> = tags
+        .filter(|(_, name)| name.name() == asked.name())
+        .collect();
+    tags.sort_by(|one, other| one.1.cmp(&other.1));
+    tags
+}
+
 /// A layer whose blob is there.
 fn as_it_came(blob: File) -> io::Result<Blob> {
     let mut hasher = Hashing::new(&blob);
@@ -202,7 +256,8 @@ fn as_it_came(blob: File) -> io::Result<Blob> {
     let size = start.len() as u64 + io::copy(&mut hasher, &mut io::sink())?;
     let digest = hasher.digest();
     let suffix = match compression_of(&start) {
-        Compression::None => "",
+        // What is packed otherwise was unpacked before it was kept.
+        Compression::None | Compression::Bzip2 | Compression::Xz => "",
         Compression::Gzip => "+gzip",
         Compression::Zstd => "+zstd",
     };

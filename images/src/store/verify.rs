@@ -4,7 +4,6 @@ use std::fs::{self, File};
 use std::io;
 use std::path::Path;
 
-use super::hold::{self, Taken};
 use super::record::{Noted, Record};
 use super::{Store, StoreError, beside, find, io_error};
 use crate::digest::Digest;
@@ -56,7 +55,7 @@ impl Store {
             let words = format!("manifest {digest} belongs to another image than {id}");
             verified.damage.push(words);
         }
-        for layer in &record.layers {
+        for layer in record.files() {
             self.verify_layer(&layer.diff_id, layer.noted(), &mut verified)?;
         }
         Ok(verified)
@@ -135,11 +134,6 @@ impl Store {
             let root = verity::tree(&file, file.metadata().ok()?.len()).ok()?.root;
             Some(Noted { root, data: None })
         })
-    }
-
-    /// Whether someone uses a layer just now.
-    pub(super) fn is_held(&self, diff_id: &Digest) -> bool {
-        matches!(hold::take(&self.layer_path(diff_id)), Ok(Taken::Held))
     }
 }
 

@@ -112,9 +112,21 @@ fn archive_may_end_without_a_mark_or_in_many_zeros() {
 }
 
 #[test]
-fn data_behind_the_end_is_refused() {
-    let text = refused(&[sample().bytes(), b"more".to_vec()].concat());
-    assert!(text.contains("followed by other data"), "{text}");
+fn data_behind_the_end_is_ignored_as_docker_does() {
+    let plain = image_of(&sample().bytes());
+    let other = Tar::of([Entry::file("other", "")]);
+    for more in [b"more".to_vec(), vec![0xff; 100_000], other.bytes()] {
+        let image = image_of(&[sample().bytes(), more].concat());
+        assert_eq!(image.nodes, plain.nodes);
+    }
+}
+
+#[test]
+fn data_behind_half_an_end_is_refused() {
+    for more in [b"more".to_vec(), vec![0xff; 1024]] {
+        let text = refused(&[sample().open_ended(), vec![0; 512], more].concat());
+        assert!(text.contains("followed by other data"), "{text}");
+    }
 }
 
 #[test]

@@ -158,7 +158,7 @@ fn check_with_fsck(path: &Path) {
     );
 }
 
-fn read_with_library(bytes: &[u8]) -> BTreeMap<Vec<u8>, Node> {
+pub(crate) fn read_with_library(bytes: &[u8]) -> BTreeMap<Vec<u8>, Node> {
     let image = EroFS::new(SliceImage::new(bytes)).unwrap();
     let root = image.super_block().root_inode_id();
     let mut nodes = BTreeMap::new();

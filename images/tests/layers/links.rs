@@ -129,9 +129,8 @@ fn symbolic_links_without_a_target_are_refused() {
 }
 
 #[test]
-fn nothing_is_placed_below_a_link_or_a_file() {
+fn nothing_is_placed_below_a_file() {
     for (entry, kind) in [
-        (Entry::symlink("a", "/etc"), "symbolic link"),
         (Entry::file("a", ""), "file"),
         (Entry::new(b'6', "a"), "named pipe"),
         (Entry::device(b'4', "a", 8, 0), "device"),
@@ -150,4 +149,87 @@ fn nothing_is_placed_below_a_link_or_a_file() {
             );
         }
     }
+}
+
+#[test]
+fn entry_below_a_symbolic_link_is_where_that_leads_in_the_root() {
+    for (at, target) in [
+        ("lib", "usr/lib"),
+        ("lib", "/usr/lib"),
+        ("lib", "../../../usr//./lib/"),
+        ("lib", "usr/share/../lib"),
+        ("a/b", "../usr/lib"),
+        ("lib", "second"),
+    ] {
+        let image = image(&Tar::of([
+            Entry::directory("usr/lib").mode(0o700),
+            Entry::symlink("second", "/third"),
+            Entry::symlink("third", "usr/lib"),
+            Entry::symlink(at, target),
+            Entry::file(format!("{at}/x"), "x"),
+            Entry::file(format!("/{at}/./deep//y"), "y"),
+            Entry::hard_link(format!("{at}/z"), format!("./{at}/x")),
+            Entry::file(format!("{at}/.wh.gone"), ""),
+        ]));
+        assert_eq!(image.get("usr/lib/x").content, b"x");
+        assert_eq!(image.get("usr/lib/deep/y").content, b"y");
+        assert_eq!(image.get("usr/lib/z").links, 2);
+        assert_eq!(image.get("usr/lib/gone").mode, 0o020_000);
+        assert_eq!(image.get("usr/lib").mode, 0o040_700);
+        assert_eq!(image.get(at).content, target.as_bytes());
+    }
+}
+
+#[test]
+fn link_that_leads_nowhere_makes_directories() {
+    let image = image(&Tar::of([
+        Entry::symlink("link", "not/there"),
+        Entry::file("link/x", "x"),
+    ]));
+    assert_eq!(image.get("not/there/x").content, b"x");
+    // A later link takes the place of a directory with what is in it.
+    let image = crate::image::image(&Tar::of([
+        Entry::file("lib/x", "x"),
+        Entry::symlink("lib", "usr/lib"),
+        Entry::file("lib/y", "y"),
+    ]));
+    assert_eq!(
+        image.names(),
+        [&b""[..], b"lib", b"usr", b"usr/lib", b"usr/lib/y"]
+    );
+}
+
+#[test]
+fn links_without_an_end_are_refused() {
+    for links in [
+        vec![Entry::symlink("a", "a")],
+        vec![Entry::symlink("a", "b"), Entry::symlink("b", "./a")],
+        (0..300)
+            .map(|number| Entry::symlink(format!("l{number}"), format!("l{}", number + 1)))
+            .chain([Entry::symlink("a", "l0")])
+            .collect(),
+    ] {
+        let tar = Tar::of(links.into_iter().chain([Entry::file("a/x", "")]));
+        assert!(refused(&tar.bytes()).contains("in a circle"));
+    }
+    let chain = (0..200)
+        .map(|number| Entry::symlink(format!("l{number}"), format!("l{}", number + 1)))
+        .chain([Entry::directory("l200"), Entry::file("l0/x", "")]);
+    assert_eq!(image(&Tar::of(chain)).get("l200/x").size, 0);
+}
+
+#[test]
+fn names_that_links_make_too_long_are_refused() {
+    let long = "n".repeat(256);
+    let deep = "d/".repeat(2000);
+    for target in [&long, &deep] {
+        let tar = Tar::of([
+            Entry::symlink("a", "").pax("linkpath", target),
+            Entry::file(format!("a/{}", "e/".repeat(100) + "x"), ""),
+        ]);
+        let text = refused(&tar.bytes());
+        assert!(text.contains("too long"), "{text}");
+    }
+    let tar = Tar::of([Entry::symlink("a", ".wh.b"), Entry::file("a/x", "")]);
+    assert!(refused(&tar.bytes()).contains("whiteout"));
 }

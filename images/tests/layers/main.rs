@@ -11,8 +11,12 @@ mod contents;
 mod forms;
 mod gnu_tar;
 mod image;
+mod joined;
 mod links;
 mod names;
 mod refusals;
 mod replacements;
 mod whiteouts;
+
+#[path = "../support/mod.rs"]
+mod support;

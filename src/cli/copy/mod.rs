@@ -1,5 +1,6 @@
 //! `coracle cp`.
 
+mod attributes;
 mod pack;
 mod unpack;
 
@@ -16,6 +17,7 @@ use coracle_protocol::{Tool, tar};
 
 use super::tool;
 use crate::{
+    destination,
     output::{self, Stream},
     state::{
         Directories,
@@ -53,8 +55,10 @@ const BUFFER: usize = 64 << 10;
 enum There {
     Nothing,
     Directory,
-    /// Anything else.
+    /// A file, or a symbolic link that leads nowhere.
     File,
+    /// A device, a pipe or a socket.
+    Other,
 }
 
 /// Where a copy goes: a directory that exists, and the name in it; without a name the contents go
@@ -63,6 +67,22 @@ enum There {
 struct Target {
     directory: PathBuf,
     name: Option<OsString>,
+}
+
+impl Target {
+    /// A path that is to be made.
+    fn of(path: &Path) -> Result<Self> {
+        let name = path.file_name();
+        let parent = path.parent();
+        let parent = parent.filter(|parent| !parent.as_os_str().is_empty());
+        Ok(Self {
+            directory: parent.unwrap_or(Path::new(".")).into(),
+            name: Some(
+                name.with_context(|| format!("{} names no file", path.display()))?
+                    .into(),
+            ),
+        })
+    }
 }
 
 pub(super) fn main(arguments: &Arguments) -> Result<()> {
@@ -85,6 +105,14 @@ fn split(text: &str) -> Option<(&str, String)> {
         return None;
     }
     Some((name, format!("/{}", path.trim_start_matches('/'))))
+}
+
+/// Whether a path says that it is a directory's.
+fn names_directory(path: &str) -> bool {
+    path.ends_with('/')
+        || path.ends_with("/.")
+        || path.ends_with("/..")
+        || matches!(path, "." | "..")
 }
 
 /// A path without `/.` at its end, and whether it had it: then the contents are meant.
@@ -112,49 +140,65 @@ fn target(from: &str, is_directory: bool, to: &str, there: There) -> Result<Targ
         (true, There::Directory) if only_contents => Ok(into(None)),
         (_, There::Directory) => Ok(into(name)),
         (true, There::File) => bail!("cannot copy a directory to {to}, which is a file"),
-        (false, There::Nothing) if to.ends_with('/') => {
+        (_, There::Other) => bail!(
+            "cannot copy to {to}: it must be a directory or a regular file, and is a device, pipe or \
+             socket; - as the target is a tar archive on standard output"
+        ),
+        (false, There::Nothing) if names_directory(to) => {
             bail!("cannot copy to {to}: there is no such directory")
         }
-        (_, There::Nothing | There::File) => {
-            let parent = to_path
-                .parent()
-                .filter(|parent| !parent.as_os_str().is_empty());
-            Ok(Target {
-                directory: parent.unwrap_or(Path::new(".")).into(),
-                name: to_path.file_name().map(OsStr::to_owned),
-            })
+        (false, There::File) if names_directory(to) => {
+            bail!("cannot copy to {to}: it is not a directory")
         }
+        (_, There::Nothing | There::File) => Target::of(to_path),
     }
 }
 
 fn here(path: &Path) -> There {
     match fs::metadata(path) {
         Ok(metadata) if metadata.is_dir() => There::Directory,
-        Ok(_) => There::File,
-        // A link that leads nowhere.
-        Err(_) if fs::symlink_metadata(path).is_ok() => There::File,
+        Ok(metadata) if metadata.is_file() => There::File,
+        Ok(_) => There::Other,
         Err(_) => There::Nothing,
     }
 }
 
 fn inside(container: &Container, path: &str) -> Result<There> {
     let word = tool::answer(container, Tool::Look { path: path.into() })?;
-    Ok(match word.trim() {
-        "" => There::Nothing,
+    let word = word.trim();
+    Ok(match word.strip_prefix("link ").unwrap_or(word).trim() {
+        "" | "link" => There::Nothing,
         "directory" => There::Directory,
-        _ => There::File,
+        "file" => There::File,
+        _ => There::Other,
     })
 }
 
-fn from(container: &Container, path: &str, arguments: &Arguments) -> Result<()> {
-    let (plain, _) = contents(path);
-    let there = inside(container, plain)?;
-    if there == There::Nothing {
-        bail!("there is no {plain} in container {}", container.config.name);
+/// A path of a container without slashes at its end.
+fn plain(path: &str) -> &str {
+    match path.trim_end_matches('/') {
+        "" => "/",
+        plain => plain,
     }
+}
+
+fn from(container: &Container, path: &str, arguments: &Arguments) -> Result<()> {
+    let (place, _) = contents(path);
+    let place = plain(place);
+    let word = tool::answer(container, Tool::Look { path: place.into() })?;
+    let is_link = word.starts_with("link");
+    let is_directory = word.trim().ends_with("directory");
+    let names_directory = names_directory(path);
+    match word.trim() {
+        "" => bail!("there is no {place} in container {}", container.config.name),
+        _ if names_directory && !is_directory => bail!("{path} is not a directory"),
+        _ => {}
+    }
+    // What is a link stays one, unless its path says that it is a directory.
+    let follow = arguments.follow_link || names_directory;
     let pack = Tool::Pack {
-        path: plain.trim_end_matches('/').to_owned() + if plain == "/" { "/" } else { "" },
-        follow: arguments.follow_link,
+        path: place.into(),
+        follow,
     };
     if arguments.to == "-" {
         let mut session = tool::begin(container, pack, false)?;
@@ -162,8 +206,14 @@ fn from(container: &Container, path: &str, arguments: &Arguments) -> Result<()> 
             .context("cannot write the archive")?;
         return session.finish();
     }
+    let is_directory = is_directory && (follow || !is_link);
     let to = Path::new(&arguments.to);
-    let target = target(path, there == There::Directory, &arguments.to, here(to))?;
+    let there = here(to);
+    let mut target = target(path, is_directory, &arguments.to, there)?;
+    if there != There::Directory {
+        // What a link leads to is meant, as docker has it.
+        target = Target::of(&destination::lead(to)?)?;
+    }
     let session = tool::begin(container, pack, false)?;
     let input = BufReader::with_capacity(BUFFER, &session.output);
     unpack::read(input, &target, arguments.archive)?;
@@ -171,20 +221,17 @@ fn from(container: &Container, path: &str, arguments: &Arguments) -> Result<()> 
 }
 
 fn to(container: &Container, path: &str, arguments: &Arguments) -> Result<()> {
+    let there = inside(container, plain(path))?;
     let into = |directory: &Path| Tool::Unpack {
         path: directory.to_string_lossy().into_owned(),
+        // What a link leads to is meant, as docker has it; a link in a directory is replaced.
+        follow: there != There::Directory,
     };
-    let plain = if path == "/" {
-        path
-    } else {
-        path.trim_end_matches('/')
-    };
-    let there = inside(container, plain)?;
     if arguments.from == "-" {
         if there != There::Directory {
             bail!("{path} is no directory of the container");
         }
-        return send(container, into(Path::new(plain)), |out| {
+        return send(container, into(Path::new(plain(path))), |out| {
             io::copy(&mut io::stdin().lock(), out).map(drop)
         });
     }
@@ -194,11 +241,17 @@ fn to(container: &Container, path: &str, arguments: &Arguments) -> Result<()> {
         false => fs::symlink_metadata(from),
     };
     let metadata = metadata.with_context(|| format!("cannot find {}", from.display()))?;
-    let target = target(&arguments.from, metadata.is_dir(), path, there)?;
-    let (plain, _) = contents(&arguments.from);
+    let named = match from.file_name() {
+        Some(_) => arguments.from.clone(),
+        // `..` has a name all the same.
+        None if arguments.from == "." => arguments.from.clone(),
+        None => fs::canonicalize(from)?.to_string_lossy().into_owned(),
+    };
+    let target = target(&named, metadata.is_dir(), path, there)?;
+    let (place, _) = contents(&arguments.from);
     send(container, into(&target.directory), |out| {
         let name = target.name.as_deref();
-        pack::write(Path::new(plain), &metadata, name, arguments.archive, out)?;
+        pack::write(Path::new(place), &metadata, name, arguments.archive, out)?;
         out.write_all(&tar::END)
     })
 }
@@ -249,7 +302,7 @@ mod tests {
 
     #[test]
     fn copies_are_called_as_docker_calls_them() {
-        use There::{Directory, File, Nothing};
+        use There::{Directory, File, Nothing, Other};
         let name = |name: &str| Some(name.to_owned());
         assert_eq!(goes("/a/f", false, "x", Nothing), (".".into(), name("x")));
         assert_eq!(goes("/a/f", false, "d/x", File), ("d".into(), name("x")));
@@ -258,7 +311,13 @@ mod tests {
         assert_eq!(goes("/a", true, "d", Directory), ("d".into(), name("a")));
         assert_eq!(goes("/a/.", true, "d", Directory), ("d".into(), None));
         assert!(target("/a", true, "x", File).is_err());
-        assert!(target("/a/f", false, "x/", Nothing).is_err());
+        assert_eq!(goes("/a", true, "d/", Nothing), (".".into(), name("d")));
+        assert_eq!(goes("/a/.", true, "d", Nothing), (".".into(), name("d")));
+        for to in ["x/", "x/."] {
+            assert!(target("/a/f", false, to, Nothing).is_err());
+            assert!(target("/a/f", false, to, File).is_err());
+        }
+        assert!(target("/a/f", false, "x", Other).is_err());
     }
 
     #[test]

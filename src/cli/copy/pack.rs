@@ -13,6 +13,8 @@ use std::{
 
 use coracle_protocol::tar::{self, Entry, Kind};
 
+use super::attributes;
+
 /// Writes entries for a path and all below it, under a name; without a name, for what is below it.
 pub(super) fn write(
     path: &Path,
@@ -47,10 +49,14 @@ impl Packer<'_> {
             mtime: u64::try_from(metadata.mtime()).unwrap_or(0),
             link: Vec::new(),
             device: (0, 0),
+            attributes: Vec::new(),
         };
         let kind = metadata.file_type();
         if kind.is_dir() {
             entry.kind = Kind::Directory;
+            if let Ok(directory) = File::open(path) {
+                attributes::read(&directory, &mut entry);
+            }
             self.out.write_all(&tar::encode(&entry))?;
             return self.directory(path, name);
         }
@@ -67,6 +73,7 @@ impl Packer<'_> {
                 .custom_flags(flags)
                 .open(path)
                 .map_err(|error| named(path, &error))?;
+            attributes::read(&file, &mut entry);
             self.out.write_all(&tar::encode(&entry))?;
             return self.content(file, entry.size);
         } else {

@@ -27,7 +27,7 @@ use rustix::{
     io::Errno,
 };
 
-use super::Target;
+use super::{Target, attributes};
 
 /// Reads an archive and puts its entries under the target's name.
 pub(super) fn read(mut input: impl Read, target: &Target, archive: bool) -> Result<()> {
@@ -39,7 +39,7 @@ pub(super) fn read(mut input: impl Read, target: &Target, archive: bool) -> Resu
         root,
         name: target.name.clone(),
         archive,
-        directories: Vec::new(),
+        open: Vec::new(),
     };
     let mut decoder = Decoder::default();
     let mut block = [0; BLOCK];
@@ -66,7 +66,7 @@ pub(super) fn read(mut input: impl Read, target: &Target, archive: bool) -> Resu
             }
         }
     }
-    unpacker.finish();
+    unpacker.leave(|_| false);
     io::copy(&mut input, &mut io::sink())?;
     Ok(())
 }
@@ -81,16 +81,27 @@ struct Unpacker {
     /// What the first component of each path becomes; nothing, where there is none.
     name: Option<OsString>,
     archive: bool,
-    /// Set last: what is put into a directory changes its time, and its mode may forbid it.
-    directories: Vec<(PathBuf, u32, u64)>,
+    /// The directories of the archive on the way to the entry, and so as few as a path has. Their modes
+    /// and times are set when the archive leaves them: what is put into them would change these, or be
+    /// forbidden.
+    open: Vec<Level>,
+}
+
+struct Level {
+    path: PathBuf,
+    directory: OwnedFd,
+    mode: u32,
+    mtime: u64,
 }
 
 impl Unpacker {
     /// Where a path of the archive goes, below the root; `None` for the root itself.
     fn inner(&self, path: &[u8]) -> Result<Option<PathBuf>> {
         let mut parts = Vec::new();
-        for component in Path::new(OsStr::from_bytes(path)).components() {
+        // The first component is what the archive is of, also where that is a dot.
+        for (index, component) in Path::new(OsStr::from_bytes(path)).components().enumerate() {
             match component {
+                Component::Normal(_) if index == 0 => {}
                 Component::Normal(part) => parts.push(part),
                 Component::CurDir | Component::RootDir => {}
                 Component::ParentDir | Component::Prefix(_) => {
@@ -98,12 +109,7 @@ impl Unpacker {
                 }
             }
         }
-        let inner: PathBuf = self
-            .name
-            .as_deref()
-            .into_iter()
-            .chain(parts.into_iter().skip(1))
-            .collect();
+        let inner: PathBuf = self.name.as_deref().into_iter().chain(parts).collect();
         Ok((!inner.as_os_str().is_empty()).then_some(inner))
     }
 
@@ -137,6 +143,7 @@ impl Unpacker {
         let Some(path) = self.inner(&entry.path)? else {
             return Ok(());
         };
+        self.leave(|open| path.starts_with(open));
         let parent = self.parent(&path)?;
         let name = path.file_name().unwrap_or_default();
         let mode = entry.mode & if self.archive { 0o7777 } else { 0o1777 };
@@ -147,13 +154,28 @@ impl Unpacker {
             }
             let made = self.directory(&path)?;
             self.give(&made, entry)?;
-            self.directories.push((path, mode, entry.mtime));
+            attributes::write(&made, entry, false)?;
+            self.open.push(Level {
+                path,
+                directory: made,
+                mode,
+                mtime: entry.mtime,
+            });
             return Ok(());
         }
-        match unlinkat(&parent, name, AtFlags::empty()) {
-            Ok(()) | Err(Errno::NOENT) => {}
-            Err(Errno::ISDIR) => bail!("a directory is in its place"),
+        let there = match statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(there) => Some(FileType::from_raw_mode(there.st_mode)),
+            Err(Errno::NOENT) => None,
             Err(errno) => return Err(errno.into()),
+        };
+        match there {
+            None => {}
+            Some(FileType::RegularFile | FileType::Symlink) => {
+                unlinkat(&parent, name, AtFlags::empty())?;
+            }
+            Some(FileType::Directory) => bail!("a directory is in its place"),
+            Some(FileType::Fifo) if entry.kind == Kind::Fifo => return Ok(()),
+            Some(_) => bail!("a device, pipe or socket is in its place, which is not replaced"),
         }
         match entry.kind {
             Kind::File => {
@@ -170,6 +192,8 @@ impl Unpacker {
                 }
                 self.give(&file, entry)?;
                 file.set_permissions(Permissions::from_mode(mode))?;
+                let trusted = self.archive && rustix::process::geteuid().is_root();
+                attributes::write(&file, entry, trusted)?;
                 let _ = file.set_modified(time(entry.mtime));
             }
             Kind::Symlink => symlinkat(OsStr::from_bytes(&entry.link), &parent, name)?,
@@ -211,13 +235,12 @@ impl Unpacker {
         Ok(())
     }
 
-    fn finish(&mut self) {
-        for (path, mode, mtime) in self.directories.drain(..).rev().collect::<Vec<_>>() {
-            if let Ok(directory) = self.directory(&path) {
-                let directory = File::from(directory);
-                let _ = directory.set_permissions(Permissions::from_mode(mode));
-                let _ = directory.set_modified(time(mtime));
-            }
+    /// Leaves the directories of the archive that are not to be kept open.
+    fn leave(&mut self, keep: impl Fn(&Path) -> bool) {
+        while let Some(level) = self.open.pop_if(|level| !keep(&level.path)) {
+            let directory = File::from(level.directory);
+            let _ = directory.set_permissions(Permissions::from_mode(level.mode));
+            let _ = directory.set_modified(time(level.mtime));
         }
     }
 }
@@ -243,6 +266,7 @@ mod tests {
             mtime: 1_000_000_000,
             link: link.into(),
             device: (1, 3),
+            attributes: vec![],
         })
     }
 
@@ -309,6 +333,66 @@ mod tests {
             fs::read_to_string(directory.path().join("f")).unwrap(),
             "new"
         );
+    }
+
+    #[test]
+    fn pipe_is_not_replaced_and_attributes_are_taken_without_capabilities() {
+        let directory = tempfile::tempdir().unwrap();
+        let pipe = directory.path().join("pipe");
+        mknodat(rustix::fs::CWD, &pipe, FileType::Fifo, Mode::RWXU, 0).unwrap();
+        assert!(unpack(directory.path(), Some("pipe"), &[file("x", "new")]).is_err());
+        assert!(!fs::metadata(&pipe).unwrap().is_file());
+        let mut entry = Entry {
+            path: b"a".to_vec(),
+            kind: Kind::File,
+            mode: 0o644,
+            uid: 0,
+            gid: 0,
+            size: 0,
+            mtime: 0,
+            link: vec![],
+            device: (0, 0),
+            attributes: vec![],
+        };
+        tar::keep(&mut entry, b"user.colour", b"green");
+        tar::keep(&mut entry, tar::CAPABILITY.as_bytes(), &[0; 20]);
+        unpack(directory.path(), Some("a"), &[tar::encode(&entry)]).unwrap();
+        let mut names = [0; 256];
+        let path = directory.path().join("a");
+        let length = rustix::fs::listxattr(&path, &mut names).unwrap_or(0);
+        let names = String::from_utf8_lossy(&names[..length]).into_owned();
+        // Some file systems have none.
+        assert!(["", "user.colour\0"].contains(&&*names), "{names}");
+    }
+
+    #[test]
+    fn directories_get_their_modes_when_the_archive_leaves_them() {
+        let directory = tempfile::tempdir().unwrap();
+        let archive = [
+            entry("a", Kind::Directory, "", 0),
+            entry("a/b", Kind::Directory, "", 0),
+            file("a/b/f", "text"),
+            entry("a/c", Kind::Directory, "", 0),
+        ];
+        unpack(directory.path(), Some("a"), &archive).unwrap();
+        for path in ["a", "a/b", "a/c"] {
+            let there = fs::metadata(directory.path().join(path)).unwrap();
+            assert_eq!(there.permissions().mode() & 0o7777, 0o755, "{path}");
+            assert_eq!(there.modified().unwrap(), time(1_000_000_000), "{path}");
+        }
+    }
+
+    #[test]
+    fn contents_of_a_root_keep_their_names() {
+        let directory = tempfile::tempdir().unwrap();
+        let archive = [
+            entry("./", Kind::Directory, "", 0),
+            entry("./etc", Kind::Directory, "", 0),
+            file("./etc/passwd", "text"),
+        ];
+        unpack(directory.path(), None, &archive).unwrap();
+        let text = fs::read_to_string(directory.path().join("etc/passwd")).unwrap();
+        assert_eq!(text, "text");
     }
 
     #[test]

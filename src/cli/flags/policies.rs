@@ -95,18 +95,28 @@ pub(super) fn log_policy(flags: &Flags) -> Result<LogPolicy> {
     Ok(LogPolicy::Local(size))
 }
 
-/// Bytes of the disk for what the container writes, if it has one.
-pub(super) fn disk_size(flags: &Flags) -> Result<Option<u64>> {
-    let mut size = None;
+/// Bytes of the disk for what the container writes, if it has one, and of memory, if that is limited.
+///
+/// # Errors
+/// When an option is unknown, or they contradict each other.
+pub(super) fn storage(flags: &Flags) -> Result<(Option<u64>, Option<u64>)> {
+    let (mut size, mut memory) = (None, None);
     for (name, value) in &flags.storage_opt {
-        if name != "size" {
-            bail!("unknown storage option {name:?}: only size is supported");
+        if !["size", "memory"].contains(&name.as_str()) {
+            bail!("unknown storage option {name:?}: only size and memory are supported");
         }
-        let bytes: Bytes = value
-            .parse()
-            .map_err(anyhow::Error::msg)
-            .context("--storage-opt")?;
-        size = Some(disk::size(bytes.0).context("--storage-opt")?);
+        let bytes = value.parse().map_err(anyhow::Error::msg);
+        let Bytes(bytes) = bytes.context("--storage-opt")?;
+        match (name.as_str(), bytes) {
+            ("size", _) => size = Some(disk::size(bytes).context("--storage-opt")?),
+            (_, 0) => bail!("--storage-opt memory=0 would leave no room at all"),
+            _ => memory = Some(bytes),
+        }
+    }
+    if size.is_some() && memory.is_some() {
+        bail!(
+            "--storage-opt size and memory contradict each other: what is written goes to one of them"
+        );
     }
     if size.is_some() && flags.host.is_some() {
         bail!(
@@ -114,5 +124,5 @@ pub(super) fn disk_size(flags: &Flags) -> Result<Option<u64>> {
              container with a host of its own can have one"
         );
     }
-    Ok(size)
+    Ok((size, memory))
 }

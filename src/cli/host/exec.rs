@@ -9,7 +9,7 @@ use super::super::{exec::Program, run};
 const IMAGE: &str = "busybox";
 
 /// What makes a container the same as its host, but for the files.
-const AS_THE_HOST: [&str; 9] = [
+const AS_THE_HOST: [&str; 10] = [
     "--rm",
     "--privileged",
     "--pid=host",
@@ -18,6 +18,8 @@ const AS_THE_HOST: [&str; 9] = [
     "--cgroupns=host",
     "--log-driver=none",
     "--no-healthcheck",
+    // In memory: it is needed most when the host's disk is full.
+    "--storage-opt=memory=64m",
     // The command is what is run, whatever the image would do with it.
     "--entrypoint=",
 ];
@@ -27,7 +29,8 @@ const AS_THE_HOST: [&str; 9] = [
 #[command(
     override_usage = "coracle host exec [OPTIONS] HOST COMMAND [ARG...]",
     after_help = "A host has no programs of its own: they come from an image, and see the host's processes, \
-        network, devices and control groups. The files of a container are in /proc/PID/root of one of \
+        network, devices and control groups; what it writes to files of its own is in memory, 64 MiB at \
+        most. The files of a container are in /proc/PID/root of one of \
         its processes. It is what 'coracle run --rm --host HOST --privileged --pid host --ipc host \
         --network host --cgroupns host IMAGE' does."
 )]

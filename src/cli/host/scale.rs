@@ -23,6 +23,7 @@ use crate::{
         container::{Container, Containers},
         host::{Host, Hosts},
     },
+    sys,
 };
 
 /// Most containers of one set: more than a guest's disk and sockets carry.
@@ -101,6 +102,8 @@ struct Words {
 }
 
 pub(super) fn main(arguments: &Arguments) -> Result<u8> {
+    // As 'run' does: it waits for many starts.
+    sys::show(&format!("coracle host scale {}", arguments.host));
     let directories = Directories::new()?;
     let host = Hosts::new(&directories).find(&arguments.host)?;
     // It says so when the host is not up.

@@ -207,10 +207,6 @@ fn report(reason: u8) -> Report {
     }
 }
 
-fn connection(port: u32) -> FromMonitor {
-    FromMonitor::Connection { port, walls: None }
-}
-
 impl Scene<'_> {
     /// Has the keeper go on with what is ready.
     fn turn(&mut self) {
@@ -275,7 +271,10 @@ impl Scene<'_> {
                 let (ours, theirs) = UnixStream::pair().ok()?;
                 ours.set_nonblocking(true).ok()?;
                 let port = CONTROL_PORT;
-                let told = monitor.send(&connection(port), Some(theirs.as_fd()));
+                let told = monitor.send(
+                    &FromMonitor::Connection { port, walls: None },
+                    Some(theirs.as_fd()),
+                );
                 if told.is_ok() && self.guest.stream.is_none() {
                     self.guest.stream = Some(ours);
                 }
@@ -287,7 +286,10 @@ impl Scene<'_> {
             },
             6 => FromMonitor::Stopped(report(what / 8)),
             // Of a connection, without its stream.
-            _ if what < 128 => connection(7),
+            _ if what < 128 => FromMonitor::Connection {
+                port: 7,
+                walls: None,
+            },
             _ => {
                 // For the thread that obeys, too.
                 let _ = shutdown(monitor, Shutdown::Both);
@@ -384,7 +386,10 @@ impl Scene<'_> {
         };
         let _ = ours.write(&secret);
         let port = port.number;
-        let _ = monitor.send(&connection(port), Some(theirs.as_fd()));
+        let _ = monitor.send(
+            &FromMonitor::Connection { port, walls: None },
+            Some(theirs.as_fd()),
+        );
         self.streams.push(ours);
         Some(())
     }

@@ -5,6 +5,7 @@ use std::{
     net::{TcpListener, TcpStream},
     sync::{Arc, Mutex},
     thread,
+    time::Duration,
 };
 
 /// A request, as far as tests look at it.
@@ -40,6 +41,8 @@ pub(super) enum Action {
     Truncate(usize),
     /// Ask the registry, and say nothing more after so many bytes of the body.
     Stall(usize),
+    /// Ask the registry, and after so many bytes of the body give one byte at a time, slowly.
+    Drip(usize),
     /// Ask the registry, and change the byte at this place of the body.
     Corrupt(usize),
 }
@@ -118,28 +121,44 @@ impl Connection {
             seen.push(request.clone());
             before
         };
+        let whole = usize::MAX;
         match (self.plan)(&request, before) {
             Action::Answer(status, headers, body) => answer(stream, status, &headers, &body),
-            Action::Pass => self.pass(stream, &request, true, usize::MAX, None),
-            Action::PassWhole => self.pass(stream, &request, false, usize::MAX, None),
-            Action::Truncate(length) => self.pass(stream, &request, true, length, None),
-            Action::Corrupt(at) => self.pass(stream, &request, true, usize::MAX, Some(at)),
+            Action::Pass => self.pass(stream, &request, true, whole),
+            Action::PassWhole => self.pass(stream, &request, false, whole),
+            Action::Truncate(length) => self.pass(stream, &request, true, length),
+            Action::Corrupt(at) => {
+                if let Some((head, mut body)) = self.fetch(&request, true) {
+                    if let Some(byte) = body.get_mut(at) {
+                        *byte ^= 1;
+                    }
+                    send(stream, &head, &body);
+                }
+            }
             Action::Stall(length) => {
-                self.pass(stream, &request, true, length, None);
+                self.pass(stream, &request, true, length);
                 // Until the other side gives up.
                 let _ = stream.take(u64::MAX).read_to_end(&mut Vec::new());
+            }
+            Action::Drip(length) => {
+                if let Some((head, body)) = self.fetch(&request, true) {
+                    let (quick, slow) = body.split_at(length.min(body.len()));
+                    send(stream, &head, quick);
+                    drip(stream, slow);
+                }
             }
         }
     }
 
-    fn pass(
-        &self,
-        mut stream: &TcpStream,
-        request: &Request,
-        ranges: bool,
-        length: usize,
-        corrupt: Option<usize>,
-    ) {
+    fn pass(&self, stream: &TcpStream, request: &Request, ranges: bool, length: usize) {
+        if let Some((head, mut body)) = self.fetch(request, ranges) {
+            body.truncate(length);
+            send(stream, &head, &body);
+        }
+    }
+
+    /// What the registry answers: head and body.
+    fn fetch(&self, request: &Request, ranges: bool) -> Option<(String, Vec<u8>)> {
         let mut upstream = TcpStream::connect(&self.registry).unwrap();
         let mut head = format!(
             "{} {} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n",
@@ -157,20 +176,30 @@ impl Connection {
         let mut head = String::new();
         while !head.ends_with("\r\n\r\n") {
             if upstream.read_line(&mut head).unwrap() == 0 {
-                return;
+                return None;
             }
         }
         let head = head.replacen("\r\n\r\n", "\r\nconnection: close\r\n\r\n", 1);
         let mut body = Vec::new();
         upstream.read_to_end(&mut body).unwrap();
-        if let Some(byte) = corrupt.and_then(|at| body.get_mut(at)) {
-            *byte ^= 1;
+        Some((head, body))
+    }
+}
+
+/// Whoever asked may have gone.
+fn send(mut stream: &TcpStream, head: &str, body: &[u8]) {
+    let _ = stream
+        .write_all(head.as_bytes())
+        .and_then(|()| stream.write_all(body));
+}
+
+/// One byte after the other until the other side gives up.
+fn drip(mut stream: &TcpStream, bytes: &[u8]) {
+    for byte in bytes {
+        if stream.write_all(&[*byte]).is_err() {
+            return;
         }
-        body.truncate(length);
-        // Whoever asked may have gone.
-        let _ = stream
-            .write_all(head.as_bytes())
-            .and_then(|()| stream.write_all(&body));
+        thread::sleep(Duration::from_millis(20));
     }
 }
 

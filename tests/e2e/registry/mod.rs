@@ -5,6 +5,7 @@ mod faults;
 mod front;
 mod killed;
 mod login;
+mod mirrors;
 mod pull;
 mod server;
 mod sharing;

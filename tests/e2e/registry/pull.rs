@@ -418,6 +418,27 @@ fn proxy_of_the_environment_is_used_and_this_machine_is_reached_without() {
     assert_eq!(proxy.seen().len(), seen.len());
 }
 
+/// The most memory that a pull has, in KiB.
+fn memory_of_pull(user: &User, name: &str) -> u64 {
+    // The most that a child of python's had.
+    let script = "import resource, subprocess, sys; subprocess.run(sys.argv[1:], check=True); \
+        print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)";
+    let pull = user.command(&["pull", "-q", name]);
+    let mut measured = std::process::Command::new("python3");
+    measured
+        .args(["-c", script])
+        .arg(pull.get_program())
+        .args(pull.get_args());
+    for (variable, value) in pull.get_envs() {
+        match value {
+            Some(value) => measured.env(variable, value),
+            None => measured.env_remove(variable),
+        };
+    }
+    let told = done(&mut measured).expect(0).stdout;
+    told.lines().last().unwrap().parse().unwrap()
+}
+
 /// Most MiB of memory of a pull, however large its layers are.
 const MEMORY: u64 = 100;
 
@@ -431,23 +452,25 @@ fn pull_of_a_large_layer_takes_little_memory() {
     registry.copy(&archive, "debian", &[]);
     let user = User::new();
     let name = registry.name("debian");
-    // The most that a child of python's had in memory, in KiB.
-    let script = "import resource, subprocess, sys; subprocess.run(sys.argv[1:], check=True); \
-        print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)";
-    let pull = user.command(&["pull", "-q", &name]);
-    let mut measured = std::process::Command::new("python3");
-    measured
-        .args(["-c", script])
-        .arg(pull.get_program())
-        .args(pull.get_args());
-    for (variable, value) in pull.get_envs() {
-        match value {
-            Some(value) => measured.env(variable, value),
-            None => measured.env_remove(variable),
-        };
-    }
-    let told = done(&mut measured).expect(0).stdout;
-    let most: u64 = told.lines().last().unwrap().parse().unwrap();
+    let most = memory_of_pull(&user, &name);
     assert!(most < MEMORY << 10, "{most} KiB");
     assert!(user.inspect(&name)["Size"].as_u64().unwrap() > 100 << 20);
+}
+
+#[test]
+fn pull_of_a_layer_that_is_mostly_no_file_takes_little_memory() {
+    let registry = Registry::start();
+    let mut layer = layer("a", b"a");
+    // Behind the end of the archive, where nobody looks; it belongs to what is saved all the same.
+    layer.tar.extend(super::noise(11, 150 << 20));
+    layer.blob.clone_from(&layer.tar);
+    registry.push("noise", "latest", &image("amd64", vec![layer]));
+    let user = User::new();
+    let name = registry.name("noise");
+    let most = memory_of_pull(&user, &name);
+    assert!(most < MEMORY << 10, "{most} KiB");
+    let path = user.path("saved.tar").display().to_string();
+    let _ = user.coracle(&["save", "-o", &path, &name]).expect(0);
+    assert!(std::fs::metadata(&path).unwrap().len() > 150 << 20);
+    let _ = User::new().coracle(&["load", "-i", &path]).expect(0);
 }

@@ -170,6 +170,43 @@ fn images_are_saved_together_with_shared_layers_once() {
 }
 
 #[test]
+fn name_of_a_repository_saves_all_of_its_tags() {
+    let (registry, _) = two_images();
+    let user = User::new();
+    let boat = registry.name("boat");
+    let _ = user.coracle(&["pull", "-q", &boat]).expect(0);
+    for tag in ["1", "2"] {
+        let _ = user
+            .coracle(&["tag", &boat, &format!("{boat}:{tag}")])
+            .expect(0);
+    }
+    let other = registry.name("other");
+    let _ = user.coracle(&["pull", "-q", &other]).expect(0);
+    let _ = user
+        .coracle(&["tag", &other, &format!("{boat}:2")])
+        .expect(0);
+    let saved = |names: &[&str]| {
+        let path = user.path("saved.tar").display().to_string();
+        let arguments = [&["save", "-o", &path], names].concat();
+        let _ = user.coracle(&arguments).expect(0);
+        let text = tool(&user.path(""), "tar", &["-xOf", &path, "manifest.json"]);
+        let entries: Vec<Value> = serde_json::from_slice(&text).unwrap();
+        let mut tags: Vec<Value> = entries
+            .iter()
+            .map(|entry| entry["RepoTags"].clone())
+            .collect();
+        tags.sort_by_key(ToString::to_string);
+        tags
+    };
+    let one = format!("{boat}:1");
+    let (two, latest) = (format!("{boat}:2"), format!("{boat}:latest"));
+    assert_eq!(saved(&[&boat]), [json!([one, latest]), json!([two])]);
+    assert_eq!(saved(&[&one]), [json!([one])]);
+    // The same image by two names is one.
+    assert_eq!(saved(&[&one, &latest]), [json!([one, latest])]);
+}
+
+#[test]
 fn archive_that_replaces_its_own_file_is_saved_as_it_came() {
     let registry = Registry::start();
     let work = tempfile::tempdir().unwrap();
@@ -290,12 +327,45 @@ fn prune_takes_what_has_no_name_and_with_all_everything() {
 }
 
 #[test]
-fn image_whose_layers_are_in_use_is_neither_pruned_nor_swept() {
+fn only_the_image_of_a_container_is_kept_and_the_layers_that_someone_has() {
+    let (registry, _) = two_images();
+    let user = User::new();
+    let (boat, other) = (registry.name("boat"), registry.name("other"));
+    let _ = user.coracle(&["pull", "-q", &other]).expect(0);
+    let container = user.coracle(&["create", &other, "/sh"]).expect(0).stdout;
+    let _ = user.coracle(&["pull", "-q", &boat]).expect(0);
+    let usage = || {
+        let text = user.coracle(&["df", "--json"]).expect(0).stdout;
+        serde_json::from_str::<Value>(&text).unwrap()
+    };
+    let active = |usage: &Value| {
+        let images = usage["Images"].as_array().unwrap().clone();
+        let active = images.into_iter().filter(|image| image["Active"] == true);
+        active
+            .map(|image| image["Names"].clone())
+            .collect::<Value>()
+    };
+    let named = json!([[format!("{other}:latest")]]);
+    // All of its layers are the container's, too.
+    assert_eq!(active(&usage()), named);
+    let pruned = user.coracle(&["prune", "-a", "-f"]).expect(0).stdout;
+    assert!(pruned.contains(&format!("untagged: {boat}")), "{pruned}");
+    assert!(!pruned.contains(&format!("untagged: {other}")), "{pruned}");
+    assert_eq!(active(&usage()), named);
+    assert_eq!(usage()["Reclaimable"], 0);
+    let _ = user.coracle(&["image", "verify", &other]).expect(0);
+    let _ = user.coracle(&["rm", container.trim()]).expect(0);
+    let _ = user.coracle(&["prune", "-a", "-f"]).expect(0);
+    assert_eq!(user.files("layers").len(), 0);
+}
+
+#[test]
+fn layers_that_someone_holds_stay_without_their_image() {
     let (registry, image) = two_images();
     let user = User::new();
     let name = registry.name("other");
     let _ = user.coracle(&["pull", "-q", &name]).expect(0);
-    // What 'run' does as long as its container lives.
+    // What 'run' does until its container is there.
     let hold = |layer| {
         let file = File::open(layer_path(&user, layer)).unwrap();
         file.lock_shared().unwrap();
@@ -303,11 +373,7 @@ fn image_whose_layers_are_in_use_is_neither_pruned_nor_swept() {
     };
     let held: Vec<File> = image.layers.iter().map(hold).collect();
     let _ = user.coracle(&["prune", "-a", "-f"]).expect(0);
-    let usage = user.coracle(&["df", "--json"]).expect(0).stdout;
-    let usage: Value = serde_json::from_str(&usage).unwrap();
-    assert_eq!(usage["Images"][0]["Active"], true);
-    assert_eq!(usage["Reclaimable"], 0);
-    let _ = user.coracle(&["rmi", &name]).expect(0);
+    assert_eq!(user.files("images").len(), 0);
     assert_eq!(user.files("layers").len(), 2);
     drop(held);
     let _ = user.coracle(&["prune", "-f"]).expect(0);

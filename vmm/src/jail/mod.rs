@@ -255,7 +255,7 @@ fn own_user(number: u32) -> Result<Option<u32>, JailError> {
     let mut random = [0; 1];
     let _ = rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty());
     let [random] = random.map(|byte| u32::from(byte) % (1 << RANDOM_BITS));
-    let unique = number % (1 << PROCESS_BITS) | random << PROCESS_BITS;
+    let unique = (number % (1 << PROCESS_BITS)) | (random << PROCESS_BITS);
     for user in [
         FIRST_USER | unique,
         FIRST_IN_CONTAINER + number % IN_CONTAINER,

@@ -258,18 +258,21 @@ impl<R: Input> Archive<R> {
         Ok(body)
     }
 
-    /// Only zeros may follow the first block of zeros.
+    /// Two blocks of zeros end an archive, and what follows them is nobody's business, as docker, containerd and umoci
+    /// have it. It is read all the same, for the digests cover it. After one block only zeros may follow, or
+    /// nothing.
     fn end(&mut self) -> Result<(), Stop> {
         let end = self.offset;
+        let mut second = [0; BLOCK];
+        let length = self.read(&mut second)?;
+        if second[..length].iter().any(|byte| *byte != 0) {
+            return Err(LayerError::Trailing { offset: end }.into());
+        }
         loop {
-            let available = self.fill()?;
-            if available.is_empty() {
+            let length = self.fill()?.len();
+            if length == 0 {
                 return Ok(());
             }
-            if available.iter().any(|byte| *byte != 0) {
-                return Err(LayerError::Trailing { offset: end }.into());
-            }
-            let length = available.len();
             self.input.consume(length);
             self.offset += length as u64;
         }

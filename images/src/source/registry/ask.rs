@@ -19,9 +19,10 @@ pub(super) fn get(
 ) -> Result<Response<Body>, RegistryError> {
     for _ in 0..=MAX_AUTHENTICATIONS {
         let used = lock(&endpoint.authorization).clone();
-        let (response, own) = client.attempts(&endpoint.authority, ask.what, || {
-            client.exchange(endpoint, ask, used.as_deref())
-        })?;
+        let (response, own) =
+            client.attempts(&endpoint.authority, ask.what, endpoint.attempts, || {
+                client.exchange(endpoint, ask, used.as_deref())
+            })?;
         match response.status() {
             StatusCode::OK | StatusCode::PARTIAL_CONTENT => return Ok(response),
             StatusCode::UNAUTHORIZED if own => {

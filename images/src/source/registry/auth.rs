@@ -123,9 +123,11 @@ impl TokenRequest<'_> {
         let what = format!("a token for {}", self.what);
         let response = self
             .client
-            .attempts(host, &what, || match self.credential {
-                Some(Credential::Identity(token)) => self.post(token),
-                _ => self.get(),
+            .attempts(host, &what, self.endpoint.attempts, || {
+                match self.credential {
+                    Some(Credential::Identity(token)) => self.post(token),
+                    _ => self.get(),
+                }
             })?;
         match response.status() {
             StatusCode::OK => self.parse(response),

@@ -3,16 +3,17 @@
 use std::fmt;
 use std::io::{self, Read};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::thread;
+use std::time::Instant;
 
 use ureq::BodyReader;
 use ureq::http::{Response, StatusCode};
 
 use super::ask::get;
 use super::client::Ask;
+use super::endpoint::Endpoint;
 use super::failure::into_cause;
-use super::limits::{FIRST_PAUSE, MAX_ATTEMPTS, PROGRESS};
+use super::limits::{FIRST_PAUSE, MAX_ATTEMPTS, MIRROR_PACE, PROGRESS};
 use super::{Registry, RegistryError};
 use crate::digest::Digest;
 
@@ -35,15 +36,28 @@ impl std::error::Error for Shared {
 /// The bytes of a layer from some place on.
 pub(super) struct Blob<'a> {
     registry: &'a Registry,
+    digest: Digest,
     what: String,
     path: String,
     size: u64,
     at: u64,
-    body: Option<BodyReader<'static>>,
+    /// Endpoints to ask, the next one first. A mirror that fails is asked no more for this blob.
+    order: Vec<usize>,
+    stream: Option<Stream>,
     attempts: u32,
     /// Where the attempts began to be counted.
     mark: u64,
     failed: Option<Shared>,
+}
+
+/// A response that is being read.
+struct Stream {
+    /// From which endpoint.
+    number: usize,
+    body: BodyReader<'static>,
+    /// When the pace began to be looked at, and bytes since then.
+    since: Instant,
+    bytes: u64,
 }
 
 impl<'a> Blob<'a> {
@@ -55,11 +69,13 @@ impl<'a> Blob<'a> {
     ) -> Result<Self, RegistryError> {
         let mut blob = Self {
             registry,
+            digest: digest.clone(),
             what: format!("layer {digest}"),
             path: format!("/v2/{}/blobs/{digest}", registry.reference.path()),
             size,
             at: start,
-            body: None,
+            order: registry.endpoints.for_blobs(),
+            stream: None,
             attempts: 0,
             mark: start,
             failed: None,
@@ -70,34 +86,66 @@ impl<'a> Blob<'a> {
         Ok(blob)
     }
 
-    /// Asks the endpoint that had the manifest, and when that fails the others.
+    /// Asks the endpoint that had the manifest, and when that fails the others. What the registry itself says of a
+    /// failure is what counts.
     fn connect(&mut self) -> Result<(), RegistryError> {
-        let endpoints = &self.registry.endpoints;
-        let chosen = self.registry.chosen.load(Ordering::Relaxed);
-        let mut first = None;
-        for number in (chosen..endpoints.len()).chain(0..chosen) {
-            let Some(endpoint) = endpoints.get(number) else {
+        let registry = self.registry;
+        let mut told = None;
+        for number in self.order.clone() {
+            let Some(endpoint) = registry.endpoints.get(number) else {
                 continue;
             };
+            match self.ask(endpoint) {
+                Ok(body) => {
+                    registry.endpoints.supplies(number, &self.digest);
+                    self.stream = body.map(|body| Stream {
+                        number,
+                        body,
+                        since: Instant::now(),
+                        bytes: 0,
+                    });
+                    return Ok(());
+                }
+                Err(error) if endpoint.is_mirror() => {
+                    self.order.retain(|other| *other != number);
+                    told = told.or(Some(error));
+                }
+                Err(error) => told = Some(error),
+            }
+        }
+        Err(told.expect("there is an endpoint"))
+    }
+
+    /// Asks one endpoint; without a body when that ended before it began.
+    fn ask(&self, endpoint: &Endpoint) -> Result<Option<BodyReader<'static>>, RegistryError> {
+        let from = |start| {
             let ask = Ask {
                 what: &self.what,
                 path: &self.path,
                 accept: "application/octet-stream, */*",
-                start: self.at,
+                start,
                 small: false,
             };
-            let answer = get(&self.registry.client, endpoint, ask);
-            match answer.and_then(|response| self.begin(&endpoint.authority, response)) {
-                Ok(()) => return Ok(()),
-                Err(error) => first = first.or(Some(error)),
+            get(&self.registry.client, endpoint, ask)
+        };
+        let unsatisfiable = StatusCode::RANGE_NOT_SATISFIABLE.as_u16();
+        let response = match from(self.at) {
+            // It takes ranges for granted and then does not know this one: the whole is asked for.
+            Err(RegistryError::Status { status, .. }) if status == unsatisfiable && self.at > 0 => {
+                from(0)?
             }
-        }
-        Err(first.expect("there is an endpoint"))
+            other => other?,
+        };
+        self.begin(&endpoint.authority, response)
     }
 
     /// Takes a response that begins where we are, or at the beginning, from a server that knows no
     /// ranges.
-    fn begin(&mut self, host: &str, response: Response<ureq::Body>) -> Result<(), RegistryError> {
+    fn begin(
+        &self,
+        host: &str,
+        response: Response<ureq::Body>,
+    ) -> Result<Option<BodyReader<'static>>, RegistryError> {
         let wrong = |reason: String| RegistryError::Answer {
             host: host.to_owned(),
             what: self.what.clone(),
@@ -132,13 +180,30 @@ impl<'a> Blob<'a> {
             .reader();
         let skip = self.at - start;
         let skipped = io::copy(&mut body.by_ref().take(skip), &mut io::sink());
-        self.body = (skipped.ok() == Some(skip)).then_some(body);
-        Ok(())
+        Ok((skipped.ok() == Some(skip)).then_some(body))
+    }
+
+    /// The endpoint that is being read, when it is a mirror.
+    fn mirror(&self) -> Option<usize> {
+        let number = self.stream.as_ref()?.number;
+        let endpoint = self.registry.endpoints.get(number)?;
+        endpoint.is_mirror().then_some(number)
+    }
+
+    /// Goes on with another endpoint, which has all its attempts.
+    fn leave(&mut self, mirror: usize) {
+        self.order.retain(|number| *number != mirror);
+        self.stream = None;
+        (self.mark, self.attempts) = (self.at, 0);
     }
 
     /// Counts a failure; with too many of them it is the last.
     fn broke(&mut self, cause: Box<dyn std::error::Error + Send + Sync>) -> io::Result<()> {
-        self.body = None;
+        if let Some(mirror) = self.mirror() {
+            self.leave(mirror);
+            return Ok(());
+        }
+        self.stream = None;
         if self.at - self.mark >= PROGRESS {
             self.mark = self.at;
             self.attempts = 0;
@@ -148,10 +213,8 @@ impl<'a> Blob<'a> {
             thread::sleep(FIRST_PAUSE * self.attempts);
             return Ok(());
         }
-        let endpoints = &self.registry.endpoints;
-        let endpoint = endpoints.get(self.registry.chosen.load(Ordering::Relaxed));
         Err(self.fail(RegistryError::Broken {
-            host: endpoint.map_or_else(String::new, |endpoint| endpoint.authority.clone()),
+            host: self.registry.endpoints.own().authority.clone(),
             what: self.what.clone(),
             got: self.at,
             size: self.size,
@@ -163,6 +226,24 @@ impl<'a> Blob<'a> {
         let shared = Shared(Arc::new(error));
         self.failed = Some(shared.clone());
         io::Error::other(shared)
+    }
+
+    /// Takes note of bytes that came, and leaves a mirror that drips.
+    fn advance(&mut self, count: usize) {
+        self.at += count as u64;
+        let window = self.registry.client.settings.timeouts.stall();
+        let Some(stream) = &mut self.stream else {
+            return;
+        };
+        stream.bytes += count as u64;
+        if stream.since.elapsed() < window {
+            return;
+        }
+        let is_slow = stream.bytes < MIRROR_PACE;
+        (stream.since, stream.bytes) = (Instant::now(), 0);
+        if is_slow && let Some(mirror) = self.mirror() {
+            self.leave(mirror);
+        }
     }
 }
 
@@ -179,9 +260,9 @@ impl Read for Blob<'_> {
             if room == 0 {
                 return Ok(0);
             }
-            let Some(body) = &mut self.body else {
+            let Some(stream) = &mut self.stream else {
                 match self.connect() {
-                    Ok(()) if self.body.is_some() => {}
+                    Ok(()) if self.stream.is_some() => {}
                     Ok(()) => self.broke("the connection ended early".into())?,
                     Err(error) if error.is_transient() => self.broke(Box::new(error))?,
                     Err(error) => return Err(self.fail(error)),
@@ -191,10 +272,10 @@ impl Read for Blob<'_> {
             let Some(room) = buffer.get_mut(..room) else {
                 return Ok(0);
             };
-            match body.read(room) {
+            match stream.body.read(room) {
                 Ok(0) => self.broke("the connection ended early".into())?,
                 Ok(count) => {
-                    self.at += count as u64;
+                    self.advance(count);
                     return Ok(count);
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

@@ -10,7 +10,7 @@ use ureq::{Agent, Body};
 
 use super::endpoint::Endpoint;
 use super::failure::{Failure, hint, is_not_tls, is_worth_another_attempt, message};
-use super::limits::{DOCUMENT, FIRST_PAUSE, MAX_ATTEMPTS, MAX_HEADERS, MAX_PAUSE, MAX_REDIRECTS};
+use super::limits::{DOCUMENT, FIRST_PAUSE, MAX_HEADERS, MAX_PAUSE, MAX_REDIRECTS};
 use super::settings::is_loopback;
 use super::{RegistryError, Settings, certificates, proxy};
 
@@ -47,16 +47,17 @@ impl Client {
         }
     }
 
-    /// Repeats what fails for a reason that may pass.
+    /// Repeats what fails for a reason that may pass, `most` times in all.
     pub(super) fn attempts<T: Answer>(
         &self,
         host: &str,
         what: &str,
+        most: u32,
         mut attempt: impl FnMut() -> Result<T, Failure>,
     ) -> Result<T, RegistryError> {
         let mut pause = FIRST_PAUSE;
         for number in 1.. {
-            let last = number == MAX_ATTEMPTS;
+            let last = number >= most;
             let wait = match attempt() {
                 Ok(answer) if !is_busy(answer.response().status()) => return Ok(answer),
                 Ok(answer) if last => return Err(busy(host, what, answer.into_response())),

@@ -312,6 +312,10 @@ fn write(path: &Path, config: &Map<String, Value>) -> Result<(), RegistryError> 
     };
     // A file that is a link somewhere else stays one.
     let path = &fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    if fs::metadata(path).is_ok_and(|there| !there.is_file()) {
+        // A device would be replaced.
+        return Err(failed(std::io::Error::other("it is not a regular file")));
+    }
     let directory = path.parent().unwrap_or(Path::new("."));
     fs::DirBuilder::new()
         .recursive(true)
@@ -338,6 +342,18 @@ fn write(path: &Path, config: &Map<String, Value>) -> Result<(), RegistryError> 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn file_that_leads_to_a_device_is_left_as_it_is() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("config.json");
+        std::os::unix::fs::symlink("/dev/null", &path).unwrap();
+        let words = write(&path, &Map::new()).unwrap_err().to_string();
+        assert!(words.contains("config.json"), "{words}");
+        assert!(fs::symlink_metadata(&path).unwrap().is_symlink());
+        let device = fs::metadata("/dev/null").unwrap();
+        assert!(!device.is_file());
+    }
 
     fn password(user: &str, password: &str) -> Option<Credential> {
         let (user, password) = (user.to_owned(), password.to_owned());

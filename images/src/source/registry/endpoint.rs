@@ -3,6 +3,7 @@
 use std::sync::{Mutex, OnceLock};
 
 use super::credentials::Credential;
+use super::limits::{MAX_ATTEMPTS, MIRROR_ATTEMPTS};
 use super::settings::is_loopback;
 use super::{RegistryError, Settings};
 use crate::reference::DEFAULT_DOMAIN;
@@ -23,6 +24,8 @@ pub(super) struct Endpoint {
     pub(super) verify: bool,
     /// Whether plain HTTP will do when the server has no TLS.
     pub(super) plain_allowed: bool,
+    /// How often it is asked for one thing that fails for a reason that may pass.
+    pub(super) attempts: u32,
     /// Credentials to use instead of those in files.
     pub(super) given: Option<Credential>,
     /// Whether it has TLS, once that is known.
@@ -46,6 +49,7 @@ impl Endpoint {
             repository: repository.to_owned(),
             verify: !insecure,
             plain_allowed: insecure || is_loopback(authority),
+            attempts: MAX_ATTEMPTS,
             given: None,
             https: OnceLock::new(),
             authorization: Mutex::default(),
@@ -73,12 +77,18 @@ impl Endpoint {
                 ),
             });
         }
-        let endpoint = Self::of_domain(settings, authority, repository);
+        let mut endpoint = Self::of_domain(settings, authority, repository);
+        endpoint.attempts = MIRROR_ATTEMPTS;
         if let Some(https) = https {
             // Plain HTTP that is written out is an explicit setting.
             endpoint.https.get_or_init(|| https);
         }
         Ok(endpoint)
+    }
+
+    /// Whether it is a mirror: something else can be asked instead.
+    pub(super) fn is_mirror(&self) -> bool {
+        self.attempts == MIRROR_ATTEMPTS
     }
 
     /// What reading the repository is called for token servers.

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use super::limits::{MAX_ATTEMPTS, MAX_REDIRECTS};
+use super::limits::MAX_REDIRECTS;
 
 /// Why a registry did not give what was asked for.
 #[derive(Debug, thiserror::Error)]
@@ -34,8 +34,8 @@ pub enum RegistryError {
     },
     /// The registry stays busy or broken.
     #[error(
-        "{host} answers {status} to the request for {what}, {MAX_ATTEMPTS} times in a row{message}; \
-         try again later{hint}"
+        "{host} answers {status} to the request for {what} again and again{message}; try again \
+         later{hint}"
     )]
     Busy {
         /// Host name and port.

@@ -4,6 +4,11 @@ use std::time::Duration;
 
 /// Attempts of one request that fails for a reason that may pass: a broken connection, 429, 5xx.
 pub(super) const MAX_ATTEMPTS: u32 = 5;
+/// Attempts of the same of a mirror: the next mirror, or the registry itself, is a better second one.
+pub(super) const MIRROR_ATTEMPTS: u32 = 1;
+/// Bytes that a mirror has to bring within the time that a silent server has ([`STALL`]), lest one that drips be
+/// listened to for days when the registry itself is quick: 64 KiB a minute, less than any line that is in use.
+pub(super) const MIRROR_PACE: u64 = 64 << 10;
 /// Redirects followed for one request: registries use one, to where their blobs are.
 pub(super) const MAX_REDIRECTS: u32 = 5;
 /// Authentications for one request: a token that has run out is replaced once.

@@ -15,11 +15,11 @@ mod endpoint;
 mod error;
 mod failure;
 mod limits;
+mod mirrors;
 mod proxy;
 mod settings;
 
 use std::io::Read;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use serde::Deserialize;
@@ -44,7 +44,8 @@ use blob::Blob;
 use client::{Ask, Client};
 use endpoint::Endpoint;
 use failure::{into_cause, is_worth_another_attempt};
-use limits::{FIRST_PAUSE, MAX_ATTEMPTS, MAX_MESSAGE, MAX_TAGS, MAX_TAGS_PAGE};
+use limits::{FIRST_PAUSE, MAX_MESSAGE, MAX_TAGS, MAX_TAGS_PAGE};
+use mirrors::Endpoints;
 
 /// What a manifest may be, the newest form first.
 const MANIFESTS: &str = "application/vnd.oci.image.index.v1+json, \
@@ -59,10 +60,7 @@ const SCHEMA_1: &str = "application/vnd.docker.distribution.manifest.v1+";
 pub struct Registry {
     client: Client,
     reference: Reference,
-    /// Mirrors, and last the registry itself.
-    endpoints: Vec<Endpoint>,
-    /// Which of them had the manifest.
-    chosen: AtomicUsize,
+    endpoints: Endpoints,
     origin: String,
 }
 
@@ -83,8 +81,7 @@ impl Registry {
             client: Client::new(settings),
             origin: reference.familiar(),
             reference,
-            endpoints,
-            chosen: AtomicUsize::new(0),
+            endpoints: Endpoints::new(endpoints),
         })
     }
 
@@ -106,7 +103,7 @@ impl Registry {
         }
         /// Tags of one page.
         const PAGE: usize = 1000;
-        let endpoint = self.endpoints.last().expect("the registry itself is last");
+        let endpoint = self.endpoints.own();
         let what = format!("tags of {}", self.reference.familiar_name());
         let mut tags: Vec<String> = Vec::new();
         loop {
@@ -148,15 +145,14 @@ impl Registry {
         }
     }
 
-    /// A manifest, index or configuration, without having looked whether it is what it should be;
-    /// and its media type.
+    /// A manifest, index or configuration, without having looked whether it is what it should be.
     fn fetch(
         &self,
         endpoint: &Endpoint,
         what: &str,
         path: &str,
         accept: &str,
-    ) -> Result<(Vec<u8>, String), RegistryError> {
+    ) -> Result<Fetched, RegistryError> {
         let ask = Ask {
             what,
             path,
@@ -166,9 +162,16 @@ impl Registry {
         };
         for number in 1.. {
             let response = get(&self.client, endpoint, ask)?;
-            let media_type = content_type(&response);
+            let media_type = header(&response, "content-type");
+            let announced = header(&response, "docker-content-digest").parse().ok();
             match read_document(response) {
-                Ok(bytes) => return Ok((bytes, media_type)),
+                Ok(bytes) => {
+                    return Ok(Fetched {
+                        bytes,
+                        media_type,
+                        announced,
+                    });
+                }
                 Err(ureq::Error::BodyExceedsLimit(limit)) => {
                     return Err(RegistryError::TooLarge {
                         host: endpoint.authority.clone(),
@@ -176,7 +179,7 @@ impl Registry {
                         limit,
                     });
                 }
-                Err(error) if number == MAX_ATTEMPTS || !is_worth_another_attempt(&error) => {
+                Err(error) if number >= endpoint.attempts || !is_worth_another_attempt(&error) => {
                     return Err(RegistryError::Transport {
                         action: format!("read {what} from"),
                         host: endpoint.authority.clone(),
@@ -199,9 +202,12 @@ impl Registry {
         };
         let what = format!("manifest {name} of {}", self.reference.path());
         let path = format!("/v2/{}/manifests/{name}", self.reference.path());
-        let (bytes, media_type) = self.fetch(endpoint, &what, &path, MANIFESTS)?;
+        let fetched = self.fetch(endpoint, &what, &path, MANIFESTS)?;
+        let (bytes, media_type) = (fetched.bytes, fetched.media_type);
         let actual = Digest::of(&bytes);
-        if let Some(announced) = digest.filter(|digest| **digest != actual) {
+        // A tag says nothing of the bytes, but the server may.
+        let announced = digest.or(fetched.announced.as_ref());
+        if let Some(announced) = announced.filter(|digest| **digest != actual) {
             return Err(self.wrong_digest(&what, announced, &actual));
         }
         let kind = self.kind(&bytes, &media_type, &actual)?;
@@ -270,7 +276,8 @@ impl Registry {
         };
         let path = format!("/v2/{}/{folder}/{digest}", self.reference.path());
         let what = format!("{kind} {digest}");
-        let (bytes, _) = self.fetch(endpoint, &what, &path, &descriptor.media_type)?;
+        let fetched = self.fetch(endpoint, &what, &path, &descriptor.media_type)?;
+        let bytes = fetched.bytes;
         if bytes.len() as u64 != descriptor.size {
             return Err(SourceError::Size {
                 origin: self.origin.clone(),
@@ -377,8 +384,11 @@ impl Source for Registry {
         let mut result = Err(SourceError::Empty {
             origin: self.origin.clone(),
         });
-        for (number, endpoint) in self.endpoints.iter().enumerate() {
-            self.chosen.store(number, Ordering::Relaxed);
+        for number in self.endpoints.trusted() {
+            let Some(endpoint) = self.endpoints.get(number) else {
+                continue;
+            };
+            self.endpoints.choose(number);
             result = self.image(endpoint, platform).map(|image| vec![image]);
             if result.is_ok() {
                 break;
@@ -404,6 +414,15 @@ impl Source for Registry {
         };
         Ok(Box::new(Blob::open(self, digest, size, start)?))
     }
+
+    fn distrust(&self, layer: &SourceLayer) -> bool {
+        let digest = layer.digest.as_ref();
+        digest.is_some_and(|digest| self.endpoints.distrust(digest))
+    }
+
+    fn distrust_all(&self) -> bool {
+        self.endpoints.distrust_all()
+    }
 }
 
 /// Checks a name and a password, or whatever is known of the registry, by asking it for nothing.
@@ -427,8 +446,16 @@ pub fn check_login(
     get(&Client::new(settings), &endpoint, ask).map(drop)
 }
 
-fn content_type(response: &Response<Body>) -> String {
-    let value = response.headers().get("content-type");
+/// A document as it came.
+struct Fetched {
+    bytes: Vec<u8>,
+    media_type: String,
+    /// The digest that the server says it has.
+    announced: Option<Digest>,
+}
+
+fn header(response: &Response<Body>, name: &str) -> String {
+    let value = response.headers().get(name);
     value
         .and_then(|value| value.to_str().ok())
         .unwrap_or_default()

@@ -61,17 +61,20 @@ impl Hand {
         #[expect(clippy::cast_possible_truncation, reason = "pieces of the number")]
         let (low, high) = (number as u32, (number >> 32) as u32);
         let address = u64::from(high >> 8);
-        let rings = Rings::new((high % 3) as u16, RING);
+        let queue = u16::try_from(high % 3).unwrap_or(0);
+        let rings = Rings::new(queue, RING);
         let entry = u64::from(low >> 8) % u64::from(RING);
+        let [first, second, ..] = address.to_le_bytes();
+        let half = [first, second];
         match low % 16 {
             0 => self.write(u64::from(high % 0x200), low >> 4),
             // A reset, in one of 1,024 acts.
             1 if low.is_multiple_of(1024) => self.write(register::STATUS, 0),
             1 | 2 => drop(self.read(u64::from(high % 0x200))),
             // Indices of both rings, and a head.
-            3 | 4 => self.put(rings.available + 2, &address.to_le_bytes()[..2]),
-            5 => self.put(rings.used + 2, &address.to_le_bytes()[..2]),
-            6 | 7 => self.put(rings.available + 4 + 2 * entry, &address.to_le_bytes()[..2]),
+            3 | 4 => self.put(rings.available + 2, &half),
+            5 => self.put(rings.used + 2, &half),
+            6 | 7 => self.put(rings.available + 4 + 2 * entry, &half),
             // Address, or length, flags and next of a descriptor.
             8 | 9 => self.put(rings.descriptors + 16 * entry, &address.to_le_bytes()),
             10 | 11 => self.put(rings.descriptors + 16 * entry + 8, &number.to_be_bytes()),
