@@ -20,15 +20,23 @@ fn is_unsafe(letter: char) -> bool {
         )
 }
 
-/// Whether a text needs no look at each of its letters.
+/// Whether a text needs no look at each of its letters. No byte ends the search: processors take many at once.
 fn is_plain(text: &str) -> bool {
-    text.bytes().all(|byte| matches!(byte, b' '..=b'~'))
+    text.bytes()
+        .fold(true, |plain, byte| plain & matches!(byte, b' '..=b'~'))
+}
+
+/// The same of several lines.
+fn are_plain(text: &str) -> bool {
+    text.bytes().fold(true, |plain, byte| {
+        plain & (matches!(byte, b' '..=b'~') | (byte == b'\n'))
+    })
 }
 
 /// Several lines: line ends and tabs stay, what is unsafe becomes visible, as `\x1b`.
 pub(crate) fn lines(text: &str) -> Cow<'_, str> {
     let escape = |letter: char| !matches!(letter, '\n' | '\t') && is_unsafe(letter);
-    if is_plain(text) || !text.contains(escape) {
+    if are_plain(text) || !text.contains(escape) {
         return Cow::Borrowed(text);
     }
     let mut safe = String::with_capacity(text.len() + 16);
@@ -62,7 +70,7 @@ pub(crate) fn line(text: &str) -> Cow<'_, str> {
 /// strings there is none of it.
 pub(crate) fn json(text: &str) -> Cow<'_, str> {
     let escape = |letter: char| letter != '\n' && is_unsafe(letter);
-    if is_plain(text) || !text.contains(escape) {
+    if are_plain(text) || !text.contains(escape) {
         return Cow::Borrowed(text);
     }
     let mut safe = String::with_capacity(text.len() + 16);

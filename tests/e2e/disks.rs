@@ -102,10 +102,10 @@ fn full_disk_is_said_to_the_program_and_harms_nothing_else() {
 #[test]
 fn sizes_that_cannot_be_are_refused_in_words() {
     for (option, words) in [
-        ("size=1m", "16 MiB to 1 TiB"),
-        ("size=2t", "16 MiB to 1 TiB"),
-        ("size=much", "is not a size"),
-        ("colour=blue", "there are size and memory"),
+        ("size=1m", "16MiB to 1TiB"),
+        ("size=2t", "16MiB to 1TiB"),
+        ("size=much", "invalid size"),
+        ("colour=blue", "only size and memory are supported"),
         ("memory=0", "no room"),
     ] {
         let refused = run(["--storage-opt", option, "busybox", "true"]).expect(125);
