@@ -90,7 +90,7 @@ fn wishes_that_contradict_each_other_are_refused_in_words() {
         ),
         (
             &["--network", "bridge", "--network-alias", "a b"],
-            "no name",
+            "invalid network alias",
         ),
         (
             &["--network", "host", "--sysctl", "net.ipv4.ip_forward=1"],
