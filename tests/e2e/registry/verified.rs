@@ -1,4 +1,4 @@
-//! `run --verify`: what has changed on the disk is not read.
+//! `run --verify`: what has changed on disk is not read.
 
 use std::{fs, os::unix::fs::FileExt, path::Path};
 
@@ -52,7 +52,7 @@ fn changed_bit_is_not_read_and_a_pull_repairs_it() {
 
     let failed = container(&user, &name, &["--verify"], &["sha256sum", "/data"]).expect(1);
     assert!(failed.stderr.contains("Input/output error"), "{failed:?}");
-    let words = "has changed on the disk since it was stored";
+    let words = "has changed on disk since it was stored";
     assert!(failed.stderr.contains(words), "{failed:?}");
     assert!(failed.stderr.contains("image verify"), "{failed:?}");
     // What is not asked for is not checked.
@@ -85,7 +85,7 @@ fn layer_that_cannot_be_mounted_unchanged_is_refused() {
         file.read_exact_at(&mut byte, place).unwrap();
         file.write_all_at(&[byte[0] ^ 1], place).unwrap();
         let refused = container(&user, &name, &["--verify"], &["true"]).expect(125);
-        let words = "layer 1 of the image: it has changed on the disk";
+        let words = "layer 1 of the image: it has changed on disk";
         assert!(refused.stderr.contains(words), "{refused:?}");
         file.write_all_at(&byte, place).unwrap();
     }
