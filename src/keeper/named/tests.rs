@@ -168,3 +168,20 @@ fn late_news_of_a_container_that_starts_again_ends_no_host() {
     }
     assert!(scene.keeper.guest().is_none());
 }
+
+#[test]
+fn container_that_cannot_start_again_ends_alone() {
+    let mut scene = Scene::new();
+    let number = scene.run();
+    scene.keeper.force(number);
+    scene.keeper.settle().unwrap();
+    let record = scene.keeper.kept[&number].record.clone();
+    let log = record.directory().join("log");
+    std::fs::remove_file(&log).unwrap();
+    std::fs::create_dir(&log).unwrap();
+    scene.keeper.start_again(number).unwrap();
+    scene.keeper.settle().unwrap();
+    assert!(scene.keeper.kept.is_empty());
+    assert!(!scene.keeper.over && scene.keeper.guest().is_some());
+    assert!(record.state().unwrap().error.contains("log"));
+}
