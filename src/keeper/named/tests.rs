@@ -185,3 +185,19 @@ fn container_that_cannot_start_again_ends_alone() {
     assert!(!scene.keeper.over && scene.keeper.guest().is_some());
     assert!(record.state().unwrap().error.contains("log"));
 }
+
+#[test]
+fn container_that_cannot_be_taken_over_is_as_before() {
+    let mut scene = Scene::new();
+    let record = scene.container();
+    let before = record.state().unwrap();
+    let log = record.directory().join("log");
+    std::fs::create_dir(&log).unwrap();
+    let lock = record.keeper_lock().unwrap();
+    assert!(scene.keeper.take(record.clone(), lock).is_err());
+    assert!(scene.keeper.kept.is_empty());
+    assert_eq!(record.state().unwrap(), before);
+    std::fs::remove_dir(&log).unwrap();
+    let lock = record.try_lock().unwrap();
+    assert!(lock.is_some_and(|lock| scene.keeper.take(record, lock).is_ok()));
+}
