@@ -121,6 +121,11 @@ impl Server {
     /// When host and guest do not understand each other; containers are gone all the same.
     pub fn serve(&mut self) -> Result<(), ServerError> {
         let result = self.work();
+        // All at once, so that nobody is left who could hold an end up: one that is traced is not over
+        // before its tracer has heard of it.
+        for container in self.containers.values() {
+            container.cgroup().kill();
+        }
         // First what runs beside them: it keeps their namespaces.
         for (_, mut exec) in std::mem::take(&mut self.execs) {
             exec.task.finish();

@@ -70,9 +70,8 @@ pub(crate) const DEFAULT: [&str; 14] = [
 /// namespace, with the reason.
 ///
 /// The others stay. `NET_ADMIN`, `NET_BROADCAST` and `IPC_OWNER` end at namespaces that are always the
-/// container's own there; so does `SYS_PTRACE`, whose processes are the container's: nothing of init's
-/// is among them before it has been confined. `SYS_RESOURCE`, `SYS_NICE` and `IPC_LOCK` take more of
-/// the machine, within the container's control group, and nothing from it.
+/// container's own there. `SYS_RESOURCE` and `IPC_LOCK` take more of the machine, within the
+/// container's control group, and nothing from it. [`BY_MACHINES_ROOT`] says when two more do.
 const OF_THE_MACHINE: [(&str, &str); 15] = [
     (
         "SYS_ADMIN",
@@ -103,11 +102,41 @@ const OF_THE_MACHINE: [(&str, &str); 15] = [
     ("BLOCK_SUSPEND", "it keeps the machine awake"),
 ];
 
+/// What it may not have there either while its root is the machine's own.
+///
+/// In a user namespace of its own the kernel makes nobody a realtime process, which would come before all
+/// others of the machine: no control group's share holds that back. And what may trace gets at a program
+/// that init has just sent into the container, and by its socket at a descriptor for init: the filter refuses
+/// that, but where the machine's kernel runs programs of 32 bits it cannot see all of their calls' arguments.
+/// There a descriptor for init is of no use to a root that is nobody.
+const BY_MACHINES_ROOT: [(&str, &str); 2] = [
+    (
+        "SYS_PTRACE",
+        "it takes over processes of the machine's root on their way into the container",
+    ),
+    (
+        "SYS_NICE",
+        "it takes the machine's processors before everyone else",
+    ),
+];
+
 /// The first of these capabilities that reaches the machine where its kernel is the container's, and
 /// what it would do.
 pub(crate) fn of_the_machine(capabilities: u64) -> Option<(&'static str, &'static str)> {
-    OF_THE_MACHINE
-        .into_iter()
+    first(&OF_THE_MACHINE, capabilities)
+}
+
+/// The first that does so, beside those, where the container has no user namespace of its own.
+pub(crate) fn by_machines_root(capabilities: u64) -> Option<(&'static str, &'static str)> {
+    first(&BY_MACHINES_ROOT, capabilities)
+}
+
+fn first(
+    list: &[(&'static str, &'static str)],
+    capabilities: u64,
+) -> Option<(&'static str, &'static str)> {
+    list.iter()
+        .copied()
         .find(|(name, _)| parse(name).is_some_and(|bit| capabilities & bit != 0))
 }
 
@@ -168,8 +197,16 @@ mod tests {
             let bit = parse(name).unwrap();
             assert_eq!(of_the_machine(bit).map(|(name, _)| name), Some(name));
         }
-        for name in ["SYS_PTRACE", "NET_ADMIN", "SYS_RESOURCE"] {
+        for name in ["SYS_PTRACE", "SYS_NICE", "NET_ADMIN", "SYS_RESOURCE"] {
             assert_eq!(of_the_machine(parse(name).unwrap()), None, "{name}");
+        }
+        assert_eq!(by_machines_root(adjusted(&[], &[])), None);
+        for name in ["SYS_PTRACE", "SYS_NICE"] {
+            let found = by_machines_root(parse(name).unwrap());
+            assert_eq!(found.map(|(name, _)| name), Some(name));
+        }
+        for name in ["NET_ADMIN", "SYS_RESOURCE"] {
+            assert_eq!(by_machines_root(parse(name).unwrap()), None, "{name}");
         }
     }
 

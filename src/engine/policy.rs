@@ -59,6 +59,14 @@ pub(crate) fn check(config: &Config) -> Result<()> {
                  microVM (--isolation vm) has a kernel of its own"
             );
         }
+        if !config.spec.user_namespace
+            && let Some((name, why)) = capability::by_machines_root(process.capabilities)
+        {
+            bail!(
+                "--isolation namespace, --userns host and capability {name} contradict each other: \
+                 {why}; leave out --userns host"
+            );
+        }
         if process.seccomp != SeccompProfile::Default {
             bail!(
                 "--isolation namespace and seccomp=unconfined contradict each other: every call of \
@@ -209,5 +217,20 @@ mod tests {
         assert!(words.contains("unconfined"), "{words}");
         config.spec.process.seccomp = SeccompProfile::Default;
         assert!(check(&config).is_ok());
+    }
+
+    #[test]
+    fn what_only_the_machines_root_may_is_refused_to_that_root() {
+        for capability in [19, 23] {
+            let mut config = config();
+            config.spec.process.capabilities = 1 << capability;
+            config.spec.user_namespace = false;
+            assert!(check(&config).is_ok());
+            config.isolation = Isolation::Namespace;
+            let words = check(&config).unwrap_err().to_string();
+            assert!(words.contains("--userns host"), "{words}");
+            config.spec.user_namespace = true;
+            assert!(check(&config).is_ok());
+        }
     }
 }

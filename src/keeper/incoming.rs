@@ -197,9 +197,10 @@ impl Keeper {
                     self.journal(number, "oom", &[]);
                 }
             }
-            // News of a container that this keeper has given up already.
+            // News of a container that this keeper has given up already; it may be about to start again, or
+            // have been asked for again, and then no news of it fits yet.
             (
-                None,
+                _,
                 GuestMessage::Started { .. }
                 | GuestMessage::Exited { .. }
                 | GuestMessage::OutOfMemory { .. }

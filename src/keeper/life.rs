@@ -25,7 +25,8 @@ impl Keeper {
     /// Takes a container over.
     pub(super) fn take(&mut self, record: Container, lock: Lock) -> Result<u32> {
         policy::check(&record.config)?;
-        let mut state = record.state()?;
+        let before = record.state()?;
+        let mut state = before.clone();
         state.keeper = std::process::id();
         state.socket.clone_from(&self.socket);
         state.restarts = 0;
@@ -55,7 +56,14 @@ impl Keeper {
         kept.begin();
         kept.record.save(&kept.state)?;
         self.kept.insert(number, kept);
-        self.open_streams(number)?;
+        if let Err(error) = self.open_streams(number) {
+            // As if nobody had asked.
+            self.release_network(number);
+            if let Some(kept) = self.kept.remove(&number) {
+                kept.record.save(&before)?;
+            }
+            return Err(error);
+        }
         Ok(number)
     }
 

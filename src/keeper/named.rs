@@ -437,3 +437,6 @@ impl Keeper {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

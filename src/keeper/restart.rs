@@ -71,7 +71,11 @@ impl Keeper {
         let config = kept.record.config.clone();
         // Others see that it restarts until it runs.
         kept.state.pid = 0;
-        self.open_streams(number)?;
+        if let Err(error) = self.open_streams(number) {
+            // Its neighbours go on.
+            self.fail(number, &format!("{error:#}"));
+            return Ok(());
+        }
         if self.named.is_some() {
             self.place(number);
             return Ok(());

@@ -10,6 +10,8 @@ const NUMBER: u32 = 0;
 const ARCHITECTURE: u32 = 4;
 const FIRST_ARGUMENT: u32 = 16;
 const FIRST_ARGUMENT_HIGH: u32 = 20;
+const SECOND_ARGUMENT: u32 = 24;
+const THIRD_ARGUMENT: u32 = 32;
 
 // `AUDIT_ARCH_…` of linux/audit.h.
 const ARCH_X86_64: u32 = 0xc000_003e;
@@ -37,8 +39,13 @@ const PLAIN_PERSONALITIES: [u32; 5] = [0, 0x8, 0x2_0000, 0x2_0008, u32::MAX];
 const ALG: u32 = 38;
 const VSOCK: u32 = 40;
 
-/// `SYS_SOCKET` of linux/net.h.
+/// `SYS_SOCKET`, `SYS_SETSOCKOPT` and `SYS_GETSOCKOPT` of linux/net.h.
 const NEW_SOCKET: u32 = 1;
+const SET_OPTION: u32 = 14;
+const GET_OPTION: u32 = 15;
+
+/// `SOL_SOCKET`: the level of options that all sockets have.
+const ALL_SOCKETS: u32 = 1;
 
 /// `CLONE_NEWNS`, `NEWCGROUP`, `NEWUTS`, `NEWIPC`, `NEWUSER`, `NEWPID`, `NEWNET`.
 const NAMESPACES: u32 = 0x7e02_0000;
@@ -111,10 +118,21 @@ fn leaf(outcome: Outcome) -> Vec<sock_filter> {
             refuse,
             allow,
         ],
-        Outcome::NoNewSocket => vec![
+        Outcome::PlainSocketCall => vec![
             step(LOAD, FIRST_ARGUMENT),
             branch(IF_EQUAL, NEW_SOCKET, 0, 1),
             refuse,
+            branch(IF_EQUAL, SET_OPTION, 1, 0),
+            branch(IF_EQUAL, GET_OPTION, 0, 1),
+            fail(super::ENOPROTOOPT),
+            allow,
+        ],
+        Outcome::NotOption(option) => vec![
+            step(LOAD, SECOND_ARGUMENT),
+            branch(IF_EQUAL, ALL_SOCKETS, 0, 3),
+            step(LOAD, THIRD_ARGUMENT),
+            branch(IF_EQUAL, option.into(), 0, 1),
+            fail(super::ENOPROTOOPT),
             allow,
         ],
         Outcome::NoNamespace => vec![
@@ -175,13 +193,24 @@ pub(super) mod machine {
 
     use super::*;
 
-    /// What a filter returns for a call, and how many instructions it took.
+    /// What a filter returns for a call with this first argument, and how many instructions it took.
     pub(crate) fn run(
         program: &[sock_filter],
         architecture: u32,
         number: u32,
         first: u64,
     ) -> (u32, usize) {
+        run_with(program, architecture, number, [first, 0, 0])
+    }
+
+    /// The same with the first three arguments.
+    pub(crate) fn run_with(
+        program: &[sock_filter],
+        architecture: u32,
+        number: u32,
+        [first, second, third]: [u64; 3],
+    ) -> (u32, usize) {
+        let low = |argument: u64| u32::try_from(argument & 0xffff_ffff).unwrap();
         let mut accumulator = 0;
         let mut at = 0;
         for count in 1.. {
@@ -193,8 +222,10 @@ pub(super) mod machine {
                     accumulator = match k {
                         NUMBER => number,
                         ARCHITECTURE => architecture,
-                        FIRST_ARGUMENT => u32::try_from(first & 0xffff_ffff).unwrap(),
+                        FIRST_ARGUMENT => low(first),
                         FIRST_ARGUMENT_HIGH => u32::try_from(first >> 32).unwrap(),
+                        SECOND_ARGUMENT => low(second),
+                        THIRD_ARGUMENT => low(third),
                         other => panic!("load from {other}"),
                     };
                     continue;

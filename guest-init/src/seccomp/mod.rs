@@ -33,8 +33,13 @@ enum Rule {
     /// cryptography, which moby refuses since CVE-2026-31431.
     Socket,
     /// The same by i386's one call for all that has to do with sockets, whose arguments lie in
-    /// memory, where a filter cannot look: it makes no sockets at all.
+    /// memory, where a filter cannot look: it makes no sockets at all, and has no options of theirs.
     SocketCall,
+    /// For all options but the one that gives a descriptor for the process at the other end, which may be
+    /// init's where a container traces a process that init has just sent into it.
+    GetSocketOption,
+    /// For all options but the one by which such descriptors come with what is received.
+    SetSocketOption,
     /// When it makes no namespace, or with `CAP_SYS_ADMIN`.
     Clone,
     /// With `CAP_SYS_ADMIN`; else it does not seem to exist, so that the C library uses `clone`,
@@ -54,8 +59,11 @@ enum Outcome {
     NotVsock,
     /// Nor that of the kernel's cryptography.
     PlainFamily,
-    /// Its first argument does not ask for a new socket.
-    NoNewSocket,
+    /// Its first argument asks neither for a new socket nor for options, which seem not to exist.
+    PlainSocketCall,
+    /// Its second and third arguments do not name this option of all sockets, which seems not to exist, as in
+    /// Linux before 6.5.
+    NotOption(u16),
     /// Its first argument has no flag that makes a namespace.
     NoNamespace,
 }
@@ -70,6 +78,12 @@ enum Abi {
 
 const EPERM: u16 = 1;
 const ENOSYS: u16 = 38;
+const ENOPROTOOPT: u16 = 92;
+
+// `SO_PASSPIDFD` and `SO_PEERPIDFD` of asm-generic/socket.h. A descriptor for init would be the way to
+// what init holds: its neighbours' files, and the control channel.
+const PASS_PROCESS: u16 = 76;
+const PEER_PROCESS: u16 = 77;
 
 impl Rule {
     fn outcome(self, capabilities: u64) -> Outcome {
@@ -87,7 +101,9 @@ impl Rule {
             Self::Either(one, other) => allow_if(has(one) || has(other)),
             Self::Personality => Outcome::PlainPersonality,
             Self::Socket => Outcome::PlainFamily,
-            Self::SocketCall => Outcome::NoNewSocket,
+            Self::SocketCall => Outcome::PlainSocketCall,
+            Self::GetSocketOption => Outcome::NotOption(PEER_PROCESS),
+            Self::SetSocketOption => Outcome::NotOption(PASS_PROCESS),
             Self::Clone | Self::Clone3 if has(SYS_ADMIN) => Outcome::Allow,
             Self::Clone => Outcome::NoNamespace,
             Self::Clone3 => Outcome::Fail(ENOSYS),
@@ -163,7 +179,8 @@ fn assembled(interfaces: Interfaces, search: impl Fn(Abi) -> Vec<sock_filter>) -
 }
 
 /// The filter of a container that is to have none: all that it keeps a program from is a vsock
-/// socket, whose other end is the host. `io_uring` could make one past any filter.
+/// socket, whose other end is the host, and init's descriptors, which would be reached through a socket
+/// of a process that init has just sent into the container. `io_uring` could do either past any filter.
 #[must_use]
 pub fn unconfined(interfaces: Interfaces) -> Vec<sock_filter> {
     let search = |abi| bpf::search(&unconfined_ranges(abi));
@@ -171,19 +188,44 @@ pub fn unconfined(interfaces: Interfaces) -> Vec<sock_filter> {
 }
 
 fn unconfined_ranges(abi: Abi) -> Vec<(u32, Outcome)> {
-    let mut ranges = vec![(0, Outcome::Allow)];
-    let (socket, socketcall) = match abi {
-        Abi::X86_64 | Abi::X32 => (41, None),
-        Abi::I386 => (359, Some(102)),
+    let set = Outcome::NotOption(PASS_PROCESS);
+    let get = Outcome::NotOption(PEER_PROCESS);
+    let refused = Outcome::Fail(EPERM);
+    // In order. 425 is `io_uring_setup`, and 438 `pidfd_getfd`.
+    let special: &[(u32, Outcome)] = match abi {
+        Abi::X86_64 => &[
+            (41, Outcome::NotVsock),
+            (54, set),
+            (55, get),
+            (425, refused),
+            (438, refused),
+        ],
+        Abi::I386 => &[
+            (102, Outcome::PlainSocketCall),
+            (359, Outcome::NotVsock),
+            (365, get),
+            (366, set),
+            (425, refused),
+            (438, refused),
+        ],
+        Abi::X32 => &[
+            (41, Outcome::NotVsock),
+            (425, refused),
+            (438, refused),
+            (541, set),
+            (542, get),
+        ],
     };
-    let io_uring_setup = (425, Outcome::Fail(EPERM));
-    let calls = socketcall.map(|number| (number, Outcome::NoNewSocket));
-    for (number, outcome) in calls
-        .into_iter()
-        .chain([(socket, Outcome::NotVsock), io_uring_setup])
-    {
-        ranges.extend([(number, outcome), (number + 1, Outcome::Allow)]);
+    let mut ranges = Vec::with_capacity(2 * special.len() + 1);
+    let mut next = 0;
+    for (number, outcome) in special {
+        if *number > next {
+            ranges.push((next, Outcome::Allow));
+        }
+        ranges.push((*number, *outcome));
+        next = number + 1;
     }
+    ranges.push((next, Outcome::Allow));
     ranges
 }
 

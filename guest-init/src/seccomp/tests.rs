@@ -1,4 +1,7 @@
-use super::{bpf::machine::run, *};
+use super::{
+    bpf::machine::{run, run_with},
+    *,
+};
 
 const X86_64: u32 = 0xc000_003e;
 const I386: u32 = 0x4000_0003;
@@ -6,6 +9,7 @@ const X32: u32 = 0x4000_0000;
 const ALLOWED: u32 = 0x7fff_0000;
 const EPERM_RESULT: u32 = 0x0005_0001;
 const ENOSYS_RESULT: u32 = 0x0005_0026;
+const ENOPROTOOPT_RESULT: u32 = 0x0005_005c;
 
 /// Docker's default capabilities.
 const DEFAULT: u64 = 0xa804_25fb;
@@ -82,8 +86,8 @@ fn every_call_gets_its_rule_through_every_interface() {
 
 #[test]
 fn calls_that_the_profile_does_not_name_are_refused() {
-    // keyctl, add_key, kexec_load, swapon, userfaultfd, io_uring_setup, pivot_root
-    for number in [250, 248, 246, 167, 323, 425, 155] {
+    // keyctl, add_key, kexec_load, swapon, userfaultfd, io_uring_setup, pivot_root, pidfd_getfd
+    for number in [250, 248, 246, 167, 323, 425, 155, 438] {
         assert_eq!(result(u64::MAX, X86_64, number, 0), EPERM_RESULT);
     }
 }
@@ -153,11 +157,56 @@ fn call_for_all_of_sockets_makes_none() {
 }
 
 #[test]
+fn nobody_gets_a_descriptor_for_the_process_at_the_other_end_of_a_socket() {
+    let filters = |interfaces| {
+        [
+            program(0, interfaces),
+            program(u64::MAX, interfaces),
+            unconfined(interfaces),
+        ]
+    };
+    let native = filters(Interfaces::Native);
+    let all = filters(Interfaces::All);
+    let check = |program: &[sock_filter], architecture, get, set| {
+        let decide = |call, level, option| {
+            let arguments = [3, level, option];
+            run_with(program, architecture, call, arguments).0
+        };
+        for high in [0, 1 << 32, u64::MAX << 32] {
+            assert_eq!(decide(get, high | 1, high | 77), ENOPROTOOPT_RESULT);
+            assert_eq!(decide(set, high | 1, high | 76), ENOPROTOOPT_RESULT);
+        }
+        // Others of all sockets, and the same numbers at the levels of TCP and IP.
+        for (level, option) in [(1, 3), (1, 17), (1, 78), (6, 77), (6, 76), (0, 77)] {
+            assert_eq!(decide(get, level, option), ALLOWED, "{level} {option}");
+            assert_eq!(decide(set, level, option), ALLOWED, "{level} {option}");
+        }
+        assert_eq!(decide(get, 1, 76), ALLOWED);
+        assert_eq!(decide(set, 1, 77), ALLOWED);
+    };
+    for program in native.iter().chain(&all) {
+        check(program, X86_64, 55, 54);
+        assert_eq!(run(program, X86_64, 438, 3).0, EPERM_RESULT);
+    }
+    for program in &all {
+        check(program, I386, 365, 366);
+        check(program, X86_64, X32 | 542, X32 | 541);
+        for (architecture, number) in [(I386, 438), (X86_64, X32 | 438)] {
+            assert_eq!(run(program, architecture, number, 3).0, EPERM_RESULT);
+        }
+        // Its other arguments lie in memory.
+        for option in [14, 15, 1 << 32 | 15] {
+            assert_eq!(run(program, I386, 102, option).0, ENOPROTOOPT_RESULT);
+        }
+    }
+}
+
+#[test]
 fn unconfined_container_may_do_all_but_reach_the_host() {
     for interfaces in [Interfaces::Native, Interfaces::All] {
         let program = unconfined(interfaces);
         let decide = |architecture, number, first| run(&program, architecture, number, first).0;
-        for number in (0..600).filter(|number| ![41, 425].contains(number)) {
+        for number in (0..600).filter(|number| ![41, 425, 438].contains(number)) {
             assert_eq!(decide(X86_64, number, 40), ALLOWED, "{number}");
         }
         assert_eq!(decide(X86_64, 41, 2), ALLOWED);

@@ -8,7 +8,7 @@ use std::{
     os::{
         fd::AsRawFd,
         unix::{
-            fs::{FileExt, FileTypeExt, MetadataExt},
+            fs::{FileExt, FileTypeExt, MetadataExt, OpenOptionsExt},
             process::parent_id,
         },
     },
@@ -175,21 +175,25 @@ impl Watch {
         }
     }
 
-    /// Takes copies of its descriptors, above the three that its program has.
+    /// Opens what its descriptors are of, above the three that its program has. None can be copied, whatever
+    /// the container may trace: a socket's copy would know of the process at its other end.
     fn descriptors(&mut self, pid: u32) {
         let Ok(process) = call(libc::SYS_pidfd_open, [pid.into(), 0, 0, 0, 0, 0]) else {
             return;
         };
         for number in 3..DESCRIPTORS {
-            let link = fs::read_link(format!("/proc/{pid}/fd/{number}"));
             let copy = call(libc::SYS_pidfd_getfd, [process, number, 0, 0, 0, 0]);
-            let Ok(copy) = copy.map(sys::owned) else {
-                if link.is_ok() {
-                    self.note("a descriptor that could be seen".into());
-                }
-                continue;
-            };
-            if let Some(kind) = kind_of(&copy, &self.mounts) {
+            if copy.map(sys::owned).is_ok() {
+                self.note("a descriptor that could be copied".into());
+            }
+            let opened = fs::OpenOptions::new()
+                .read(true)
+                .custom_flags(libc::O_PATH)
+                .open(format!("/proc/{pid}/fd/{number}"));
+            if let Some(kind) = opened
+                .ok()
+                .and_then(|opened| kind_of(&opened, &self.mounts))
+            {
                 self.note(format!("descriptor: {kind}"));
             }
         }
