@@ -5,6 +5,18 @@ use std::{num::NonZeroU64, str::FromStr};
 use super::table::binary_size;
 use crate::engine::{capability, signal};
 
+/// The digits of a number before and behind its point, of which there may be no whole part (`.5`) or no fraction (`5`).
+fn decimal(text: &str) -> Option<(&str, &str)> {
+    let (whole, fraction) = match text.split_once('.') {
+        None => (text, "0"),
+        Some(("", fraction)) => ("0", fraction),
+        Some(parts) => parts,
+    };
+    let are_digits =
+        |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    (are_digits(whole) && are_digits(fraction)).then_some((whole, fraction))
+}
+
 /// A number of bytes: `512m`, `1.5g`, `4096`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Bytes(pub(crate) u64);
@@ -28,11 +40,11 @@ impl FromStr for Bytes {
             "p" | "pb" | "pib" => 50,
             _ => return Err(wrong()),
         };
-        let (whole, fraction) = digits.split_once('.').unwrap_or((digits, "0"));
+        let (whole, fraction) = decimal(digits).ok_or_else(wrong)?;
         let whole: u64 = whole.parse().map_err(|_| wrong())?;
         let unit = 1_u64 << shift;
         // Nine digits of a fraction are more than anyone writes and cannot overflow.
-        if fraction.is_empty() || fraction.len() > 9 {
+        if fraction.len() > 9 {
             return Err(wrong());
         }
         let numerator: u64 = fraction.parse().map_err(|_| wrong())?;
@@ -97,8 +109,9 @@ impl FromStr for Cpus {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let wrong = || format!("invalid number of CPUs {text:?}: use a number such as 2 or 1.5");
-        let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
-        if fraction.is_empty() || fraction.len() > 3 {
+        let (whole, fraction) = decimal(text).ok_or_else(wrong)?;
+        let fraction = fraction.trim_end_matches('0');
+        if fraction.len() > 3 {
             return Err(wrong());
         }
         let whole: u32 = whole.parse().map_err(|_| wrong())?;
@@ -308,6 +321,7 @@ mod tests {
             ("4096", 4096),
             ("512m", 512 << 20),
             ("1.5g", 3 << 29),
+            (".5g", 1 << 29),
             ("2GiB", 2 << 30),
             ("64KB", 64 << 10),
             ("1 GiB", 1 << 30),
@@ -324,6 +338,11 @@ mod tests {
             "-1",
             "1x",
             "1.m",
+            ".",
+            ".m",
+            "+5m",
+            "1.+5m",
+            "1.5.5m",
             "99999999999g",
             "1.0000000001g",
             "٣m",
@@ -350,7 +369,11 @@ mod tests {
     fn processors_are_counted_in_thousandths() {
         assert_eq!("1.5".parse::<Cpus>().unwrap().thousandths.get(), 1500);
         assert_eq!("0.05".parse::<Cpus>().unwrap().thousandths.get(), 50);
-        for text in ["0", "0.0", "-1", "1.", "x", "1.0001"] {
+        assert_eq!(".5".parse::<Cpus>().unwrap().thousandths.get(), 500);
+        assert_eq!("1.0000".parse::<Cpus>().unwrap().thousandths.get(), 1000);
+        for text in [
+            "", ".", "0", "0.0", ".0", "-1", "+1", "1.", "1.+5", "x", "1.0001",
+        ] {
             assert!(text.parse::<Cpus>().is_err(), "{text}");
         }
     }

@@ -44,11 +44,13 @@ pub(crate) fn parse(text: &str) -> Option<u8> {
 
 /// A real-time signal so far above or below another.
 fn real_time(base: u8, rest: &str) -> Option<u8> {
-    let (up, digits) = match rest.split_at_checked(1) {
-        None => return Some(base),
-        Some(("+", digits)) => (true, digits),
-        Some(("-", digits)) => (false, digits),
-        Some(_) => return None,
+    if rest.is_empty() {
+        return Some(base);
+    }
+    let (up, digits) = match rest.split_at_checked(1)? {
+        ("+", digits) => (true, digits),
+        ("-", digits) => (false, digits),
+        _ => return None,
     };
     if !digits.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
@@ -94,6 +96,8 @@ mod tests {
             ("", None),
             ("SIG", None),
             ("RTMIN+ä", None),
+            ("RTMINé", None),
+            ("SIGRTMAXé1", None),
             ("0", None),
             ("65", None),
             ("SIGNOPE", None),

@@ -324,7 +324,7 @@ impl<'a, 'b, R: Input> Builder<'a, 'b, R> {
     ) -> Result<u32, Stop> {
         let meta = below.meta(layer, found).map_err(read_error)?;
         let inode = match found.kind() {
-            file_type::REGULAR => self.copy(below, layer, found, &meta)?,
+            file_type::REGULAR => self.copy(below, layer, found, &meta, path)?,
             file_type::SYMLINK => {
                 let target = below.layer(layer).and_then(|layer| layer.target(found));
                 let target = target.map_err(read_error)?;
@@ -353,6 +353,7 @@ impl<'a, 'b, R: Input> Builder<'a, 'b, R> {
         layer: usize,
         found: &Found,
         meta: &Meta,
+        path: &[Vec<u8>],
     ) -> Result<u64, Stop> {
         /// Bytes copied at once.
         const PIECE: usize = 256 << 10;
@@ -365,6 +366,11 @@ impl<'a, 'b, R: Input> Builder<'a, 'b, R> {
             return Err(LayerError::Limit { what, limit }.into());
         }
         let whole = runs.iter().map(|run| run.length).sum::<u64>() == found.size;
+        if !whole {
+            // Its holes cost a map here as well.
+            let name = path.join(&b'/');
+            self.count_sparse(&name, found.size)?;
+        }
         let mut piece = vec![0; PIECE];
         let mut sparse = (!whole).then(|| self.writer.start_sparse(found.size));
         let mut plain = match sparse {
@@ -432,21 +438,23 @@ impl<'a, 'b, R: Input> Builder<'a, 'b, R> {
         self.writer.end(meta, file).map_err(write_error)
     }
 
-    fn sparse(&mut self, entry: &Entry, meta: &Meta, sparse: &Sparse) -> Result<u64, Stop> {
-        self.sparse_bytes = self.sparse_bytes.saturating_add(sparse.size);
-        if self.sparse_bytes > self.limits.sparse_bytes {
-            let what = format!(
-                "files with holes up to {:?}, of {} bytes, of {} bytes together",
-                printable(&entry.path),
-                sparse.size,
-                self.sparse_bytes
-            );
-            return Err(LayerError::Limit {
-                what,
-                limit: self.limits.sparse_bytes,
-            }
-            .into());
+    /// Counts a file with holes, whose map takes room however little data it has.
+    fn count_sparse(&mut self, path: &[u8], size: u64) -> Result<(), LayerError> {
+        self.sparse_bytes = self.sparse_bytes.saturating_add(size);
+        if self.sparse_bytes <= self.limits.sparse_bytes {
+            return Ok(());
         }
+        let what = format!(
+            "files with holes up to {:?}, of {size} bytes, of {} bytes together",
+            printable(path),
+            self.sparse_bytes
+        );
+        let limit = self.limits.sparse_bytes;
+        Err(LayerError::Limit { what, limit })
+    }
+
+    fn sparse(&mut self, entry: &Entry, meta: &Meta, sparse: &Sparse) -> Result<u64, Stop> {
+        self.count_sparse(&entry.path, sparse.size)?;
         let mut file = self.writer.start_sparse(sparse.size);
         for (offset, length) in &sparse.runs {
             let (mut offset, mut left) = (*offset, *length);

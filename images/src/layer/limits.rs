@@ -41,9 +41,14 @@ pub const MAX_NAME: usize = 255;
 pub const MAX_LINKS: u32 = 255;
 
 /// Most steps along names and links for all entries of a layer, of which each counts as often as there are lower layers to
-/// look at: many more than an honest layer needs, all of whose entries have 16 components and lie below a link (stops a
-/// million entries at the end of long chains).
-pub const MAX_LINK_STEPS: u64 = 32 << 20;
+/// look at: many more than an honest layer needs, of which only links and what lies below links take any, such as 60,000
+/// of 10 components upon 12 layers (stops a million entries at the end of long chains).
+pub const MAX_LINK_STEPS: u64 = 8 << 20;
+
+/// Most steps of the look whether a layer depends on those below: one for each name in it, and for a directory one more for
+/// each lower layer in which it is looked up. What waits meanwhile is bounded with it (stops a million directories upon a
+/// hundred layers; a million files in 100,000 directories upon ten are looked at).
+pub const MAX_LOOK_STEPS: u64 = 2 << 20;
 
 /// Most bytes of files of lower layers that a layer has hard links to, each of which is copied (stops layers of nothing
 /// but links to large files, one upon the other).

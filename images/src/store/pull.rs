@@ -84,9 +84,15 @@ impl Store {
             Ok(held) => {
                 let mut ready = self.ready(source, &images, None)?;
                 let mut made = BTreeMap::new();
-                let joined = self
-                    .join(source.origin(), &mut ready, &mut made, scratch.path())
-                    .map_err(|error| self.give_up(error, &layers, 0))?;
+                let joined = match self.join(source.origin(), &mut ready, &mut made, scratch.path())
+                {
+                    Ok(joined) => joined,
+                    Err(error) => {
+                        // What is held is not removed.
+                        drop(held);
+                        return Err(self.give_up(error, &layers, 0));
+                    }
+                };
                 let loaded = self.commit(&ready, &made)?;
                 drop((held, joined));
                 let first = loaded.and_then(|loaded| loaded.into_iter().next());

@@ -208,6 +208,33 @@ fn many_files_of_holes_are_refused_together() {
 }
 
 #[test]
+fn files_of_holes_that_a_link_brings_from_a_lower_layer_are_counted() {
+    use images::layer::{Below, Compression, Onto, convert, convert_onto};
+    let limits = Limits {
+        sparse_bytes: 1 << 20,
+        ..Limits::default()
+    };
+    let tar = |name: &str| [old_sparse(name, 600_000, &Runs::new()), vec![0; 1024]].concat();
+    let lower = tempfile::tempfile().unwrap();
+    let plain = Compression::None;
+    convert(&tar("one")[..], plain, None, &lower, &limits, &mut |_| {}).unwrap();
+    let below = Below::new([lower]).unwrap();
+    let output = tempfile::tempfile().unwrap();
+    let onto = |upper: &[u8]| {
+        let onto = Onto::Layers(&below);
+        convert_onto(upper, plain, None, onto, &output, &limits, &mut |_| {})
+    };
+    let link = Tar::of([Entry::hard_link("link", "one")]);
+    assert!(onto(&link.bytes()).is_ok());
+    let both = [old_sparse("two", 600_000, &Runs::new()), link.bytes()].concat();
+    let text = onto(&both).unwrap_err().to_string();
+    assert!(
+        text.contains("\"one\", of 600000 bytes, of 1200000 bytes together"),
+        "{text}"
+    );
+}
+
+#[test]
 fn byte_in_each_chunk_of_a_large_file_takes_a_block_of_the_disk_only() {
     use std::os::unix::fs::MetadataExt;
     // So large that a chunk has 256 KiB.

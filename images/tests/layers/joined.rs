@@ -520,3 +520,19 @@ fn whatever_layers_do_to_each_other_is_what_umoci_makes_of_it() {
     );
     assert!(compared * 4 > seeds, "umoci refuses most of them");
 }
+
+#[test]
+fn nothing_stays_of_a_pull_whose_layers_do_not_fit_each_other() {
+    use images::source::Input;
+    let place = Place::new();
+    let layers: [&[Entry]; 2] = [&[Entry::file("file", "")], &[Entry::file("file/a", "")]];
+    let image = Image::of_layers("x", bytes(&layers));
+    let path = place.write("input", &image.oci_tar());
+    let source = place.store.open_source(Input::Path(&path)).unwrap();
+    let error = place.store.pull(&*source, &images::store::Silent);
+    let text = messages(&error.unwrap_err());
+    assert!(text.contains("which is a file"), "{text}");
+    let left = crate::support::tree(&place.store.root().join("layers"));
+    let files = left.values().filter(|content| content.is_some()).count();
+    assert_eq!(files, 0, "{:?}", left.keys());
+}

@@ -154,6 +154,16 @@ fn target(from: &str, is_directory: bool, to: &str, there: There) -> Result<Targ
     }
 }
 
+/// A path of this machine that ends in the name of what it leads to, unless its contents are meant: `..` has a name all the
+/// same.
+fn source_name(path: &str) -> io::Result<String> {
+    let (_, only_contents) = contents(path);
+    if only_contents || Path::new(path).file_name().is_some() {
+        return Ok(path.to_owned());
+    }
+    Ok(fs::canonicalize(path)?.to_string_lossy().into_owned())
+}
+
 fn here(path: &Path) -> There {
     match fs::metadata(path) {
         Ok(metadata) if metadata.is_dir() => There::Directory,
@@ -241,14 +251,9 @@ fn to(container: &Container, path: &str, arguments: &Arguments) -> Result<()> {
         false => fs::symlink_metadata(from),
     };
     let metadata = metadata.with_context(|| format!("cannot find {}", from.display()))?;
-    let named = match from.file_name() {
-        Some(_) => arguments.from.clone(),
-        // `..` has a name all the same.
-        None if arguments.from == "." => arguments.from.clone(),
-        None => fs::canonicalize(from)?.to_string_lossy().into_owned(),
-    };
-    let target = target(&named, metadata.is_dir(), path, there)?;
+    let named = source_name(&arguments.from)?;
     let (place, _) = contents(&arguments.from);
+    let target = target(&named, metadata.is_dir(), path, there)?;
     send(container, into(&target.directory), |out| {
         let name = target.name.as_deref();
         pack::write(Path::new(place), &metadata, name, arguments.archive, out)?;
@@ -318,6 +323,25 @@ mod tests {
             assert!(target("/a/f", false, to, File).is_err());
         }
         assert!(target("/a/f", false, "x", Other).is_err());
+    }
+
+    #[test]
+    fn contents_are_meant_by_a_dot_at_the_end() {
+        for (path, place) in [
+            (".", "."),
+            ("./.", "."),
+            ("../.", ".."),
+            ("a/.", "a"),
+            ("/.", "/"),
+        ] {
+            assert_eq!(contents(path), (place, true));
+            assert_eq!(source_name(path).unwrap(), path);
+        }
+        for path in ["a", "a/", "/a/b"] {
+            assert_eq!(contents(path), (path, false));
+            assert_eq!(source_name(path).unwrap(), path);
+        }
+        assert!(source_name("..").unwrap().starts_with('/'));
     }
 
     #[test]

@@ -96,6 +96,10 @@ impl<'a> Blob<'a> {
                 continue;
             };
             match self.ask(endpoint) {
+                // As good as a failure: the others are asked, of which the registry itself is always one.
+                Ok(None) if endpoint.is_mirror() => {
+                    self.order.retain(|other| *other != number);
+                }
                 Ok(body) => {
                     registry.endpoints.supplies(number, &self.digest);
                     self.stream = body.map(|body| Stream {
@@ -136,18 +140,18 @@ impl<'a> Blob<'a> {
             }
             other => other?,
         };
-        self.begin(&endpoint.authority, response)
+        self.begin(endpoint, response)
     }
 
     /// Takes a response that begins where we are, or at the beginning, from a server that knows no
     /// ranges.
     fn begin(
         &self,
-        host: &str,
+        endpoint: &Endpoint,
         response: Response<ureq::Body>,
     ) -> Result<Option<BodyReader<'static>>, RegistryError> {
         let wrong = |reason: String| RegistryError::Answer {
-            host: host.to_owned(),
+            host: endpoint.authority.clone(),
             what: self.what.clone(),
             reason,
         };
@@ -178,9 +182,29 @@ impl<'a> Blob<'a> {
             .into_with_config()
             .limit(u64::MAX)
             .reader();
-        let skip = self.at - start;
-        let skipped = io::copy(&mut body.by_ref().take(skip), &mut io::sink());
-        Ok((skipped.ok() == Some(skip)).then_some(body))
+        let skipped = self.skip(endpoint, &mut body, self.at - start);
+        Ok(skipped.unwrap_or(false).then_some(body))
+    }
+
+    /// Reads over bytes that are here already; whether all of them came, and of a mirror at its pace.
+    fn skip(&self, endpoint: &Endpoint, body: &mut impl Read, bytes: u64) -> io::Result<bool> {
+        let window = self.registry.client.settings.timeouts.stall();
+        let mut body = body.take(bytes);
+        let mut buffer = [0; 8 << 10];
+        let (mut since, mut mark) = (Instant::now(), bytes);
+        while body.limit() > 0 {
+            if body.read(&mut buffer)? == 0 {
+                return Ok(false);
+            }
+            if since.elapsed() < window {
+                continue;
+            }
+            if endpoint.is_mirror() && mark - body.limit() < MIRROR_PACE {
+                return Ok(false);
+            }
+            (since, mark) = (Instant::now(), body.limit());
+        }
+        Ok(true)
     }
 
     /// The endpoint that is being read, when it is a mirror.
@@ -298,7 +322,50 @@ fn is_range(text: &str, start: u64, size: u64) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+    use std::io::{BufRead, BufReader, Write};
+    use std::net::TcpListener;
+
     use super::*;
+    use crate::source::registry::Settings;
+
+    /// A server that answers all requests with this; its address.
+    fn server(answer: &'static str) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        // It ends with the test program.
+        thread::spawn(move || {
+            for mut stream in listener.incoming().flatten() {
+                let lines = BufReader::new(stream.try_clone().unwrap()).lines();
+                let head = lines.map_while(Result::ok);
+                let _ = head.take_while(|line| !line.is_empty()).count();
+                let _ = stream.write_all(answer.as_bytes());
+            }
+        });
+        address
+    }
+
+    #[test]
+    fn registry_is_asked_where_a_mirror_without_ranges_ends_before_what_is_here() {
+        let mirror = server("HTTP/1.1 200 OK\r\nconnection: close\r\n\r\nabc");
+        let own = server(
+            "HTTP/1.1 206 Partial Content\r\nconnection: close\r\n\
+             content-range: bytes 5-9/10\r\ncontent-length: 5\r\n\r\nfghij",
+        );
+        let mirrors = BTreeMap::from([(own.clone(), vec![format!("http://{mirror}")])]);
+        let settings = Settings {
+            mirrors,
+            ..Settings::default()
+        };
+        let reference = format!("{own}/boat").parse().unwrap();
+        let registry = Registry::new(&reference, settings).unwrap();
+        registry.endpoints.own().https.get_or_init(|| false);
+        let mut blob = Blob::open(&registry, &Digest::of(b"abcdefghij"), 10, 5).unwrap();
+        let mut rest = String::new();
+        blob.read_to_string(&mut rest).unwrap();
+        assert_eq!(rest, "fghij");
+        assert_eq!(blob.attempts, 0);
+    }
 
     #[test]
     fn only_the_range_that_was_asked_for_is_taken() {
