@@ -85,7 +85,7 @@ fn layer_that_cannot_be_mounted_unchanged_is_refused() {
         file.read_exact_at(&mut byte, place).unwrap();
         file.write_all_at(&[byte[0] ^ 1], place).unwrap();
         let refused = container(&user, &name, &["--verify"], &["true"]).expect(125);
-        let words = "layer 1 of the image: it has changed on disk";
+        let words = "layer 1 of the image: it has changed on the disk";
         assert!(refused.stderr.contains(words), "{refused:?}");
         file.write_all_at(&byte, place).unwrap();
     }
