@@ -186,7 +186,7 @@ fn mounts_have_dockers_options() {
     for line in [
         "proc /proc proc rw,nosuid,nodev,noexec,relatime",
         "tmpfs /dev tmpfs rw,nosuid,size=65536k,mode=755",
-        "devpts /dev/pts devpts rw,nosuid,noexec,relatime,gid=5,mode=620,ptmxmode=666",
+        "devpts /dev/pts devpts rw,nosuid,noexec,relatime,gid=5,mode=620,ptmxmode=666,max=1024",
         "tmpfs /dev/shm tmpfs rw,nosuid,nodev,noexec,relatime,size=65536k",
         "sysfs /sys sysfs ro,nosuid,nodev,noexec,relatime",
         "cgroup2 /sys/fs/cgroup cgroup2 ro,nosuid,nodev,noexec,relatime",
