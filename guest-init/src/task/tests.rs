@@ -9,6 +9,7 @@ fn process_that_ends_before_it_has_entered_has_failed_although_its_child_holds_t
     let kind = SocketType::SEQPACKET;
     let (report, childs) =
         socketpair(AddressFamily::UNIX, kind, SocketFlags::CLOEXEC, None).unwrap();
+    #[expect(clippy::zombie_processes, reason = "the task waits for it")]
     let leader = Command::new("true").spawn().unwrap();
     let pid = Pid::from_raw(leader.id().cast_signed()).unwrap();
     let pidfd = pidfd_open(pid, PidfdFlags::empty()).unwrap();
