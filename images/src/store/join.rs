@@ -39,7 +39,13 @@ impl Store {
             let diff_ids = &image.config.parsed.rootfs.diff_ids;
             let mut joined = Vec::with_capacity(diff_ids.len());
             let mut chain: Option<Digest> = None;
+            // Whoever removes layers meanwhile would take the archive from beside a file that is open already.
+            let mut read = Vec::with_capacity(diff_ids.len());
             for (number, diff_id) in diff_ids.iter().enumerate() {
+                if !made.contains_key(diff_id) {
+                    let missing = || StoreError::Missing(self.layer_path(diff_id));
+                    read.push(self.hold_layer(diff_id)?.ok_or_else(missing)?);
+                }
                 let above = match &chain {
                     None => diff_id.clone(),
                     Some(below) => Digest::of(format!("{below} {diff_id}").as_bytes()),
