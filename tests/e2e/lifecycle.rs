@@ -260,9 +260,12 @@ fn events_of(beginning: &str, filters: &[&str]) -> Vec<String> {
 #[test]
 fn containers_stop_at_the_same_time() {
     let names = ["same-one", "same-two"];
-    let flags = ["--stop-timeout", "3", "busybox", "sleep", "1000"];
+    let flags = ["--stop-timeout", "15", "busybox", "sleep", "1000"];
     let _containers = names.map(|name| Detached::start(name, &flags));
-    let place = |events: &[String], event: &str| events.iter().position(|one| one == event);
+    let place = |events: &[String], event: &str| {
+        let place = events.iter().position(|one| one == event);
+        place.unwrap_or_else(|| panic!("no {event:?}: {events:?}"))
+    };
     for command in ["restart", "stop"] {
         let before = events_of("same-", &[]).len();
         let done = done(coracle([command]).args(names)).expect(0);

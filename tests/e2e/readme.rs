@@ -6,7 +6,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use coracle_tests::{Done, Installation, done, sample, wait};
+use coracle_tests::{Done, Installation, PATIENCE, done, sample, wait};
 
 /// A line that is typed, and the lines that are shown below it.
 #[derive(Debug)]
@@ -118,7 +118,8 @@ impl Session {
         let mut command = if wants_terminal {
             // It is talked with, so that its patience is another program's matter.
             let mut command = Command::new("timeout");
-            command.args(["--foreground", "300", "script", "--quiet", "--return"]);
+            let patience = PATIENCE.as_secs().to_string();
+            command.args(["--foreground", &patience, "script", "--quiet", "--return"]);
             command.args(["--command", line, "/dev/null"]);
             command
         } else {

@@ -20,7 +20,7 @@ use super::load::Ready;
 use super::record::Noted;
 use super::{Store, StoreError, beside, io_error};
 use crate::digest::Digest;
-use crate::layer::{self, Below, Compression, Limits, Onto};
+use crate::layer::{self, Below, Compression, LayerError, Limits, MAX_LINKED_BYTES, Onto};
 use crate::rebuild::Rebuilt;
 use crate::source::spool::{decompressed, peek};
 
@@ -38,8 +38,15 @@ impl Store {
         for image in images {
             let diff_ids = &image.config.parsed.rootfs.diff_ids;
             let mut joined = Vec::with_capacity(diff_ids.len());
+            let mut grown = 0;
             let mut chain: Option<Digest> = None;
+            // Whoever removes layers meanwhile would take the archive from beside a file that is open already.
+            let mut read = Vec::with_capacity(diff_ids.len());
             for (number, diff_id) in diff_ids.iter().enumerate() {
+                if !made.contains_key(diff_id) {
+                    let missing = || StoreError::Missing(self.layer_path(diff_id));
+                    read.push(self.hold_layer(diff_id)?.ok_or_else(missing)?);
+                }
                 let above = match &chain {
                     None => diff_id.clone(),
                     Some(below) => Digest::of(format!("{below} {diff_id}").as_bytes()),
@@ -49,6 +56,8 @@ impl Store {
                 let needed = known
                     || match self.on_top(origin, diff_ids, &joined, made, scratch)? {
                         Some(new) => {
+                            grown += growth(&new.path, &self.file_of(diff_id, made))?;
+                            check_growth(origin, diff_id, grown)?;
                             made.insert(above.clone(), new);
                             true
                         }
@@ -127,6 +136,32 @@ impl Store {
     }
 }
 
+/// By how much a layer is longer than the same alone, which is what links brought into it.
+fn growth(joined: &Path, alone: &Path) -> Result<u64, StoreError> {
+    let length = |path: &Path| {
+        let metadata = std::fs::metadata(path).map_err(io_error("read", path))?;
+        Ok::<_, StoreError>(metadata.len())
+    };
+    Ok(length(joined)?.saturating_sub(length(alone)?))
+}
+
+/// One layer may have so many links to lower files, and all layers of an image together.
+fn check_growth(origin: &str, diff_id: &Digest, grown: u64) -> Result<(), StoreError> {
+    if grown <= MAX_LINKED_BYTES {
+        return Ok(());
+    }
+    let what =
+        "together with the layers below it, more bytes of lower files that they have links to";
+    Err(StoreError::Layer {
+        origin: origin.to_owned(),
+        name: diff_id.to_string(),
+        source: Box::new(LayerError::Limit {
+            what: what.to_owned(),
+            limit: MAX_LINKED_BYTES,
+        }),
+    })
+}
+
 /// Whether a layer on those below was made before: by an earlier image, or by this load.
 fn held_or_made(
     store: &Store,
@@ -162,4 +197,25 @@ fn archive<'a>(path: &Path, image: &'a File) -> Result<Option<Box<dyn Read + 'a>
     let (compression, input) = peek(file).map_err(io_error("read", &blob))?;
     let input = decompressed(input, compression).map_err(io_error("read", &blob))?;
     Ok(Some(input))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_links_bring_into_the_layers_of_an_image_is_bounded() {
+        let directory = tempfile::tempdir().unwrap();
+        let of_length = |name: &str, length| {
+            let path = directory.path().join(name);
+            File::create(&path).unwrap().set_len(length).unwrap();
+            path
+        };
+        let (small, large) = (of_length("small", 5), of_length("large", 12));
+        assert_eq!(growth(&large, &small).unwrap(), 7);
+        assert_eq!(growth(&small, &large).unwrap(), 0);
+        let digest = Digest::of(b"x");
+        assert!(check_growth("x", &digest, MAX_LINKED_BYTES).is_ok());
+        assert!(check_growth("x", &digest, MAX_LINKED_BYTES + 1).is_err());
+    }
 }

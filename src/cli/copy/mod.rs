@@ -9,6 +9,7 @@ use std::{
     fs,
     io::{self, BufReader, BufWriter, Write},
     net::Shutdown,
+    os::unix::fs::FileTypeExt,
     path::{Path, PathBuf},
 };
 
@@ -164,6 +165,15 @@ fn source_name(path: &str) -> io::Result<String> {
     Ok(fs::canonicalize(path)?.to_string_lossy().into_owned())
 }
 
+/// Devices and sockets below a directory stay where they are; as what is to be copied, they leave nothing to copy.
+fn check_source(path: &Path, metadata: &fs::Metadata) -> Result<()> {
+    let kind = metadata.file_type();
+    if kind.is_block_device() || kind.is_char_device() || kind.is_socket() {
+        bail!("cannot copy {}: it is a device or a socket", path.display());
+    }
+    Ok(())
+}
+
 fn here(path: &Path) -> There {
     match fs::metadata(path) {
         Ok(metadata) if metadata.is_dir() => There::Directory,
@@ -251,6 +261,7 @@ fn to(container: &Container, path: &str, arguments: &Arguments) -> Result<()> {
         false => fs::symlink_metadata(from),
     };
     let metadata = metadata.with_context(|| format!("cannot find {}", from.display()))?;
+    check_source(from, &metadata)?;
     let named = source_name(&arguments.from)?;
     let (place, _) = contents(&arguments.from);
     let target = target(&named, metadata.is_dir(), path, there)?;
@@ -342,6 +353,18 @@ mod tests {
             assert_eq!(source_name(path).unwrap(), path);
         }
         assert!(source_name("..").unwrap().starts_with('/'));
+    }
+
+    #[test]
+    fn devices_and_sockets_are_not_copied_by_name() {
+        use std::os::unix::net::UnixListener;
+        let directory = tempfile::tempdir().unwrap();
+        let socket = directory.path().join("socket");
+        let _listener = UnixListener::bind(&socket).unwrap();
+        let check = |path: &Path| check_source(path, &fs::symlink_metadata(path).unwrap());
+        assert!(check(Path::new("/dev/null")).is_err());
+        assert!(check(&socket).is_err());
+        assert!(check(directory.path()).is_ok());
     }
 
     #[test]
