@@ -125,7 +125,9 @@ impl Keeper {
         let after = state.health;
         kept.health_is_unsaved |= before != (after, state.failing);
         let soon = |saved: Instant| now - saved < LEAST_SAVING;
-        if kept.health_is_unsaved && !kept.health_saved.is_some_and(soon) {
+        // What is told by an event is in the state when it is told.
+        let told = after != before.0;
+        if kept.health_is_unsaved && (told || !kept.health_saved.is_some_and(soon)) {
             kept.health_is_unsaved = false;
             kept.health_saved = Some(now);
             kept.save();
