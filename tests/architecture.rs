@@ -171,7 +171,12 @@ fn words_reach_a_terminal_by_one_road() {
             continue;
         }
         for (number, line) in fs::read_to_string(&path).unwrap().lines().enumerate() {
-            let found = WAYS_AROUND.iter().find(|way| line.contains(**way));
+            // Opened to read, it only tells whether there is a terminal.
+            let is_harmless =
+                line.trim_start().starts_with("//") || line.contains("File::open(\"/dev/tty\")");
+            let found = WAYS_AROUND
+                .iter()
+                .find(|way| !is_harmless && line.contains(**way));
             assert!(
                 found.is_none(),
                 "{}:{}: {line}: src/output writes, and nothing else",

@@ -27,9 +27,10 @@ use crate::{
 pub const USERS: u32 = 1 << 16;
 
 /// Numbers that no system gives to anybody: systemd's table of users and groups has them as unused,
-/// and what administrators give out (`/etc/subuid`) lies below.
+/// and what administrators give out (`/etc/subuid`) lies below. The upper half is that of monitors
+/// (`vmm/src/jail/mod.rs`).
 const FIRST: u32 = 0x7000_0000;
-const RANGES: u32 = 0x0ffe;
+const RANGES: u32 = 0x0800;
 
 /// Which users outside a container's users are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -133,7 +134,7 @@ mod tests {
             assert_eq!(shift, Shift::of(id));
             assert!(shift.root() >= FIRST);
             // Below systemd's foreign users, and the numbers that some programs take for negative.
-            assert!(shift.root() + USERS <= 0x7ffe_0000);
+            assert!(shift.root() + USERS <= 0x7800_0000);
             assert_eq!(shift.root() % USERS, 0);
         }
         assert_ne!(Shift::of("a"), Shift::of("b"));

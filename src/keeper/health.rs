@@ -17,7 +17,8 @@ const LEAST_PAUSE: Duration = Duration::from_millis(100);
 /// Least time between two signals to a run that does not end.
 const LEAST_PATIENCE: Duration = Duration::from_secs(1);
 
-/// Least time between two states that are written down for nothing but health: what flaps, flaps.
+/// Least time between two states that are written down for nothing but the number of failures. A new word for
+/// health is written at once: whoever is told of it by an event finds it in the state.
 const LEAST_SAVING: Duration = Duration::from_secs(1);
 
 /// Where a container is between two runs of its health command.
@@ -125,9 +126,8 @@ impl Keeper {
         let after = state.health;
         kept.health_is_unsaved |= before != (after, state.failing);
         let soon = |saved: Instant| now - saved < LEAST_SAVING;
-        // What is told by an event is in the state when it is told.
-        let told = after != before.0;
-        if kept.health_is_unsaved && (told || !kept.health_saved.is_some_and(soon)) {
+        let has_news = after != before.0 || !kept.health_saved.is_some_and(soon);
+        if kept.health_is_unsaved && has_news {
             kept.health_is_unsaved = false;
             kept.health_saved = Some(now);
             kept.save();

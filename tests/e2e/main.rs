@@ -31,6 +31,7 @@ mod output;
 mod private;
 mod process;
 mod programs;
+mod readme;
 mod registry;
 mod scenes;
 mod signals;

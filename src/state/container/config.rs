@@ -12,7 +12,7 @@ use crate::state::MachineMode;
 /// What was asked for.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Config {
-    /// [`VERSION`].
+    /// [`VERSION`](super::VERSION).
     pub(crate) version: u32,
     /// 64 hexadecimal digits.
     pub(crate) id: String,

@@ -19,25 +19,25 @@ type Case = (&'static str, i32, &'static str);
 /// What is answered at once.
 const AT_ONCE: [Case; 33] = [
     ("hello-version", 125, "version"),
-    ("hello-twice", 125, "broke the contract"),
+    ("hello-twice", 125, "protocol error"),
     ("hello-long", 125, "4096 are allowed"),
     ("hello-escapes", 0, ""),
     ("hello-times", 0, ""),
     ("frame-giant", 125, "longer than the limit"),
-    ("frame-garbage", 125, "not a message"),
+    ("frame-garbage", 125, "invalid message"),
     ("frame-bytes", 7, ""),
-    ("status-range", 125, "not a message"),
+    ("status-range", 125, "invalid message"),
     // No code is beyond what 64 signals give.
     ("status-signal", 192, ""),
-    ("flood-messages", 125, "broke the contract"),
+    ("flood-messages", 125, "protocol error"),
     ("flood-memory", 125, "lack of memory"),
-    ("exited-first", 125, "broke the contract"),
-    ("exited-other", 125, "broke the contract"),
+    ("exited-first", 125, "protocol error"),
+    ("exited-other", 125, "protocol error"),
     // The first word counts, whatever is said later.
     ("exited-twice", 3, ""),
-    ("started-other", 125, "broke the contract"),
-    ("started-twice", 125, "broke the contract"),
-    ("failed-late", 125, "broke the contract"),
+    ("started-other", 125, "protocol error"),
+    ("started-twice", 125, "protocol error"),
+    ("failed-late", 125, "protocol error"),
     ("failed-long", 125, "4096 are allowed"),
     ("failed-escapes", 125, "evil"),
     ("forgotten", 125, "not asked"),
@@ -49,7 +49,7 @@ const AT_ONCE: [Case; 33] = [
     ("door-garbage", 125, "monitor"),
     ("door-unknown", 125, "monitor"),
     ("door-giant", 125, ""),
-    ("door-bare", 125, "without its stream"),
+    ("door-bare", 125, "without its socket"),
     ("door-descriptors", 125, ""),
     ("door-report", 125, "evil"),
     ("door-words", 125, "evil"),
@@ -146,7 +146,7 @@ fn guest_that_reads_nothing_is_killed_all_the_same() {
 
 /// The same words from a real guest, over the monitor's vsock device, and what only such a one can do.
 const IN_A_MACHINE: [Case; 5] = [
-    ("hello-twice", 125, "broke the contract"),
+    ("hello-twice", 125, "protocol error"),
     ("failed-escapes", 125, "evil"),
     ("streams-twice", 0, ""),
     ("streams-flood", 0, ""),

@@ -117,29 +117,3 @@ fn files_that_are_exchanged_while_they_are_copied_give_nothing_else_away() {
         );
     }
 }
-
-#[test]
-fn what_is_copied_into_a_container_does_not_go_through_links_that_come_up_meanwhile() {
-    let host = Host::create("hostile-copies-in", &[]);
-    let exchange = [attacker_image(), "/attacker", "exchange", "directory"];
-    let attacker = host.start("hostile-copies-in-one", &exchange);
-    attacker.until_ready();
-    let source = TempDir::new().unwrap();
-    for number in 0..200 {
-        let directory = source.path().join(format!("x/{number}"));
-        fs::create_dir_all(&directory).unwrap();
-        fs::write(directory.join("planted"), "P").unwrap();
-    }
-    let from = format!("{}/.", source.path().join("x").display());
-    for _ in 0..COPIES {
-        let _ = copy(&from, &format!("{}:/x", attacker.name));
-    }
-    let _ = attacker.exec(&["/attacker", "over"]).expect(0);
-    let planted = TempDir::new().unwrap();
-    let into = planted.path().join("secret");
-    let _ = attacker.does(&["wait"]).expect(0);
-    let _ = attacker.does(&["start"]);
-    let secret = format!("{}:/secret", attacker.name);
-    let _ = copy(&secret, into.to_str().unwrap());
-    assert!(!into.join("planted").exists(), "a file went through a link");
-}

@@ -8,6 +8,7 @@ mod guests;
 mod helpers;
 mod images;
 mod neighbours;
+mod ports;
 mod services;
 mod shown;
 

@@ -235,15 +235,16 @@ pub fn enter(
 }
 
 /// First of the user IDs that monitors of root's get: above those that distributions, systemd and containers with
-/// user namespaces give out, and below 2³¹, which some programs take for negative.
-const FIRST_USER: u32 = 0x7000_0000;
+/// user namespaces give out, our own (`guest-init/src/shift.rs`) among them, and below 2³¹, which some programs take
+/// for negative.
+const FIRST_USER: u32 = 0x7800_0000;
 
 /// Bits of a process ID (`PID_MAX_LIMIT` is 2²²). With it, no two monitors of a PID namespace that live at the same
 /// time have the same user ID.
 const PROCESS_BITS: u32 = 22;
 
 /// Bits above those, which are random: for monitors of root's in different containers.
-const RANDOM_BITS: u32 = 6;
+const RANDOM_BITS: u32 = 5;
 
 /// First and number of the user IDs that are used where those above are not mapped, in a container with 65,536 of
 /// them: those that systemd gives to services for as long as they run.

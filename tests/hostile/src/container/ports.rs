@@ -1,19 +1,24 @@
 //! Connects to the host's ports for other containers' streams, before those whom they were promised to.
 
 use std::{
-    fs,
+    collections::{BTreeMap, btree_map::Entry},
     io::{Read, Write},
     net::TcpStream,
     os::fd::OwnedFd,
     path::Path,
+    time::Duration,
 };
 
 use super::OVER;
 use crate::{attempt::name_of, sys};
 
-/// The first port of streams, and how far the ports of a host with few containers reach.
+/// The first port of streams, and how far the ports of a host with few containers reach. More would be a flood of
+/// connections, which is another attack.
 const FIRST: u32 = 1025;
-const LAST: u32 = 1025 + 400;
+const LAST: u32 = 1025 + 96;
+
+/// Time in which others get a processor, too.
+const PAUSE: Duration = Duration::from_millis(2);
 
 /// What it writes where somebody may take it for a neighbour's output.
 const FORGED: &[u8] = b"FORGED\n";
@@ -23,26 +28,27 @@ pub(super) fn run(arguments: &[String]) {
         .first()
         .and_then(|word| word.parse().ok())
         .unwrap_or(FIRST);
-    if let Err(number) = sys::vsock(from, libc::SOCK_NONBLOCK) {
-        if number != libc::ECONNRESET {
-            println!("vsock: {}", name_of(number));
-            println!("ready");
-            let _ = std::io::stdout().flush();
-            wait();
-            return;
-        }
+    if let Err(number) = sys::vsock(from, libc::SOCK_NONBLOCK)
+        && number != libc::ECONNRESET
+    {
+        println!("vsock: {}", name_of(number));
+        println!("ready");
+        wait();
+        return;
     }
     println!("vsock: open");
     println!("ready");
-    let _ = std::io::stdout().flush();
-    let (mut stolen, mut kept) = (0, Vec::new());
+    let (mut stolen, mut kept) = (0, BTreeMap::new());
     while !Path::new(OVER).exists() {
-        for port in from..from.max(LAST) {
-            if let Ok(socket) = sys::vsock(port, libc::SOCK_NONBLOCK) {
-                kept.push(stream(socket));
+        for port in from..LAST {
+            if let Entry::Vacant(free) = kept.entry(port)
+                && let Ok(socket) = sys::vsock(port, libc::SOCK_NONBLOCK)
+            {
+                free.insert(stream(socket));
             }
         }
-        kept.retain_mut(|stream| is_open(stream, &mut stolen));
+        kept.retain(|_, stream| is_open(stream, &mut stolen));
+        std::thread::sleep(PAUSE);
     }
     println!("stolen: {stolen} bytes");
 }
@@ -67,8 +73,6 @@ fn is_open(stream: &mut TcpStream, stolen: &mut usize) -> bool {
 
 fn wait() {
     while !Path::new(OVER).exists() {
-        // Nothing else is to be done by this program.
-        let _ = fs::metadata(OVER);
-        std::thread::yield_now();
+        std::thread::sleep(PAUSE);
     }
 }
