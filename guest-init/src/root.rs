@@ -16,7 +16,7 @@ use rustix::{
         FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, UnmountFlags, fsconfig_create,
         fsconfig_set_string, fsmount, fsopen, mount, unmount,
     },
-    process::fchdir,
+    process::{chdir, fchdir},
 };
 
 use crate::{
@@ -402,19 +402,10 @@ fn overlay(layers: &[PathBuf], writable: &Path, shift: Option<Shift>) -> Result<
         }
     };
     make_directory(&work, PRIVATE)?;
-    let context =
-        fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC).stage(|| "open file system type overlay")?;
-    fsconfig_set_string(&context, "source", "overlay").stage(|| "name the overlay")?;
-    let set = |key: &str, path: &Path| {
-        fsconfig_set_string(&context, key, path)
-            .stage(|| format!("set {key} of overlay to {}", path.display()))
+    let context = match joined(layers, &upper, &work) {
+        Ok(context) => context,
+        Err((errno, what)) => Err(errno).stage(|| what)?,
     };
-    for layer in layers.iter().rev() {
-        set("lowerdir+", layer)?;
-    }
-    set("upperdir", &upper)?;
-    set("workdir", &work)?;
-    fsconfig_create(&context).stage(|| format!("join {} layers by overlay", layers.len()))?;
     let root = fsmount(
         &context,
         FsMountFlags::FSMOUNT_CLOEXEC,
@@ -427,6 +418,54 @@ fn overlay(layers: &[PathBuf], writable: &Path, shift: Option<Shift>) -> Result<
             .stage(|| format!("look at {} of the image", path.display()))?;
     }
     Ok(root)
+}
+
+/// A step that failed, and why.
+type Step = (Errno, String);
+
+/// Joins layers by overlayfs, each by an option of its own; a kernel before Linux 6.7 knows only one for all.
+fn joined(layers: &[PathBuf], upper: &Path, work: &Path) -> Result<OwnedFd, Step> {
+    let each = layers.iter().rev();
+    let each: Vec<_> = each.map(|layer| ("lowerdir+", layer.as_path())).collect();
+    let rest = [("upperdir", upper), ("workdir", work)];
+    match overlay_of(&[&each[..], &rest].concat(), layers.len()) {
+        Err((Errno::INVAL, _)) => joined_at_once(layers, rest),
+        other => other,
+    }
+}
+
+/// The same by one option, which takes 255 bytes and not the page that mount(2) does: from the directory that
+/// they are in, their names are numbers.
+fn joined_at_once(layers: &[PathBuf], rest: [(&str, &Path); 2]) -> Result<OwnedFd, Step> {
+    let step = |what: &str| {
+        let what = what.to_owned();
+        move |errno| (errno, what)
+    };
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let before = open(".", flags, Mode::empty()).map_err(step("open the working directory"))?;
+    let place = layers.first().and_then(|layer| layer.parent());
+    chdir(place.unwrap_or(Path::new("/"))).map_err(step("go to the layers"))?;
+    let names = layers.iter().rev().filter_map(|layer| layer.file_name());
+    let names = names.collect::<Vec<_>>().join(std::ffi::OsStr::new(":"));
+    let lower = [("lowerdir", Path::new(&names))];
+    let context = overlay_of(&[&lower[..], &rest].concat(), layers.len());
+    fchdir(before).map_err(step("go back to the working directory"))?;
+    context
+}
+
+/// An overlay with these options.
+fn overlay_of(options: &[(&str, &Path)], count: usize) -> Result<OwnedFd, Step> {
+    let open = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC);
+    let context = open.map_err(|errno| (errno, "open file system type overlay".into()))?;
+    let named = fsconfig_set_string(&context, "source", "overlay");
+    named.map_err(|errno| (errno, "name the overlay".into()))?;
+    for (key, path) in options {
+        fsconfig_set_string(&context, *key, *path)
+            .map_err(|errno| (errno, format!("set {key} of overlay to {}", path.display())))?;
+    }
+    let created = fsconfig_create(&context);
+    created.map_err(|errno| (errno, format!("join {count} layers by overlay")))?;
+    Ok(context)
 }
 
 fn make_directory(path: &Path, mode: Mode) -> Result<(), Failure> {

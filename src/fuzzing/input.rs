@@ -1,18 +1,18 @@
 //! A fuzzer's bytes, taken as numbers and pieces.
 
-/// What is left of an input.
-pub(crate) struct Input<'a>(&'a [u8]);
+use std::collections::VecDeque;
 
-impl<'a> Input<'a> {
-    pub(crate) fn new(bytes: &'a [u8]) -> Self {
-        Self(bytes)
+/// What is left of an input.
+pub(crate) struct Input(VecDeque<u8>);
+
+impl Input {
+    pub(crate) fn new(bytes: &[u8]) -> Self {
+        Self(bytes.iter().copied().collect())
     }
 
     /// The next byte; `None` at the end.
     pub(crate) fn byte(&mut self) -> Option<u8> {
-        let (first, rest) = self.0.split_first()?;
-        self.0 = rest;
-        Some(*first)
+        self.0.pop_front()
     }
 
     /// A number below this one, which is not 0.
@@ -21,9 +21,7 @@ impl<'a> Input<'a> {
     }
 
     /// As many of the next bytes as there are.
-    pub(crate) fn piece(&mut self, length: usize) -> &'a [u8] {
-        let (piece, rest) = self.0.split_at(length.min(self.0.len()));
-        self.0 = rest;
-        piece
+    pub(crate) fn piece(&mut self, length: usize) -> Vec<u8> {
+        self.0.drain(..length.min(self.0.len())).collect()
     }
 }

@@ -78,8 +78,8 @@ impl Held {
 }
 
 /// All that this end holds, and what the other one does next.
-struct Scene<'a> {
-    input: Input<'a>,
+struct Scene {
+    input: Input,
     mux: Option<Mux>,
     held: Vec<Held>,
     /// The number of the next channel that the other end opens in order.
@@ -87,7 +87,7 @@ struct Scene<'a> {
     greeted: bool,
 }
 
-impl Scene<'_> {
+impl Scene {
     /// Does what this end does meanwhile, until the other end sends something; gives that.
     fn next_frame(&mut self) -> Option<Vec<u8>> {
         if !std::mem::replace(&mut self.greeted, true) {
@@ -102,7 +102,7 @@ impl Scene<'_> {
                 return Some(frame(self.next - 2, Kind::Open, &[argument]));
             }
             if step == 1 {
-                return Some(self.input.piece(RAW).to_vec());
+                return Some(self.input.piece(RAW));
             }
             if step == 2 {
                 let opened = self.mux.as_ref().map(|mux| mux.open(&[argument]));
@@ -159,12 +159,12 @@ impl Scene<'_> {
 }
 
 /// The scene as the byte channel's input: one frame at each read.
-struct Hostile<'a> {
-    scene: Arc<Mutex<Scene<'a>>>,
+struct Hostile {
+    scene: Arc<Mutex<Scene>>,
     rest: VecDeque<u8>,
 }
 
-impl Read for Hostile<'_> {
+impl Read for Hostile {
     fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
         if self.rest.is_empty() {
             self.rest
@@ -204,8 +204,6 @@ fn frame(channel: u32, kind: Kind, payload: &[u8]) -> Vec<u8> {
 /// Whatever the other end sends, nothing waits for ever, what arrives is what was sent, and what this end
 /// sends keeps to the rules.
 pub fn mux(bytes: &[u8]) {
-    // The mux wants input that lives as long as it likes.
-    let bytes: &'static [u8] = Box::leak(bytes.into());
     let scene = Arc::new(Mutex::new(Scene {
         input: Input::new(bytes),
         mux: None,

@@ -88,7 +88,7 @@ fn made(bytes: &[u8], outside: &Path) -> Vec<u8> {
     archive
 }
 
-fn entry(input: &mut Input<'_>, outside: &Path) -> Option<Vec<u8>> {
+fn entry(input: &mut Input, outside: &Path) -> Option<Vec<u8>> {
     let kind = *TYPES.get(input.below(TYPES.len())?)?;
     let name = path(input, outside)?;
     let link = path(input, outside)?;
@@ -112,12 +112,12 @@ fn entry(input: &mut Input<'_>, outside: &Path) -> Option<Vec<u8>> {
     }
     let sum: u32 = header.iter().map(|byte| u32::from(*byte)).sum();
     put(&mut header, CHECKSUM, format!("{sum:06o}\0 ").as_bytes());
-    header.extend_from_slice(content);
+    header.extend_from_slice(&content);
     header.resize(header.len().next_multiple_of(BLOCK), 0);
     Some(header)
 }
 
-fn path(input: &mut Input<'_>, outside: &Path) -> Option<String> {
+fn path(input: &mut Input, outside: &Path) -> Option<String> {
     let how = input.byte()?;
     if how % 16 == 0 {
         return Some(format!("{}/kept", outside.display()));

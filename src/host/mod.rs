@@ -394,7 +394,7 @@ impl Host {
             group.leave();
         } else if let Monitor::Init { group, .. } = &monitor {
             // Where it could not do that itself.
-            namespace::remove_group(group);
+            namespace::end_group(group);
         }
         report
     }

@@ -3,23 +3,25 @@
 
 use std::{
     fs::{self, File},
-    io::Write,
+    io::{Read, Seek, Write},
     os::{
         fd::{AsFd, AsRawFd, OwnedFd},
         unix::process::CommandExt,
     },
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    time::Instant,
 };
 
 use anyhow::{Context, Result, bail};
 use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
     fs::{FlockOperation, MemfdFlags, SealFlags, fcntl_add_seals, flock, memfd_create},
-    io::{FdFlags, fcntl_setfd},
+    io::{Errno, FdFlags, fcntl_setfd},
 };
 use vmm::control::Socket;
 
-use crate::programs;
+use crate::{programs, sys::ending};
 
 /// Begins the names of control groups that are made.
 const PREFIX: &str = "coracle-";
@@ -138,6 +140,43 @@ fn sealed_copy(path: &Path) -> Result<OwnedFd> {
     copy()
         .map(OwnedFd::from)
         .context("cannot copy coracle-init into memory")
+}
+
+/// Ends whatever still runs in a control group, and takes it away with all below it: what was killed with its
+/// init may take a moment longer than that.
+pub(super) fn end_group(path: &Path) {
+    if fs::write(path.join("cgroup.kill"), "1").is_ok() {
+        until_empty(path);
+    }
+    remove_group(path);
+}
+
+/// Waits until nothing runs in a control group any more, or it is gone.
+fn until_empty(path: &Path) {
+    let until = Instant::now() + ending::PATIENCE;
+    let Ok(mut events) = File::open(path.join("cgroup.events")) else {
+        return;
+    };
+    let mut text = String::new();
+    loop {
+        text.clear();
+        let read = events
+            .rewind()
+            .and_then(|()| events.read_to_string(&mut text));
+        let left = until.saturating_duration_since(Instant::now());
+        if read.is_err() || !text.contains("populated 1") || left.is_zero() {
+            return;
+        }
+        let limit = Timespec {
+            tv_sec: left.as_secs().try_into().unwrap_or(i64::MAX),
+            tv_nsec: left.subsec_nanos().into(),
+        };
+        // A change since it was read ends the wait at once.
+        let mut changed = [PollFd::new(&events, PollFlags::PRI)];
+        if poll(&mut changed, Some(&limit)).is_err_and(|error| error != Errno::INTR) {
+            return;
+        }
+    }
 }
 
 /// Takes a control group away with all below it, where nothing runs in it any more.

@@ -101,8 +101,8 @@ impl Channel {
     }
 }
 
-struct Scene<'a> {
-    input: Input<'a>,
+struct Scene {
+    input: Input,
     keeper: Keeper,
     config: Config,
     monitor: Option<Socket>,
@@ -207,7 +207,7 @@ fn report(reason: u8) -> Report {
     }
 }
 
-impl Scene<'_> {
+impl Scene {
     /// Has the keeper go on with what is ready.
     fn turn(&mut self) {
         let now = Some(Instant::now());
@@ -354,7 +354,7 @@ impl Scene<'_> {
                 if bytes.is_empty() {
                     self.guest.stream = None;
                 } else if let Some(stream) = &mut self.guest.stream {
-                    let _ = stream.write(bytes);
+                    let _ = stream.write(&bytes);
                 }
                 return Some(());
             }
