@@ -13,12 +13,23 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
-use crate::{coracle, done, given, program};
+use crate::{Detached, coracle, done, given, program};
 
 /// The built program.
 #[must_use]
 pub fn attacker() -> PathBuf {
     given("CORACLE_TEST_SAMPLES").join("attacker")
+}
+
+/// Tells an attack that goes on in a container to end, and with it the container.
+///
+/// # Panics
+/// When it cannot be told.
+pub fn end_attack(container: &Detached) {
+    let told = container.exec(&["/attacker", "over"]);
+    // The container may be gone before the program that told it, which is killed then.
+    let is_told = [0, 137].contains(&told.code) && told.stdout.is_empty();
+    assert!(is_told, "{told:?}");
 }
 
 /// The image that holds it as `/attacker`, and nothing else that runs; loaded once.

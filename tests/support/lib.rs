@@ -19,7 +19,7 @@ use std::{
     time::Duration,
 };
 
-pub use attacker::{Image, Rogue, attacker, attacker_image, obeyed, outcomes, zeros};
+pub use attacker::{Image, Rogue, attacker, attacker_image, end_attack, obeyed, outcomes, zeros};
 pub use host::Host;
 pub use installation::Installation;
 pub use mounts::{mounts, no_mounts_since};

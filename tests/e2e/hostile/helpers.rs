@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use coracle_tests::{Detached, Done, Host, attacker_image, coracle, done};
+use coracle_tests::{Detached, Done, Host, attacker_image, coracle, done, end_attack};
 use tempfile::TempDir;
 
 use super::without_machine;
@@ -15,7 +15,7 @@ const COPIES: usize = 4;
 
 /// Ends an attack that goes on, and gives all that it has said.
 fn end(attacker: &Detached) -> String {
-    let _ = attacker.exec(&["/attacker", "over"]).expect(0);
+    end_attack(attacker);
     let _ = attacker.does(&["wait"]).expect(0);
     attacker.does(&["logs"]).expect(0).stdout
 }

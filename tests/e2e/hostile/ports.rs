@@ -2,17 +2,13 @@
 
 use std::process::{Command, Stdio};
 
-use coracle_tests::{Detached, Host, attacker_image, coracle, done_with_input};
+use coracle_tests::{Host, attacker_image, coracle, done_with_input, end_attack};
 
 /// How often a neighbour is given input while somebody lies in wait for it.
 const EXECS: usize = 12;
 
 /// What a neighbour's programs are given, and nobody else may see.
 const SECRET: &str = "the neighbour's own\n";
-
-fn tell_end(attacker: &Detached) {
-    let _ = attacker.exec(&["/attacker", "over"]).expect(0);
-}
 
 /// Streams of a neighbour, while a container tries to be connected to their ports first.
 fn streams_stay_a_neighbours(name: &'static str, flags: &[&str], vsock: &str) {
@@ -31,7 +27,7 @@ fn streams_stay_a_neighbours(name: &'static str, flags: &[&str], vsock: &str) {
         assert_eq!(done.stdout, SECRET);
         assert_eq!(done.stderr, "");
     }
-    tell_end(&attacker);
+    end_attack(&attacker);
     let all = follow.wait_with_output().unwrap().stdout;
     let text = String::from_utf8_lossy(&all);
     assert!(text.contains(vsock), "{text}");
