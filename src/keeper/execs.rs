@@ -329,6 +329,20 @@ pub(super) mod tests {
     use super::*;
     use crate::{keeper::clients::Role, state::Directories, sys::Signals};
 
+    /// A keeper that holds nothing yet, and the directory of its user.
+    pub(crate) fn keeper() -> (tempfile::TempDir, Keeper) {
+        let directory = tempfile::tempdir().unwrap();
+        let directories = Directories {
+            data: directory.path().into(),
+            cache: directory.path().into(),
+            runtime: directory.path().into(),
+        };
+        let socket = directory.path().join("socket");
+        let signals = Signals::new(&[]).unwrap();
+        let keeper = Keeper::new(&directories, socket, signals).unwrap();
+        (directory, keeper)
+    }
+
     /// What a client runs, which waits for these streams.
     pub(crate) fn running(id: &str, client: u64, stdio: Stdio) -> Exec {
         Exec {
@@ -342,15 +356,7 @@ pub(super) mod tests {
 
     #[test]
     fn end_waits_for_streams_that_come_late() {
-        let directory = tempfile::tempdir().unwrap();
-        let directories = Directories {
-            data: directory.path().into(),
-            cache: directory.path().into(),
-            runtime: directory.path().into(),
-        };
-        let socket = directory.path().join("socket");
-        let signals = Signals::new(&[]).unwrap();
-        let mut keeper = Keeper::new(&directories, socket, signals).unwrap();
+        let (_directory, mut keeper) = keeper();
         let (ours, theirs) = Socket::pair().unwrap();
         let client = keeper.add_client(theirs, Role::Running);
         let stdio = Stdio {

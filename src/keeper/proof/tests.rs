@@ -3,11 +3,7 @@ use std::io::{Read, Write};
 use vmm::control::Socket;
 
 use super::*;
-use crate::{
-    keeper::{clients::Role, execs, wire::Event},
-    state::Directories,
-    sys::Signals,
-};
+use crate::keeper::{clients::Role, execs, wire::Event};
 
 /// A keeper, and a promise of standard input and output to a client that runs something.
 struct Stage {
@@ -18,15 +14,7 @@ struct Stage {
 }
 
 fn stage() -> Stage {
-    let directory = tempfile::tempdir().unwrap();
-    let directories = Directories {
-        data: directory.path().into(),
-        cache: directory.path().into(),
-        runtime: directory.path().into(),
-    };
-    let socket = directory.path().join("socket");
-    let signals = Signals::new(&[]).unwrap();
-    let mut keeper = Keeper::new(&directories, socket, signals).unwrap();
+    let (directory, mut keeper) = execs::tests::keeper();
     let (client, theirs) = Socket::pair().unwrap();
     let number = keeper.add_client(theirs, Role::Running);
     let stdio = keeper.promise(true, true, false).unwrap();
