@@ -46,8 +46,9 @@ pub(crate) fn prepare(config: &Config, directories: &Directories) -> Result<Prep
         kernel: kernel_of(config.kernel.as_deref(), directories)?,
         verify: config.spec.root.is_checked(),
         disk: config
-            .disk
+            .own_disk()
             .map(|size| (state::disk::path(&directories.data, &config.id), size)),
+        limits: false,
     };
     let disk = images::disk::join(&config.layers).context("cannot join the image's layers")?;
     prepared(config.machine, directories, |place| {
@@ -73,6 +74,7 @@ pub(crate) fn prepare_host(
             let path = state::disk::path_of_host(&directories.data, &config.name);
             (path, size)
         }),
+        limits: config.disk.is_some(),
     };
     let empty = vec![images::disk::Extent::Zeros(super::shelf::SIZE)];
     prepared(config.machine, directories, |place| {

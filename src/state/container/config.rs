@@ -44,7 +44,8 @@ pub(crate) struct Config {
     /// Memory in bytes, processors in thousandths.
     pub(crate) memory: Option<u64>,
     pub(crate) cpu: Option<u64>,
-    /// Size of the disk that what it writes goes to, in bytes; without one, that is in its guest's memory.
+    /// Most bytes of what it writes, where that goes to a disk: the size of its own, or its part of its named host's
+    /// (which records of earlier releases leave to the host). Without, it is in its guest's memory.
     #[serde(default)]
     pub(crate) disk: Option<u64>,
     /// A kernel of the user's.
@@ -69,6 +70,11 @@ pub(crate) struct Config {
 }
 
 impl Config {
+    /// Size of the disk that is its own, if it has one.
+    pub(crate) fn own_disk(&self) -> Option<u64> {
+        self.disk.filter(|_| self.host.is_none())
+    }
+
     /// Keeps the layers in the image store for as long as the files are open.
     ///
     /// # Errors
