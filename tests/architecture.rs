@@ -14,10 +14,11 @@ use std::{
 use serde_json::Value;
 
 /// The arrows between our own crates; nothing else may be drawn.
-const ARROWS: [(&str, &[&str]); 12] = [
+const ARROWS: [(&str, &[&str]); 13] = [
     (
         "coracle",
         &[
+            "coracle-docker-model",
             "coracle-engine",
             "coracle-images",
             "coracle-platform",
@@ -25,6 +26,15 @@ const ARROWS: [(&str, &[&str]); 12] = [
             "coracle-software-host",
             "coracle-terminal",
             "coracle-vmm",
+        ],
+    ),
+    (
+        "coracle-docker-model",
+        &[
+            "coracle-engine",
+            "coracle-images",
+            "coracle-platform",
+            "coracle-protocol",
         ],
     ),
     ("coracle-bench", &["coracle-platform", "coracle-terminal"]),
