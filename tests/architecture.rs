@@ -14,11 +14,12 @@ use std::{
 use serde_json::Value;
 
 /// The arrows between our own crates; nothing else may be drawn.
-const ARROWS: [(&str, &[&str]); 7] = [
+const ARROWS: [(&str, &[&str]); 8] = [
     (
         "coracle",
         &["coracle-images", "coracle-protocol", "coracle-vmm"],
     ),
+    ("coracle-api", &[]),
     ("coracle-vmm", &[]),
     ("coracle-init", &["coracle-protocol"]),
     ("coracle-protocol", &[]),

@@ -1,0 +1,10 @@
+//! The Docker Engine API over Coracle's engine: what `docker`, docker-py and other clients speak, on a
+//! unix socket of the user's own.
+
+pub mod error;
+pub mod frame;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
+pub mod http;
+pub mod query;
+pub mod target;
