@@ -6,5 +6,7 @@ pub mod frame;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
 pub mod http;
+pub mod json;
+pub mod pump;
 pub mod query;
 pub mod target;
