@@ -1,6 +1,7 @@
 //! The Docker Engine API over Coracle's engine: what `docker`, docker-py and other clients speak, on a
 //! unix socket of the user's own.
 
+pub mod create;
 pub mod error;
 pub mod frame;
 #[cfg(any(test, feature = "fuzzing"))]
