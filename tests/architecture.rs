@@ -19,7 +19,7 @@ const ARROWS: [(&str, &[&str]); 8] = [
         "coracle",
         &["coracle-images", "coracle-protocol", "coracle-vmm"],
     ),
-    ("coracle-api", &[]),
+    ("coracle-api", &["coracle-images"]),
     ("coracle-vmm", &[]),
     ("coracle-init", &["coracle-protocol"]),
     ("coracle-protocol", &[]),

@@ -8,6 +8,7 @@ pub mod frame;
 pub mod fuzzing;
 pub mod http;
 pub mod json;
+pub mod progress;
 pub mod pump;
 pub mod query;
 pub mod target;
