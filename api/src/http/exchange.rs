@@ -35,6 +35,9 @@ pub struct Exchange<'c> {
 pub struct Streaming<'e> {
     stream: &'e UnixStream,
     chunked: bool,
+    /// Whether the connection can be used again, which it can when the body is complete.
+    keep: &'e mut bool,
+    kept: bool,
 }
 
 /// A connection that has become a raw stream.
@@ -162,7 +165,13 @@ impl<'c> Exchange<'c> {
         self.write(head.as_bytes())?;
         let stream = self.connection.stream();
         stream.set_write_timeout(None)?;
-        Ok(Streaming { stream, chunked })
+        let kept = std::mem::replace(&mut self.keep, false);
+        Ok(Streaming {
+            stream,
+            chunked,
+            keep: &mut self.keep,
+            kept,
+        })
     }
 
     /// Makes the connection a raw stream, in the form that the client asks for: `101` for those that want
@@ -243,11 +252,13 @@ impl Streaming<'_> {
     ///
     /// # Errors
     /// When the client is gone.
-    pub fn finish(mut self) -> io::Result<()> {
-        match self.chunked {
-            true => self.stream.write_all(b"0\r\n\r\n"),
-            false => Ok(()),
+    pub fn finish(self) -> io::Result<()> {
+        if self.chunked {
+            let mut stream = self.stream;
+            stream.write_all(b"0\r\n\r\n")?;
         }
+        *self.keep = self.kept;
+        Ok(())
     }
 }
 
