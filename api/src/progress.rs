@@ -25,6 +25,7 @@ struct State<S> {
     /// Takes a line. One that is not taken is nobody's loss: the pull goes on.
     sink: S,
     layers: Vec<Layer>,
+    begun: bool,
     /// Layers that are here already; of an image that is not new, docker does not tell.
     present: Vec<usize>,
 }
@@ -41,6 +42,7 @@ impl<S: FnMut(&[u8]) + Send> Lines<S> {
     pub fn new(sink: S, opening: Value) -> Self {
         let state = State {
             sink,
+            begun: false,
             layers: Vec::new(),
             present: Vec::new(),
         };
@@ -55,6 +57,11 @@ impl<S: FnMut(&[u8]) + Send> Lines<S> {
         self.lock().say(line);
     }
 
+    /// Whether anything has been said.
+    pub fn has_begun(&self) -> bool {
+        self.lock().begun
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, State<S>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -62,6 +69,7 @@ impl<S: FnMut(&[u8]) + Send> Lines<S> {
 
 impl<S: FnMut(&[u8])> State<S> {
     fn say(&mut self, line: &Value) {
+        self.begun = true;
         // Docker's lines end as those of HTTP.
         (self.sink)(format!("{line}\r\n").as_bytes());
     }

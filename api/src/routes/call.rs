@@ -49,6 +49,14 @@ fn reply(status: u16) -> Reply {
     reply
 }
 
+/// Answers at once, with a body that comes piece by piece.
+///
+/// # Errors
+/// When the client is gone.
+pub fn stream<'e>(exchange: &'e mut Exchange<'_>, content_type: &str) -> io::Result<Streaming<'e>> {
+    exchange.stream(&reply(200).with("Content-Type", content_type))
+}
+
 impl<'c> Call<'_, 'c> {
     /// What a placeholder stands for.
     #[must_use]
@@ -98,8 +106,7 @@ impl<'c> Call<'_, 'c> {
     /// # Errors
     /// When the client is gone.
     pub fn stream(&mut self, content_type: &str) -> io::Result<Streaming<'_>> {
-        let reply = reply(200).with("Content-Type", content_type);
-        self.exchange.stream(&reply)
+        stream(self.exchange, content_type)
     }
 
     /// Makes the connection a stream. Old clients do not know of a type for streams with headers, and

@@ -2,7 +2,7 @@
 
 mod call;
 
-pub use call::{Call, JSON, MULTIPLEXED, RAW};
+pub use call::{Call, JSON, MULTIPLEXED, RAW, stream};
 
 use crate::{
     error::ApiError,
