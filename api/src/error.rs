@@ -75,6 +75,18 @@ impl ApiError {
     }
 }
 
+/// What went wrong, with its causes.
+pub(crate) fn whole(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text += ": ";
+        text += &error.to_string();
+        cause = error.source();
+    }
+    text
+}
+
 impl From<io::Error> for ApiError {
     fn from(error: io::Error) -> Self {
         match error.kind() {

@@ -2,6 +2,7 @@
 //! unix socket of the user's own.
 
 pub mod auth;
+pub mod backend;
 pub mod create;
 pub mod error;
 pub mod frame;

@@ -1,6 +1,6 @@
 //! `images/create`: a pull, told step by step.
 
-use std::{error::Error, io::Write, path::Path};
+use std::{io::Write, path::Path};
 
 use images::{
     reference::Reference,
@@ -14,7 +14,7 @@ use serde_json::json;
 
 use crate::{
     auth,
-    error::ApiError,
+    error::{ApiError, whole},
     http::{Exchange, Streaming},
     progress::Lines,
     routes::{Call, JSON},
@@ -128,18 +128,6 @@ pub fn pull(call: &mut Call<'_, '_>, store: &Path, mut settings: Settings) -> Re
         stream.finish()?;
     }
     Ok(())
-}
-
-/// What went wrong, with its causes.
-fn whole(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text += ": ";
-        text += &error.to_string();
-        cause = error.source();
-    }
-    text
 }
 
 /// What is wrong with a pull that has not begun, in the words that clients look for.

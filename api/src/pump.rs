@@ -27,6 +27,8 @@ pub enum News {
     Stream(u8, UnixStream),
     /// It runs.
     Started,
+    /// Nothing that concerns its streams.
+    Nothing,
     /// It has ended, or could not be started: a reason then. Its output is in the streams.
     Over(Option<String>),
 }
@@ -192,7 +194,7 @@ impl Pump<'_> {
                 };
                 self.outputs.push((channel, stream));
             }
-            News::Started => {}
+            News::Started | News::Nothing => {}
             News::Over(reason) => self.over = Some(reason),
         }
         Ok(Turn::Nothing)
