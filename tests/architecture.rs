@@ -14,7 +14,7 @@ use std::{
 use serde_json::Value;
 
 /// The arrows between our own crates; nothing else may be drawn.
-const ARROWS: [(&str, &[&str]); 13] = [
+const ARROWS: [(&str, &[&str]); 14] = [
     (
         "coracle",
         &[
@@ -31,6 +31,16 @@ const ARROWS: [(&str, &[&str]); 13] = [
     (
         "coracle-docker-model",
         &[
+            "coracle-engine",
+            "coracle-images",
+            "coracle-platform",
+            "coracle-protocol",
+        ],
+    ),
+    (
+        "coracle-api",
+        &[
+            "coracle-docker-model",
             "coracle-engine",
             "coracle-images",
             "coracle-platform",
