@@ -51,7 +51,7 @@ packages-test: packages
 # The command is dynamic, so that the system's resolver and its fixes are used.
 build: packages
 	@echo "building coracle, coracle-bench, coracle-vmm and coracle-init"
-	@cargo build --quiet --release --package coracle
+	@cargo build --quiet --release --package coracle --package coracle-bench
 	@RUSTFLAGS="-C target-feature=+crt-static" cargo build --quiet --release --package coracle-init --package coracle-vmm --target $(TARGET)
 	@mkdir -p $(BIN)
 	@install -C $(CARGO_TARGET_DIR)/release/coracle $(CARGO_TARGET_DIR)/release/coracle-bench \

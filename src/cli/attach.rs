@@ -3,11 +3,10 @@
 use anyhow::Result;
 
 use super::start::{code_of, keeper_of};
-use crate::{
-    engine::{self, Attached, DetachKeys, Terminal},
-    keeper::wire::Request,
-    state::{Directories, container::Containers},
-};
+use crate::attached::Attached;
+use coracle_engine::keeper::wire::Request;
+use coracle_engine::state::{Directories, container::Containers};
+use coracle_terminal::raw::{DetachKeys, Terminal};
 
 /// Attach local standard input, output, and error streams to a running container
 #[derive(clap::Args)]
@@ -23,8 +22,9 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn main(arguments: &Arguments) -> Result<u8> {
-    let container = Containers::new(&Directories::new()?).find(&arguments.container)?;
-    let signals = engine::take_signals()?;
+    let container =
+        Containers::new(&Directories::from_environment()?).find(&arguments.container)?;
+    let signals = crate::attached::take_signals()?;
     let (_, link) = keeper_of(&container)?;
     let config = &container.config;
     let tty = config.spec.process.terminal.is_some();
@@ -36,7 +36,7 @@ pub(super) fn main(arguments: &Arguments) -> Result<u8> {
         },
         None,
     )?;
-    let raw = match tty && input && engine::standard_input_is_terminal() {
+    let raw = match tty && input && coracle_terminal::raw::standard_input_is_terminal() {
         true => Some(Terminal::raw()?),
         false => None,
     };

@@ -4,15 +4,13 @@ use anyhow::{Context, Result, bail};
 use images::store::Image;
 
 use super::{Flags, values::LogDriver};
-use crate::{
-    cli::options::Bytes,
-    clock, size,
-    state::{
-        container::{Health, LogPolicy},
-        disk,
-        host::Config as Host,
-    },
+use crate::cli::options::Bytes;
+use coracle_engine::state::{
+    container::{Health, LogPolicy},
+    disk,
+    host::Config as Host,
 };
+use coracle_platform::{clock, size};
 
 /// Bytes of each of a log's two files unless told otherwise.
 const LOG_SIZE: u64 = 10 << 20;

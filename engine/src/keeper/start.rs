@@ -1,0 +1,202 @@
+//! Divides a command into a keeper and its first client.
+
+use std::{collections::BTreeMap, fs::File, os::fd::AsFd, path::PathBuf};
+
+use anyhow::{Context, Result, bail};
+use rustix::process::{Resource, getrlimit, setrlimit};
+use vmm::control::Socket;
+
+use super::{Keeper, Prepared, Role, clients::Joined, socket, wire::Event};
+use crate::host;
+use crate::state::{
+    Directories,
+    container::{Config, Container, Containers},
+    private,
+};
+use coracle_platform::sys::{self, Signals};
+
+/// A container to be started in a host of its own.
+pub struct Start {
+    /// The container.
+    pub container: Container,
+    /// Its machine.
+    pub prepared: Prepared,
+    /// The first client gets the container's streams, and gives it input where this says so.
+    pub attach: Option<bool>,
+    /// The container ends when the first client ends without detaching.
+    pub owner: bool,
+}
+
+/// Exit code of a keeper that failed.
+const FAILED: i32 = 1;
+
+/// Starts a keeper with this container; gives the connection of its first client, which is told
+/// what becomes of the start. Call it before any thread exists.
+///
+/// # Errors
+/// As `fork(2)`.
+pub fn start(start: Start, directories: &Directories) -> Result<Socket> {
+    divide(|first| keep(start, first, directories))
+}
+
+/// Divides the process: the new one does this work with its first client's connection, and ends; the
+/// old one is that client.
+///
+/// # Errors
+/// As `fork(2)`.
+pub(super) fn divide(work: impl FnOnce(Socket) -> Result<()>) -> Result<Socket> {
+    let (ours, theirs) = Socket::pair().context("cannot make a socket")?;
+    if sys::fork().context("cannot start a keeper")?.is_some() {
+        return Ok(ours);
+    }
+    // What follows is the new process.
+    drop(ours);
+    let result = begin(work, theirs);
+    host::remove_groups();
+    let code = match result {
+        Ok(()) => 0,
+        Err(error) => {
+            log::error!("{error:#}");
+            FAILED
+        }
+    };
+    std::process::exit(code)
+}
+
+fn begin(work: impl FnOnce(Socket) -> Result<()>, first: Socket) -> Result<()> {
+    sys::close_all_but(&first).context("cannot close descriptors")?;
+    let told = first.as_fd().try_clone_to_owned().map(Socket::from)?;
+    let result = work(first);
+    if let Err(error) = &result {
+        let message = format!("{error:#}");
+        let _ = told.send(&Event::Failed { message, code: 125 }, None);
+    }
+    result
+}
+
+/// A keeper that looks after nothing yet, and is reached by a socket of this identifier; lists of processes
+/// show it by a name, without its command's arguments and environment. What it says goes into a file, if
+/// one is given.
+///
+/// # Errors
+/// When the process cannot leave its terminal, or cannot listen.
+pub(super) fn new_keeper(
+    directories: &Directories,
+    id: &str,
+    name: &str,
+    words: Option<&File>,
+) -> Result<Keeper> {
+    sys::show_alone(&format!("coracle: keeper of {name}"));
+    rustix::process::setsid().context("cannot start a session")?;
+    sys::leave_terminal(words).context("cannot leave the terminal")?;
+    take_all_descriptors();
+    let signals = Signals::new(&[libc::SIGTERM, libc::SIGINT]).context("cannot block signals")?;
+    let path = socket::path(&directories.runtime, id);
+    Keeper::new(directories, path, signals)
+}
+
+/// Raises the limit of descriptors as far as this process may: each container has several here, and each client
+/// one, of a named host with many more than the 1024 that are usual. A monitor sets its own limit.
+fn take_all_descriptors() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    // Without it there are as many as before, and what is one too many is refused.
+    let _ = setrlimit(Resource::Nofile, limit);
+}
+
+fn keep(start: Start, first: Socket, directories: &Directories) -> Result<()> {
+    let Start {
+        container,
+        prepared,
+        attach,
+        owner,
+    } = start;
+    let words = if owner {
+        None
+    } else {
+        Some(
+            private::create(&container.directory().join("keeper.log"))
+                .context("cannot make a log")?,
+        )
+    };
+    let Config { id, name, .. } = &container.config;
+    let mut keeper = new_keeper(directories, id, name, words.as_ref())?;
+    let lock = container.keeper_lock()?;
+    let result = keeper.run(
+        container,
+        lock,
+        prepared,
+        Joined {
+            first,
+            attach,
+            owner,
+        },
+    );
+    let _ = std::fs::remove_file(&keeper.socket);
+    result
+}
+
+impl Keeper {
+    /// A keeper that looks after nothing yet, and can be asked at this socket.
+    pub(super) fn new(
+        directories: &Directories,
+        socket: PathBuf,
+        signals: Signals,
+    ) -> Result<Self> {
+        Ok(Self {
+            directories: directories.clone(),
+            containers: Containers::new(directories),
+            machine: None,
+            named: None,
+            kept: BTreeMap::new(),
+            addresses: super::Addresses::default(),
+            execs: Vec::new(),
+            unproved: super::Unproved::default(),
+            clients: BTreeMap::new(),
+            listener: socket::listener(&socket)?,
+            socket,
+            signals,
+            timeline: Vec::new(),
+            kernel: String::new(),
+            in_software_host: false,
+            next_client: 1,
+            next_port: coracle_protocol::FIRST_STREAM_PORT,
+            over: false,
+        })
+    }
+
+    fn run(
+        &mut self,
+        container: Container,
+        lock: crate::state::files::Lock,
+        prepared: Prepared,
+        joined: Joined,
+    ) -> Result<()> {
+        let number = self.take(container, lock)?;
+        // First of all, so that the machine comes up while the rest is done.
+        self.boot(prepared);
+        let client = self.add_client(
+            joined.first,
+            Role::Attached {
+                number,
+                owner: joined.owner,
+            },
+        );
+        self.tell(client, &Event::Done);
+        if let Some(input) = joined.attach {
+            self.connect_streams(client, number, input, joined.owner)?;
+        }
+        self.work()
+    }
+}
+
+/// Refuses to start what runs.
+///
+/// # Errors
+/// When the container runs.
+pub fn refuse_running(container: &Container) -> Result<()> {
+    if container.state()?.status.is_live() {
+        bail!("container {} is running already", container.short_id());
+    }
+    Ok(())
+}
