@@ -1,6 +1,5 @@
 //! The command line: one file per subcommand.
 
-mod age;
 mod attach;
 mod bench;
 mod choices;
