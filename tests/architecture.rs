@@ -14,10 +14,11 @@ use std::{
 use serde_json::Value;
 
 /// The arrows between our own crates; nothing else may be drawn.
-const ARROWS: [(&str, &[&str]); 13] = [
+const ARROWS: [(&str, &[&str]); 14] = [
     (
         "coracle",
         &[
+            "coracle-docker-model",
             "coracle-engine",
             "coracle-images",
             "coracle-platform",
@@ -29,7 +30,22 @@ const ARROWS: [(&str, &[&str]); 13] = [
     ),
     (
         "coracle-api",
-        &["coracle-engine", "coracle-images", "coracle-platform"],
+        &[
+            "coracle-docker-model",
+            "coracle-engine",
+            "coracle-images",
+            "coracle-platform",
+            "coracle-protocol",
+        ],
+    ),
+    (
+        "coracle-docker-model",
+        &[
+            "coracle-engine",
+            "coracle-images",
+            "coracle-platform",
+            "coracle-protocol",
+        ],
     ),
     ("coracle-bench", &["coracle-platform", "coracle-terminal"]),
     (
