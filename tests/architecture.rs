@@ -18,6 +18,7 @@ const ARROWS: [(&str, &[&str]); 14] = [
     (
         "coracle",
         &[
+            "coracle-api",
             "coracle-docker-model",
             "coracle-engine",
             "coracle-images",
