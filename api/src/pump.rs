@@ -107,8 +107,8 @@ pub fn carry(process: &mut impl Process, client: Hijacked, wishes: Wishes) -> io
         if matches!(ended, Ok(Ended::ClientGone)) && !wishes.closes_input {
             process.detach();
         }
-        // The thread that feeds waits for one of them.
-        let _ = stream.shutdown(Shutdown::Both);
+        // The thread that feeds waits for one of them. The client may still be told something.
+        let _ = stream.shutdown(Shutdown::Read);
         if let Some(input) = input {
             let _ = input.shutdown(Shutdown::Both);
         }

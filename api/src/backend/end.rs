@@ -10,6 +10,7 @@ use coracle_engine::{
     keeper::wire::{Event, Request},
     state::container::{Container, State},
 };
+use coracle_protocol::TerminalSize;
 use rustix::{
     buffer::spare_capacity,
     event::{PollFd, PollFlags, poll},
@@ -17,7 +18,7 @@ use rustix::{
     io::{Errno, retry_on_intr},
 };
 
-use super::{Backend, Begun, internal};
+use super::{Backend, Begun, Waiter, internal};
 use crate::error::ApiError;
 
 /// What is waited for.
@@ -31,7 +32,41 @@ pub enum Condition {
     Removed,
 }
 
+/// A client that waits for a container's end.
+#[derive(Debug)]
+pub struct Waiting {
+    waiter: Waiter,
+    changes: OwnedFd,
+    condition: Condition,
+    /// When a container that does not run was started last.
+    before: Option<u64>,
+    /// How it ended, where nothing has to be waited for.
+    over: Option<i32>,
+}
+
 impl Backend {
+    /// Begins to wait for a container's end.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub fn begin_wait(
+        &self,
+        container: &Container,
+        condition: Condition,
+    ) -> Result<Waiting, ApiError> {
+        let waiter = self.held.wait(&container.config.id)?;
+        let changes = watch(container.directory())?;
+        let state = container.state().map_err(internal)?;
+        let live = state.status.is_live();
+        Ok(Waiting {
+            waiter,
+            changes,
+            condition,
+            before: (!live).then_some(state.started),
+            over: (!live && condition == Condition::NotRunning).then_some(state.exit_code),
+        })
+    }
+
     /// Waits for a container's end; gives its exit code, or nothing when the client is gone first.
     ///
     /// # Errors
@@ -39,19 +74,19 @@ impl Backend {
     pub fn wait(
         &self,
         container: &Container,
-        condition: Condition,
+        waiting: Waiting,
         client: BorrowedFd<'_>,
     ) -> Result<Option<i32>, ApiError> {
-        let waiter = self.held.wait(&container.config.id)?;
-        let Ok(changes) = watch(container.directory()) else {
-            return Ok(Some(0));
-        };
-        let before = match container.state() {
-            Ok(state) if state.status.is_live() => None,
-            Ok(state) if condition == Condition::NotRunning => return Ok(Some(state.exit_code)),
-            Ok(state) => Some(state.started),
-            Err(_) => return Ok(Some(0)),
-        };
+        let Waiting {
+            waiter,
+            changes,
+            condition,
+            before,
+            over,
+        } = waiting;
+        if over.is_some() {
+            return Ok(over);
+        }
         let code = loop {
             if let Some(code) = waiter.take() {
                 break i32::from(code);
@@ -147,6 +182,26 @@ impl Backend {
             }
             drain(&changes)?;
         }
+    }
+}
+
+impl Backend {
+    /// Gives the terminal of a container's first process another size.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn resize(&self, container: &Container, size: TerminalSize) -> Result<(), ApiError> {
+        self.running(container)?;
+        let attach = Request::Attach {
+            container: container.config.id.clone(),
+            input: false,
+        };
+        if let Some(link) = self.ask(container, &attach)? {
+            link.send(&Request::Resize { size }, None)?;
+            link.send(&Request::Detach, None)?;
+            super::answer(&link)?;
+        }
+        Ok(())
     }
 }
 

@@ -3,9 +3,10 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError, Weak},
 };
 
+use coracle_engine::keeper::{Link, wire::Request};
 use coracle_protocol::{Process, TerminalSize};
 
 use crate::error::ApiError;
@@ -31,6 +32,8 @@ pub struct Exec {
     pub started: bool,
     /// How it ended.
     pub exit_code: Option<u8>,
+    /// The connection to its keeper while a client is attached.
+    link: Weak<Link>,
     /// When it was made, counted.
     number: u64,
 }
@@ -47,6 +50,7 @@ impl Exec {
             error,
             started: false,
             exit_code: None,
+            link: Weak::new(),
             number: 0,
         }
     }
@@ -105,12 +109,25 @@ impl Execs {
         }
     }
 
-    /// Gives a terminal another size: before the start.
+    /// One runs, with a client on this connection.
+    pub fn run(&self, id: &str, link: Weak<Link>) {
+        if let Some(exec) = self.lock().get_mut(id) {
+            exec.link = link;
+        }
+    }
+
+    /// Gives a terminal another size.
     pub fn resize(&self, id: &str, size: TerminalSize) {
-        if let Some(exec) = self.lock().get_mut(id)
-            && exec.process.terminal.is_some()
-        {
-            exec.process.terminal = Some(size);
+        let link = match self.lock().get_mut(id) {
+            Some(exec) if exec.process.terminal.is_some() => {
+                exec.process.terminal = Some(size);
+                exec.link.upgrade()
+            }
+            _ => None,
+        };
+        if let Some(link) = link {
+            // One that has just ended has no terminal any more.
+            let _ = link.send(&Request::Resize { size }, None);
         }
     }
 }

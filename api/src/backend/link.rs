@@ -6,6 +6,7 @@ use std::{
         fd::{AsFd, BorrowedFd},
         unix::net::UnixStream,
     },
+    sync::{Arc, Weak},
 };
 
 use coracle_engine::keeper::{
@@ -30,7 +31,7 @@ pub enum Told {
 
 /// A connection on which a keeper tells of a process. Whoever else wants to know is told as well.
 pub struct Linked<F> {
-    link: Link,
+    link: Arc<Link>,
     tell: F,
     over: bool,
 }
@@ -39,10 +40,20 @@ impl<F: FnMut(Told)> Linked<F> {
     /// A connection on which the streams come; `tell` gets what is said of the process.
     pub fn new(link: Link, tell: F) -> Self {
         Self {
-            link,
+            link: Arc::new(link),
             tell,
             over: false,
         }
+    }
+
+    /// The connection, for others to send something on it while it lives.
+    pub fn link(&self) -> Weak<Link> {
+        Arc::downgrade(&self.link)
+    }
+
+    /// Lets the connection go; gives who is to be told.
+    pub fn into_tell(self) -> F {
+        self.tell
     }
 
     /// Takes what is said until the process's end, where nobody wants its streams.

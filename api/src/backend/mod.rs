@@ -19,12 +19,13 @@ use coracle_engine::{
     },
 };
 
-pub use end::Condition;
+pub use end::{Condition, Waiting, drain, until, watch};
 pub use execs::{Exec, Execs};
 pub use held::{Begun, Held, Ticket, Waiter};
 pub use link::{Linked, Told};
 
 use crate::error::ApiError;
+use images::source::registry::{RegistryError, Settings};
 
 /// The user's containers and images, and what this server alone knows of them.
 #[derive(Debug)]
@@ -36,18 +37,24 @@ pub struct Backend {
     /// Clients of containers that do not run yet.
     pub held: Arc<Held>,
     /// What was made to run beside containers.
-    pub execs: Execs,
+    pub execs: Arc<Execs>,
+    /// How registries are reached, as the front knows.
+    registries: fn() -> Result<Settings, RegistryError>,
 }
 
 impl Backend {
     /// The user's.
     #[must_use]
-    pub fn new(directories: Directories) -> Self {
+    pub fn new(
+        directories: Directories,
+        registries: fn() -> Result<Settings, RegistryError>,
+    ) -> Self {
         Self {
             containers: Containers::new(&directories),
             directories,
             held: Arc::default(),
-            execs: Execs::default(),
+            execs: Arc::default(),
+            registries,
         }
     }
 
@@ -55,6 +62,14 @@ impl Backend {
     #[must_use]
     pub fn store(&self) -> &PathBuf {
         &self.directories.data
+    }
+
+    /// How registries are reached.
+    ///
+    /// # Errors
+    /// When the files that say so cannot be read.
+    pub fn registries(&self) -> Result<Settings, RegistryError> {
+        (self.registries)()
     }
 
     /// A container by its name, which docker writes with a slash, or its ID.
@@ -119,7 +134,7 @@ impl Backend {
 ///
 /// # Errors
 /// When it refuses.
-fn answer(link: &Link) -> Result<(), ApiError> {
+pub fn answer(link: &Link) -> Result<(), ApiError> {
     loop {
         match link.receive::<Event>()? {
             Some((Event::Refused { message }, _)) => return Err(ApiError::conflict(message)),

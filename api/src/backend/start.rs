@@ -91,6 +91,25 @@ impl Backend {
         }
     }
 
+    /// Goes on to take what is said of a container, when the client that has had its streams is gone.
+    ///
+    /// # Errors
+    /// When the container's record cannot be read.
+    pub fn follow(
+        &self,
+        container: &Container,
+        tell: impl FnMut(Told) + Send + 'static,
+    ) -> Result<(), ApiError> {
+        let request = Request::Wait {
+            container: container.config.id.clone(),
+        };
+        if let Some(link) = self.ask(container, &request)? {
+            let work = move || Linked::new(link, tell).until_over();
+            thread::Builder::new().name("follow".into()).spawn(work)?;
+        }
+        Ok(())
+    }
+
     fn begin(&self, container: &Container, attach: Option<bool>) -> Result<Link, ApiError> {
         let Some(host) = &container.config.host else {
             let prepared = keeper::prepare(&container.config, &self.directories, &mut Unobserved);

@@ -1,6 +1,11 @@
 //! Which request is answered by what.
 
+pub mod attach;
 mod call;
+pub mod containers;
+pub mod execs;
+pub mod images;
+pub mod system;
 
 pub use call::{Call, JSON, MULTIPLEXED, RAW, stream};
 
