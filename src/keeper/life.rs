@@ -32,7 +32,7 @@ impl Keeper {
         state.restarts = 0;
         state.stopped = false;
         state.address = None;
-        let number = self.kept.keys().last().map_or(0, |last| last + 1);
+        let number = self.new_number();
         let mut kept = Kept {
             _layers: record.config.hold_layers()?,
             record,
@@ -65,6 +65,13 @@ impl Keeper {
             return Err(error);
         }
         Ok(number)
+    }
+
+    /// A number that no container has, or had: an answer that is late reaches nobody else.
+    pub(super) fn new_number(&mut self) -> u32 {
+        let number = self.next_number;
+        self.next_number += 1;
+        number
     }
 
     /// New streams for a start, to which clients can be attached.

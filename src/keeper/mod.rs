@@ -142,6 +142,8 @@ struct Keeper {
     kernel: String,
     /// Its machines are in the software host.
     in_software_host: bool,
+    /// Number of the next container.
+    next_number: u32,
     next_client: u64,
     next_port: u32,
     over: bool,

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use rustix::process::{WaitOptions, wait};
 
-use super::{Deadline, Keeper, prepare, wire::Event};
+use super::{Deadline, Keeper, Role, prepare, wire::Event};
 use crate::{
     clock,
     state::container::{Restart, State, Status},
@@ -66,6 +66,10 @@ impl Keeper {
             self.gone(number);
             return Ok(());
         }
+        let number = self.renumber(number);
+        let Some(kept) = self.kept.get_mut(&number) else {
+            return Ok(());
+        };
         // Monitors of earlier starts, which nobody waited for when they had reported.
         while let Ok(Some(_)) = wait(WaitOptions::NOHANG) {}
         let config = kept.record.config.clone();
@@ -85,6 +89,24 @@ impl Keeper {
             Err(error) => self.lost(&error),
         }
         Ok(())
+    }
+
+    /// Gives a container another number for its next start, and returns it: what was asked for in the start
+    /// before and is answered late reaches nobody.
+    fn renumber(&mut self, number: u32) -> u32 {
+        let next = self.new_number();
+        if let Some(kept) = self.kept.remove(&number) {
+            self.kept.insert(next, kept);
+        }
+        for client in self.clients.values_mut() {
+            if let Role::Attached { number: own, .. } | Role::Waiting { number: own } =
+                &mut client.role
+                && *own == number
+            {
+                *own = next;
+            }
+        }
+        next
     }
 }
 

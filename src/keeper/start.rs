@@ -161,6 +161,7 @@ impl Keeper {
             timeline: Vec::new(),
             kernel: String::new(),
             in_software_host: false,
+            next_number: 0,
             next_client: 1,
             next_port: coracle_protocol::FIRST_STREAM_PORT,
             over: false,

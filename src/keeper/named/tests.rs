@@ -1,10 +1,10 @@
 use std::{io::Write, os::unix::net::UnixStream, time::Duration};
 
-use coracle_protocol::{FailureKind, GuestMessage, frame};
+use coracle_protocol::{FailureKind, GuestMessage, Stdio, Task, Tool, frame};
 use tempfile::TempDir;
 
 use super::{
-    super::{Machine, phase::Phase},
+    super::{Machine, execs, phase::Phase},
     *,
 };
 use crate::{
@@ -12,7 +12,7 @@ use crate::{
     host,
     state::{
         MachineMode,
-        container::{Config, Container, Containers, Restart},
+        container::{Config, Container, Containers, Health, Restart},
         host::{Config as HostConfig, Hosts, VERSION},
     },
     sys::Signals,
@@ -83,6 +83,15 @@ impl Scene {
     fn container(&self) -> Container {
         let mut config: Config = serde_json::from_str(CONTAINER).unwrap();
         config.restart = Restart::Always;
+        config.id = engine::identifier().unwrap();
+        config.name = String::new();
+        config.health = Some(Health {
+            command: vec!["true".into()],
+            interval: 1 << 40,
+            timeout: 1 << 40,
+            start_period: 0,
+            retries: 1,
+        });
         self.containers.create(config).unwrap()
     }
 
@@ -200,4 +209,65 @@ fn container_that_cannot_be_taken_over_is_as_before() {
     std::fs::remove_dir(&log).unwrap();
     let lock = record.try_lock().unwrap();
     assert!(lock.is_some_and(|lock| scene.keeper.take(record, lock).is_ok()));
+}
+
+/// A program that ran for the keeper itself answers when the container that it ran in is gone, or has started again.
+#[test]
+fn late_answer_reaches_no_other_container() {
+    let mut scene = Scene::new();
+    let first = scene.run();
+    let health = |scene: &mut Scene, number| {
+        let health = execs::Client::Health(number);
+        let task = Task::Tool(Tool::Freeze(false));
+        let sent = scene
+            .keeper
+            .send_exec(health, number, task, Stdio::default());
+        sent.unwrap().unwrap()
+    };
+    let answers = |scene: &mut Scene, id: String| {
+        let started = GuestMessage::Started {
+            id: id.clone(),
+            pid: 8,
+            at: 1,
+        };
+        let exited = GuestMessage::Exited {
+            id,
+            status: coracle_protocol::ExitStatus::Code(0),
+            oom: false,
+            damaged: false,
+            at: 1,
+        };
+        assert!(scene.keeper.exec_message(&started) && scene.keeper.exec_message(&exited));
+    };
+    let wellness = |scene: &Scene, number| scene.keeper.kept[&number].state.health;
+    let of_first = health(&mut scene, first);
+    scene.keeper.force(first);
+    scene.keeper.settle().unwrap();
+    // Somebody waits for its end while it waits for its next start.
+    let (waiting, theirs) = Socket::pair().unwrap();
+    let client = scene
+        .keeper
+        .add_client(theirs, Role::Waiting { number: first });
+    scene.keeper.start_again(first).unwrap();
+    let again = *scene.keeper.kept.keys().next().unwrap();
+    assert_ne!(again, first);
+    assert_eq!(
+        scene.keeper.clients[&client].role,
+        Role::Waiting { number: again }
+    );
+    answers(&mut scene, of_first);
+    assert_eq!(wellness(&scene, again), None);
+    // And gone for good.
+    let of_again = health(&mut scene, again);
+    let kept = scene.keeper.kept.get_mut(&again).unwrap();
+    kept.stopping = true;
+    scene.keeper.force(again);
+    scene.keeper.settle().unwrap();
+    assert!(scene.keeper.kept.is_empty());
+    let (event, _) = waiting.receive::<Event>().unwrap().unwrap();
+    assert!(matches!(event, Event::Exited(_)), "{event:?}");
+    let other = scene.run();
+    assert!(other > again);
+    answers(&mut scene, of_again);
+    assert_eq!(wellness(&scene, other), None);
 }
