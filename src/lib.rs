@@ -30,3 +30,8 @@ use std::process::ExitCode;
 pub fn main() -> ExitCode {
     cli::main(clock::now())
 }
+
+/// The program `coracle-keeper`, which looks after a container or a host; `coracle` starts it.
+pub fn keeper() -> ExitCode {
+    keeper::main()
+}

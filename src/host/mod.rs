@@ -28,6 +28,7 @@ use rustix::{
     net::sockopt::{Timeout, set_socket_timeout},
     process::setpriority_pgrp,
 };
+use serde::{Deserialize, Serialize};
 use vmm::{
     control::{FromMonitor, Report, Socket, ToMonitor},
     plan::Plan,
@@ -63,6 +64,7 @@ pub(crate) struct Host {
 }
 
 /// What a host is made of.
+#[derive(Serialize, Deserialize)]
 pub(crate) enum Design {
     /// A machine, and where its monitor runs.
     Machine(Box<Plan>, Place),

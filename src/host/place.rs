@@ -1,6 +1,7 @@
 //! Where the monitor runs: here, or in a software host where KVM is unusable.
 
 use anyhow::{Result, bail};
+use serde::{Deserialize, Serialize};
 use vmm::probe::Probe;
 
 use crate::{
@@ -9,7 +10,7 @@ use crate::{
 };
 
 /// Where a monitor runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Place {
     /// On this machine's KVM.
     Here,

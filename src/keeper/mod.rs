@@ -3,8 +3,9 @@
 //! It owns the monitor, the channel to the guest's init, the containers' logs and their state on
 //! disk. Commands reach it by a unix socket. It has one thread and one loop, which waits for all of
 //! them at once; nothing that a guest or a command does or leaves undone makes it wait elsewhere.
-//! `coracle run` divides itself into a keeper and its first client, and so does `coracle start`.
+//! `begin` says how it comes to be.
 
+mod begin;
 mod clients;
 mod end;
 mod execs;
@@ -38,6 +39,7 @@ use anyhow::{Context, Result};
 use coracle_protocol::HostMessage;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
+pub(crate) use begin::main;
 pub(crate) use incoming::CHANNEL_UP;
 pub(crate) use named::start as start_host;
 pub(crate) use prepare::{Prepared, prepare, prepare_host};

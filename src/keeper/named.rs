@@ -12,10 +12,11 @@ use vmm::control::{Place, Socket};
 
 use super::{
     Deadline, Keeper, Prepared, Role,
+    begin::{Work, begin},
     phase::{End, KILL_TIMEOUT, Phase, SIGKILL},
     restart,
     shelf::{Forgotten, Shelf},
-    start::{divide, new_keeper},
+    start::new_keeper,
     wire::Event,
 };
 use crate::{
@@ -74,20 +75,19 @@ impl Named {
 }
 
 /// Starts the keeper of a named host; gives the connection of its first client, which is told
-/// [`Event::Done`] when the keeper has the host, and [`Event::Started`] when its guest is up. Call it
-/// before any thread exists.
+/// [`Event::Done`] when the keeper has the host, and [`Event::Started`] when its guest is up.
 ///
 /// # Errors
-/// As `fork(2)`.
+/// As `fork(2)` and `execve(2)`.
 pub(crate) fn start(
     record: &Record,
     prepared: Prepared,
     directories: &Directories,
 ) -> Result<Socket> {
-    divide(|first| keep(record, prepared, first, directories))
+    begin(Work::Host(Box::new(record.clone()), prepared), directories)
 }
 
-fn keep(
+pub(super) fn keep(
     record: &Record,
     prepared: Prepared,
     first: Socket,

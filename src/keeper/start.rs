@@ -1,14 +1,19 @@
-//! Divides a command into a keeper and its first client.
+//! A keeper of one container, from its start.
 
-use std::{collections::BTreeMap, fs::File, os::fd::AsFd, path::PathBuf};
+use std::{collections::BTreeMap, fs::File, path::PathBuf};
 
 use anyhow::{Context, Result, bail};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use vmm::control::Socket;
 
-use super::{Keeper, Prepared, Role, clients::Joined, socket, wire::Event};
+use super::{
+    Keeper, Prepared, Role,
+    begin::{Work, begin},
+    clients::Joined,
+    socket,
+    wire::Event,
+};
 use crate::{
-    host, report,
     state::{
         Directories,
         container::{Config, Container, Containers},
@@ -29,51 +34,13 @@ pub(crate) struct Start {
     pub(crate) owner: bool,
 }
 
-/// Exit code of a keeper that failed.
-const FAILED: i32 = 1;
-
 /// Starts a keeper with this container; gives the connection of its first client, which is told
-/// what becomes of the start. Call it before any thread exists.
+/// what becomes of the start.
 ///
 /// # Errors
-/// As `fork(2)`.
+/// As `fork(2)` and `execve(2)`.
 pub(crate) fn start(start: Start, directories: &Directories) -> Result<Socket> {
-    divide(|first| keep(start, first, directories))
-}
-
-/// Divides the process: the new one does this work with its first client's connection, and ends; the
-/// old one is that client.
-///
-/// # Errors
-/// As `fork(2)`.
-pub(super) fn divide(work: impl FnOnce(Socket) -> Result<()>) -> Result<Socket> {
-    let (ours, theirs) = Socket::pair().context("cannot make a socket")?;
-    if sys::fork().context("cannot start a keeper")?.is_some() {
-        return Ok(ours);
-    }
-    // What follows is the new process.
-    drop(ours);
-    let result = begin(work, theirs);
-    host::remove_groups();
-    let code = match result {
-        Ok(()) => 0,
-        Err(error) => {
-            report::error(&error);
-            FAILED
-        }
-    };
-    std::process::exit(code)
-}
-
-fn begin(work: impl FnOnce(Socket) -> Result<()>, first: Socket) -> Result<()> {
-    sys::close_all_but(&first).context("cannot close descriptors")?;
-    let told = first.as_fd().try_clone_to_owned().map(Socket::from)?;
-    let result = work(first);
-    if let Err(error) = &result {
-        let message = format!("{error:#}");
-        let _ = told.send(&Event::Failed { message, code: 125 }, None);
-    }
-    result
+    begin(Work::Container(Box::new(start)), directories)
 }
 
 /// A keeper that looks after nothing yet, and is reached by a socket of this identifier; lists of processes
@@ -106,7 +73,7 @@ fn take_all_descriptors() {
     let _ = setrlimit(Resource::Nofile, limit);
 }
 
-fn keep(start: Start, first: Socket, directories: &Directories) -> Result<()> {
+pub(super) fn keep(start: Start, first: Socket, directories: &Directories) -> Result<()> {
     let Start {
         container,
         prepared,

@@ -4,6 +4,9 @@
 use coracle_protocol::{Process, TerminalSize, Tool};
 use serde::{Deserialize, Serialize};
 
+/// Version of these packets.
+pub(crate) const VERSION: u16 = 1;
+
 /// What a command asks for; the first packet of a connection.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -20,7 +20,7 @@ use super::{
     wire::{self, Envelope, Notice, Reply, Request},
 };
 use crate::{
-    report,
+    programs, report,
     state::{Directories, create_directory, disk, private},
 };
 
@@ -211,7 +211,8 @@ fn start(settings: &Settings, lock: File) -> Result<()> {
     let log =
         private::create(&path).with_context(|| format!("cannot create {}", path.display()))?;
     let (ours, theirs) = Packets::pair().context("cannot make a socket")?;
-    let own = env::current_exe().context("cannot tell where this program is")?;
+    // A keeper starts one, too.
+    let own = programs::find("coracle")?;
     let mut command = Command::new(&own);
     command
         .arg(broker::COMMAND)

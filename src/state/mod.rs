@@ -19,6 +19,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
+use serde::{Deserialize, Serialize};
 
 pub(crate) use mode::MachineMode;
 pub(crate) use private::create_directory;
@@ -36,7 +37,7 @@ pub(crate) struct NotFound {
 }
 
 /// Directories of one user.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Directories {
     /// Images: `$XDG_DATA_HOME/coracle`.
     pub(crate) data: PathBuf,
