@@ -80,6 +80,8 @@ pub(super) fn start(
 ///
 /// # Errors
 /// When its machine cannot be, or the named host is not up.
+///
+/// The caller has the container's lock of those who start it until [`until_taken`] returns.
 pub(super) fn begin(
     container: &Container,
     directories: &Directories,
@@ -88,6 +90,11 @@ pub(super) fn begin(
     planned: impl FnOnce(),
 ) -> Result<Socket> {
     let Some(host) = &container.config.host else {
+        let held = keeper::client::start_held(container, attach, owner, directories)?;
+        if let Some(link) = held {
+            planned();
+            return Ok(link);
+        }
         let prepared = keeper::prepare(&container.config, directories)?;
         planned();
         let start = Start {
@@ -202,7 +209,7 @@ pub(super) fn code_of(ended: Ended) -> Result<u8> {
 pub(super) fn keeper_of_host(host: &host::Host) -> Result<Socket> {
     let state = host.state()?;
     let link = match state.status {
-        host::Status::Running => keeper::connect(&state.socket)?,
+        host::Status::Running => keeper::connect(&state.socket, state.wire)?,
         host::Status::Created | host::Status::Exited => None,
     };
     let name = &host.config.name;
@@ -227,7 +234,7 @@ pub(super) fn keeper_of(container: &Container) -> Result<(State, Socket)> {
     if state.status == Status::Restarting {
         bail!(container.config.is_restarting());
     }
-    match keeper::connect(&state.socket)? {
+    match keeper::connect(&state.socket, state.wire)? {
         Some(link) => Ok((state, link)),
         None => bail!("container {name} is stopping"),
     }

@@ -18,6 +18,7 @@ pub use wire::wire;
 /// When the keeper waits for one of them, fails, or tells what is not so.
 pub fn keeper(bytes: &[u8]) {
     let _ = crate::keeper::fuzzing::play(bytes);
+    let _ = crate::keeper::fuzzing::play_held(bytes);
 }
 
 /// Feeds a function with inputs that are the same each time.

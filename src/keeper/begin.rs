@@ -40,6 +40,8 @@ const FAILED: u8 = 1;
 pub(super) enum Work {
     /// A container that starts now, in a machine of its own.
     Container(Box<Start>),
+    /// A container that does not run, and starts when somebody asks for it.
+    Hold(Box<Container>),
     /// A named host.
     Host(Box<Host>, Prepared),
 }
@@ -62,6 +64,9 @@ enum Task {
         attach: Option<bool>,
         owner: bool,
     },
+    Hold {
+        id: String,
+    },
     Host {
         id: String,
     },
@@ -73,7 +78,9 @@ enum Task {
 /// When no process can be made, or the program is missing.
 pub(super) fn begin(work: Work, directories: &Directories) -> Result<Socket> {
     let (ours, theirs) = Socket::pair().context("cannot make a socket")?;
-    if !sys::has_one_thread() {
+    // One that only holds is in no hurry, and takes 1.7 MiB less as a program.
+    let holds = matches!(work, Work::Hold(_));
+    if holds || !sys::has_one_thread() {
         execute(&work, theirs)?;
         order(&ours, work, directories)?;
         return Ok(ours);
@@ -120,17 +127,23 @@ fn order(link: &Socket, work: Work, directories: &Directories) -> Result<()> {
                 owner,
             } = *start;
             let id = container.config.id;
-            (Task::Container { id, attach, owner }, prepared)
+            (Task::Container { id, attach, owner }, Some(prepared))
         }
-        Work::Host(host, prepared) => (Task::Host { id: host.config.id }, prepared),
+        Work::Hold(container) => (
+            Task::Hold {
+                id: container.config.id,
+            },
+            None,
+        ),
+        Work::Host(host, prepared) => (Task::Host { id: host.config.id }, Some(prepared)),
     };
     let order = Order {
         version: VERSION,
         directories: directories.clone(),
         task,
     };
-    let prepared = write_file(&prepared)?;
-    let told = link.send(&order, Some(prepared.as_fd()));
+    let prepared = prepared.as_ref().map(write_file).transpose()?;
+    let told = link.send(&order, prepared.as_ref().map(AsFd::as_fd));
     told.context("cannot tell a keeper what to do")
 }
 
@@ -170,16 +183,18 @@ fn read_order(first: &Socket) -> Result<(Work, Directories)> {
         version == VERSION,
         "{PROGRAM} is of another release than what has started it; install all of Coracle's programs of one"
     );
-    let file = file.context("a keeper was started without its machine")?;
-    let prepared: Prepared = read_file(file)?;
+    let prepared = || -> Result<Prepared> {
+        read_file(file.context("a keeper was started without its machine")?)
+    };
     let work = match task {
         Task::Container { id, attach, owner } => Work::Container(Box::new(Start {
             container: open(&id, &directories)?,
-            prepared,
+            prepared: prepared()?,
             attach,
             owner,
         })),
-        Task::Host { id } => Work::Host(Box::new(Hosts::new(&directories).find(&id)?), prepared),
+        Task::Hold { id } => Work::Hold(Box::new(open(&id, &directories)?)),
+        Task::Host { id } => Work::Host(Box::new(Hosts::new(&directories).find(&id)?), prepared()?),
     };
     Ok((work, directories))
 }
@@ -206,6 +221,7 @@ fn keep(work: Work, directories: &Directories, first: Socket) -> Result<()> {
     let told = first.as_fd().try_clone_to_owned().map(Socket::from)?;
     let result = match work {
         Work::Container(start) => start::keep(*start, first, directories),
+        Work::Hold(container) => start::hold(&container, first, directories),
         Work::Host(host, prepared) => named::keep(&host, prepared, first, directories),
     };
     if let Err(error) = &result {

@@ -6,12 +6,14 @@
 //! `begin` says how it comes to be.
 
 mod begin;
+pub(crate) mod client;
 mod clients;
 mod end;
 mod execs;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzzing;
 mod health;
+mod held;
 mod incoming;
 mod kept;
 mod life;
@@ -94,7 +96,7 @@ struct Kept {
     health_saved: Option<Instant>,
     health_is_unsaved: bool,
     /// While they are open nobody removes the layers.
-    _layers: Vec<File>,
+    layers: Vec<File>,
     lock: Lock,
 }
 

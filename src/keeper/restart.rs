@@ -62,7 +62,7 @@ impl Keeper {
             };
             let event = Event::Exited(self.exit_of(kept));
             self.let_go(number);
-            self.tell_end(number, &event);
+            self.tell_end(number, &event, false);
             self.gone(number);
             return Ok(());
         }
@@ -75,7 +75,8 @@ impl Keeper {
         let config = kept.record.config.clone();
         // Others see that it restarts until it runs.
         kept.state.pid = 0;
-        if let Err(error) = self.open_streams(number) {
+        let ready = self.open_streams(number);
+        if let Err(error) = ready.and_then(|()| self.expect_start(number)) {
             // Its neighbours go on.
             self.fail(number, &format!("{error:#}"));
             return Ok(());
@@ -98,11 +99,9 @@ impl Keeper {
         if let Some(kept) = self.kept.remove(&number) {
             self.kept.insert(next, kept);
         }
-        for client in self.clients.values_mut() {
-            if let Role::Attached { number: own, .. } | Role::Waiting { number: own } =
-                &mut client.role
-                && *own == number
-            {
+        let roles = self.clients.values_mut().map(|client| &mut client.role);
+        for own in roles.filter_map(Role::container_mut) {
+            if *own == number {
                 *own = next;
             }
         }

@@ -17,6 +17,7 @@ use crate::{
     state::{
         Directories,
         container::{Config, Container, Containers},
+        files::Lock,
         private,
     },
     sys::{self, Signals},
@@ -73,6 +74,7 @@ fn take_all_descriptors() {
     let _ = setrlimit(Resource::Nofile, limit);
 }
 
+/// Looks after a container that starts now.
 pub(super) fn keep(start: Start, first: Socket, directories: &Directories) -> Result<()> {
     let Start {
         container,
@@ -80,6 +82,35 @@ pub(super) fn keep(start: Start, first: Socket, directories: &Directories) -> Re
         attach,
         owner,
     } = start;
+    let joined = Joined {
+        first,
+        attach,
+        owner,
+    };
+    look_after(&container, owner, directories, |keeper, lock| {
+        keeper.run(container.clone(), lock, prepared, joined)
+    })
+}
+
+/// Looks after a container that does not run, for as long as its clients want it.
+pub(super) fn hold(container: &Container, first: Socket, directories: &Directories) -> Result<()> {
+    look_after(container, false, directories, |keeper, lock| {
+        // It may have been removed, or started, while its lock was waited for.
+        let container = keeper.containers.open(&container.config.id)?;
+        refuse_running(&container)?;
+        let number = keeper.hold(container, lock)?;
+        let client = keeper.add_client(first, Role::Holding { number });
+        keeper.tell(client, &Event::Done);
+        keeper.work()
+    })
+}
+
+fn look_after(
+    container: &Container,
+    owner: bool,
+    directories: &Directories,
+    work: impl FnOnce(&mut Keeper, Lock) -> Result<()>,
+) -> Result<()> {
     let words = if owner {
         None
     } else {
@@ -89,19 +120,18 @@ pub(super) fn keep(start: Start, first: Socket, directories: &Directories) -> Re
         )
     };
     let Config { id, name, .. } = &container.config;
-    let mut keeper = new_keeper(directories, id, name, words.as_ref())?;
+    // Before it listens, where the keeper before it may still do so.
     let lock = container.keeper_lock()?;
-    let result = keeper.run(
-        container,
-        lock,
-        prepared,
-        Joined {
-            first,
-            attach,
-            owner,
-        },
-    );
-    let _ = std::fs::remove_file(&keeper.socket);
+    let mut keeper = new_keeper(directories, id, name, words.as_ref())?;
+    let result = work(&mut keeper, lock);
+    if result.is_err() {
+        let socket = keeper.socket.clone();
+        drop(keeper);
+        // Unless the next one listens there already.
+        if let Ok(Some(_lock)) = container.try_lock() {
+            let _ = std::fs::remove_file(socket);
+        }
+    }
     result
 }
 
@@ -138,13 +168,11 @@ impl Keeper {
     fn run(
         &mut self,
         container: Container,
-        lock: crate::state::files::Lock,
+        lock: Lock,
         prepared: Prepared,
         joined: Joined,
     ) -> Result<()> {
         let number = self.take(container, lock)?;
-        // First of all, so that the machine comes up while the rest is done.
-        self.boot(prepared);
         let client = self.add_client(
             joined.first,
             Role::Attached {
@@ -153,6 +181,8 @@ impl Keeper {
             },
         );
         self.tell(client, &Event::Done);
+        // Before the streams are made: the machine comes up meanwhile.
+        self.boot(prepared);
         if let Some(input) = joined.attach {
             self.connect_streams(client, number, input, joined.owner)?;
         }

@@ -83,6 +83,9 @@ pub(crate) struct State {
     /// The process that looks after it, and the socket by which it is reached.
     pub(crate) keeper: u32,
     pub(crate) socket: PathBuf,
+    /// Version of what that process understands (`keeper::wire`).
+    #[serde(default)]
+    pub(crate) wire: u16,
     /// Nanoseconds since 1970; 0 for never.
     pub(crate) started: u64,
     pub(crate) finished: u64,
@@ -105,6 +108,7 @@ impl State {
             status: Status::Created,
             keeper: 0,
             socket: PathBuf::new(),
+            wire: 0,
             started: 0,
             finished: 0,
             error: String::new(),

@@ -4,7 +4,11 @@ use coracle_protocol::{FailureKind, GuestMessage, Stdio, Task, Tool, frame};
 use tempfile::TempDir;
 
 use super::{
-    super::{Machine, execs, phase::Phase},
+    super::{
+        Machine, execs,
+        phase::Phase,
+        wire::{Request, Until},
+    },
     *,
 };
 use crate::{
@@ -156,6 +160,7 @@ fn late_news_of_a_container_that_starts_again_ends_no_host() {
         assert!(matches!(scene.phase(number), Phase::Waiting));
     }
     scene.keeper.open_streams(number).unwrap();
+    scene.keeper.expect_start(number).unwrap();
     for message in news(&id) {
         scene.says(&message);
         assert!(scene.keeper.guest().is_some(), "{message:?}");
@@ -245,16 +250,11 @@ fn late_answer_reaches_no_other_container() {
     scene.keeper.settle().unwrap();
     // Somebody waits for its end while it waits for its next start.
     let (waiting, theirs) = Socket::pair().unwrap();
-    let client = scene
-        .keeper
-        .add_client(theirs, Role::Waiting { number: first });
+    let client = scene.keeper.add_client(theirs, Role::waiting(first));
     scene.keeper.start_again(first).unwrap();
     let again = *scene.keeper.kept.keys().next().unwrap();
     assert_ne!(again, first);
-    assert_eq!(
-        scene.keeper.clients[&client].role,
-        Role::Waiting { number: again }
-    );
+    assert_eq!(scene.keeper.clients[&client].role, Role::waiting(again));
     answers(&mut scene, of_first);
     assert_eq!(wellness(&scene, again), None);
     // And gone for good.
@@ -270,4 +270,107 @@ fn late_answer_reaches_no_other_container() {
     assert!(other > again);
     answers(&mut scene, of_again);
     assert_eq!(wellness(&scene, other), None);
+}
+
+/// Docker's order: attach and wait, then start, all from other connections.
+#[test]
+fn clients_that_came_before_the_start_lose_nothing() {
+    let mut scene = Scene::new();
+    let mut record = scene.container();
+    record.config.host = Some("1".repeat(64));
+    let config = record.directory().join("config.json");
+    std::fs::write(config, serde_json::to_vec(&record.config).unwrap()).unwrap();
+    let mut piece = vec![0; crate::keeper::PIECE];
+    let mut turn = |scene: &mut Scene| {
+        scene.keeper.turn(&mut piece, Some(Instant::now())).unwrap();
+    };
+    let client = |scene: &mut Scene| {
+        let (ours, theirs) = Socket::pair().unwrap();
+        scene.keeper.add_client(theirs, Role::New);
+        ours
+    };
+    let event = |link: &Socket| link.receive::<Event>().unwrap().unwrap();
+    let container = record.config.id.clone();
+    let [attached, waiting, starter] = [(); 3].map(|()| client(&mut scene));
+    let hold = Request::Hold {
+        container: container.clone(),
+    };
+    for link in [&attached, &waiting] {
+        link.send(&hold, None).unwrap();
+        turn(&mut scene);
+        assert_eq!(event(link).0, Event::Done);
+    }
+    let attach = Request::Attach {
+        container: container.clone(),
+        input: false,
+    };
+    attached.send(&attach, None).unwrap();
+    let until = Until::NextExit;
+    let wait = Request::Wait {
+        container: container.clone(),
+        until,
+    };
+    waiting.send(&wait, None).unwrap();
+    let start = Request::Start {
+        container: container.clone(),
+        attach: None,
+        owner: false,
+    };
+    starter.send(&start, None).unwrap();
+    turn(&mut scene);
+    assert_eq!(event(&starter).0, Event::Done);
+    let streams = [event(&attached), event(&attached)];
+    assert_eq!(event(&attached).0, Event::Done);
+    let [(_, output), (_, errors)] = streams;
+    let number = scene.keeper.number_of(&container).unwrap();
+    assert!(matches!(scene.phase(number), Phase::Starting));
+    assert_eq!(record.state().unwrap().status.word(), "running");
+    // The guest's end of the streams.
+    let kept = scene.keeper.kept.get_mut(&number).unwrap();
+    let stdio = kept.streams.stdio();
+    let mut guests = [stdio.stdin, stdio.stdout, stdio.stderr].map(|port| {
+        let (guest, ours) = UnixStream::pair().unwrap();
+        assert!(kept.streams.connect(port.unwrap().number, ours).is_none());
+        guest
+    });
+    guests[1].write_all(b"first byte").unwrap();
+    let [_, started, exited, _] = news(&container);
+    scene.says(&started);
+    assert_eq!(event(&attached).0, Event::Started);
+    assert_eq!(event(&starter).0, Event::Started);
+    drop(guests);
+    scene.says(&exited);
+    turn(&mut scene);
+    turn(&mut scene);
+    let read = |stream: Option<std::os::fd::OwnedFd>| {
+        let mut text = String::new();
+        let mut stream = UnixStream::from(stream.unwrap());
+        std::io::Read::read_to_string(&mut stream, &mut text).unwrap();
+        text
+    };
+    assert_eq!(
+        (read(output), read(errors)),
+        ("first byte".into(), String::new())
+    );
+    for link in [&attached, &waiting, &starter] {
+        assert!(matches!(event(link).0, Event::Exited(_)));
+    }
+}
+
+/// A host that ends holds nothing any more, and its containers are as they were.
+#[test]
+fn host_that_ends_lets_go_of_what_it_holds() {
+    let mut scene = Scene::new();
+    let record = scene.container();
+    let lock = record.keeper_lock().unwrap();
+    let number = scene.keeper.hold(record.clone(), lock).unwrap();
+    let (ours, theirs) = Socket::pair().unwrap();
+    scene.keeper.add_client(theirs, Role::Holding { number });
+    scene.keeper.lost(&anyhow::anyhow!("lost"));
+    assert!(scene.keeper.kept.is_empty() && scene.keeper.over);
+    let (event, _) = ours.receive::<Event>().unwrap().unwrap();
+    assert!(matches!(event, Event::Failed { .. }), "{event:?}");
+    assert!(ours.receive::<Event>().unwrap().is_none());
+    assert!(record.try_lock().unwrap().is_some());
+    assert_eq!(record.state().unwrap().status.word(), "created");
 }

@@ -64,6 +64,9 @@ pub(crate) struct State {
     /// The process that looks after it, and the socket by which it is reached.
     pub(crate) keeper: u32,
     pub(crate) socket: PathBuf,
+    /// Version of what that process understands (`keeper::wire`).
+    #[serde(default)]
+    pub(crate) wire: u16,
     /// Number of its first process in the guest.
     pub(crate) pid: u32,
     /// Its address on the bridge of its host, while it is up.
@@ -126,6 +129,7 @@ impl State {
             status: Status::Created,
             keeper: 0,
             socket: PathBuf::new(),
+            wire: 0,
             pid: 0,
             address: None,
             started: 0,
