@@ -51,9 +51,9 @@ packages-test: packages
 # The command is dynamic, so that the system's resolver and its fixes are used.
 build: packages
 	@echo "building coracle, coracle-bench, coracle-keeper, coracle-vmm and coracle-init"
-	@cargo build --quiet --release --package coracle --bin coracle --bin coracle-bench
+	@cargo build --quiet --release --package coracle --package coracle-bench
 	@RUSTFLAGS="-C target-feature=+crt-static" cargo build --quiet --release --package coracle-init --package coracle-vmm --target $(TARGET)
-	@RUSTFLAGS="-C target-feature=+crt-static" cargo build --quiet --release --package coracle --bin coracle-keeper --target $(TARGET)
+	@RUSTFLAGS="-C target-feature=+crt-static" cargo build --quiet --release --package coracle-keeper --target $(TARGET)
 	@mkdir -p $(BIN)
 	@install -C $(CARGO_TARGET_DIR)/release/coracle $(CARGO_TARGET_DIR)/release/coracle-bench \
 		$(CARGO_TARGET_DIR)/$(TARGET)/release/coracle-keeper $(CARGO_TARGET_DIR)/$(TARGET)/release/coracle-init \

@@ -1,6 +1,6 @@
 //! How long ago something was, in docker's words.
 
-use crate::clock;
+use coracle_platform::clock;
 
 /// `2 hours ago` for a time in RFC 3339; `N/A` for one that is none.
 pub(super) fn age(created: &str) -> String {

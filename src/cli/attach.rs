@@ -3,14 +3,13 @@
 use anyhow::Result;
 
 use super::start::{code_of, keeper_of};
-use crate::{
-    engine::{self, Attached, DetachKeys, Terminal},
-    keeper::{self, wire::Request},
-    state::{
-        Directories,
-        container::{Containers, Status},
-    },
+use crate::attached::Attached;
+use coracle_engine::keeper::{self, wire::Request};
+use coracle_engine::state::{
+    Directories,
+    container::{Containers, Status},
 };
+use coracle_terminal::raw::{DetachKeys, Terminal};
 
 /// Attach local standard input, output, and error streams to a running container
 #[derive(clap::Args)]
@@ -26,9 +25,9 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn main(arguments: &Arguments) -> Result<u8> {
-    let directories = Directories::new()?;
+    let directories = Directories::from_environment()?;
     let container = Containers::new(&directories).find(&arguments.container)?;
-    let signals = engine::take_signals()?;
+    let signals = crate::attached::take_signals()?;
     let config = &container.config;
     let tty = config.spec.process.terminal.is_some();
     let input = config.interactive && !arguments.no_stdin;
@@ -45,7 +44,7 @@ pub(super) fn main(arguments: &Arguments) -> Result<u8> {
         link.send(&attach, None)?;
         link
     };
-    let raw = match tty && input && engine::standard_input_is_terminal() {
+    let raw = match tty && input && coracle_terminal::raw::standard_input_is_terminal() {
         true => Some(Terminal::raw()?),
         false => None,
     };

@@ -4,7 +4,7 @@ use std::{ffi::OsString, os::unix::process::CommandExt, process::Command};
 
 use anyhow::{Context, Result};
 
-use crate::programs;
+use coracle_platform::programs;
 
 /// The program that measures. It is one of its own, so that no other command carries it.
 const PROGRAM: &str = "coracle-bench";

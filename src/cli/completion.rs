@@ -4,7 +4,7 @@ use std::io::Write;
 
 use clap_complete::{Shell, generate};
 
-use crate::output::{self, Stream};
+use coracle_terminal::output::{self, Stream};
 
 /// Print a completion script for a shell, to be read by it: `source <(coracle completion bash)`
 #[derive(clap::Args)]

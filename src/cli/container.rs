@@ -9,15 +9,13 @@ use super::{
     moment::Moment,
     ps, start,
 };
-use crate::{
-    keeper,
-    output::{self, Stream},
-    report,
-    state::{
-        Directories,
-        container::{Container, Containers},
-    },
+use coracle_engine::keeper;
+use coracle_engine::state::{
+    Directories,
+    container::{Container, Containers},
 };
+use coracle_terminal::output::{self, Stream};
+use coracle_terminal::report;
 
 /// Manage containers
 #[derive(clap::Args)]
@@ -56,7 +54,7 @@ fn prune(arguments: &Prune) -> Result<()> {
     if !arguments.force && !asked()? {
         return Ok(());
     }
-    let directories = Directories::new()?;
+    let directories = Directories::from_environment()?;
     let containers = Containers::new(&directories);
     let mut removed = Vec::new();
     for container in containers.list()? {
@@ -108,7 +106,7 @@ fn chosen(container: &Container, filters: &[(String, String)]) -> Result<bool> {
 
 /// Starts the containers whose restart policy wants it.
 pub(super) fn start_all() -> Result<u8> {
-    let directories = Directories::new()?;
+    let directories = Directories::from_environment()?;
     let containers = Containers::new(&directories);
     let mut ids = Vec::new();
     for container in containers.list()? {
@@ -126,7 +124,7 @@ pub(super) fn start_all() -> Result<u8> {
         let container = containers.open(id)?;
         let link = start::start(&container, &directories, None)?;
         match start::until_started(&link)? {
-            Some(crate::engine::Ended::Failed { message, .. }) => bail!(message),
+            Some(crate::attached::Ended::Failed { message, .. }) => bail!(message),
             _ => outln!("{}", container.config.name),
         }
         Ok(())
@@ -136,7 +134,7 @@ pub(super) fn start_all() -> Result<u8> {
 
 /// Stops all containers.
 pub(super) fn stop_all() -> Result<u8> {
-    let directories = Directories::new()?;
+    let directories = Directories::from_environment()?;
     let containers = lifecycle::begin_stop_all(&Containers::new(&directories))?;
     let hosts = super::host::begin_stop_all(&directories)?;
     for container in containers {

@@ -3,7 +3,8 @@
 use anyhow::Result;
 
 use super::flags::{self, Flags};
-use crate::{state::Directories, sys};
+use coracle_engine::state::Directories;
+use coracle_platform::sys;
 
 /// Create a new container, and print its ID
 #[derive(clap::Args)]
@@ -19,7 +20,7 @@ pub(super) struct Arguments {
 pub(super) fn main(arguments: &Arguments) -> Result<()> {
     // As 'run' does: the image may have to be pulled first.
     sys::show("coracle create");
-    let directories = Directories::new()?;
+    let directories = Directories::from_environment()?;
     let container = flags::create(&arguments.flags, &directories, true, &mut |_| {})?;
     outln!("{}", container.config.id);
     Ok(())

@@ -11,15 +11,13 @@ use super::{
     prune::images_of,
     table::{self, size},
 };
-use crate::{
-    output,
-    state::{
-        Directories,
-        container::{Containers, short},
-        disk,
-        host::{self, Hosts},
-    },
+use coracle_engine::state::{
+    Directories,
+    container::{Containers, short},
+    disk,
+    host::{self, Hosts},
 };
+use coracle_terminal::output;
 
 /// Show what images, containers and hosts take on the disk, and what of it would be free without them
 #[derive(clap::Args)]
@@ -33,7 +31,7 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn main(arguments: &Arguments) -> Result<()> {
-    let directories = Directories::new()?;
+    let directories = Directories::from_environment()?;
     let images_in_use = images_of(&Containers::new(&directories).list()?);
     let usage = Store::open(&directories.data)?.usage(&images_in_use)?;
     let containers = containers(&directories)?;

@@ -6,7 +6,10 @@ use anyhow::Result;
 use serde_json::json;
 use vmm::probe::Probe;
 
-use crate::{engine, kernel, machine, output, programs, state::Directories};
+use coracle_engine::kernel;
+use coracle_engine::state::Directories;
+use coracle_platform::programs;
+use coracle_terminal::output;
 
 /// Check whether this machine can run containers, and how to fix what is wrong
 #[derive(clap::Args)]
@@ -79,7 +82,7 @@ impl Finding {
 
 /// Looks at everything; 1 when no container can run, with `--quiet` also when they run slowly.
 pub(super) fn main(arguments: &Arguments) -> Result<u8> {
-    let directories = Directories::new()?;
+    let directories = Directories::from_environment()?;
     let probe = vmm::probe::run();
     if arguments.quiet {
         return Ok(u8::from(!matches!(probe, Probe::Usable)));
@@ -174,7 +177,7 @@ fn virtualisation(probe: &Probe) -> Finding {
 
 fn software_host(directories: &Directories) -> Finding {
     let slow = "containers run in a software host, about 20 times slower";
-    match machine::check(directories) {
+    match coracle_software_host::check(directories) {
         Ok(()) => Finding::good("software host", slow),
         Err(error) => Finding::bad(
             "software host",
@@ -206,7 +209,7 @@ fn jail() -> Finding {
     const SUBJECT: &str = "jail";
     let tried = programs::find("coracle-vmm").and_then(|program| {
         let output = Command::new(program).arg("--jail").output()?;
-        let text = |bytes: &[u8]| engine::clean(String::from_utf8_lossy(bytes).trim());
+        let text = |bytes: &[u8]| coracle_engine::clean(String::from_utf8_lossy(bytes).trim());
         Ok((
             output.status.code(),
             text(&output.stdout),

@@ -15,10 +15,9 @@ use rustix::{
 use serde_json::Value;
 
 use super::{format::Format, moment::Moment};
-use crate::{
-    clock, output,
-    state::{self, Directories, journal},
-};
+use coracle_engine::state::{self, Directories, journal};
+use coracle_platform::clock;
+use coracle_terminal::output;
 
 /// Get real time events of containers and hosts
 #[derive(clap::Args)]
@@ -45,7 +44,7 @@ pub(super) fn main(arguments: &Arguments) -> Result<()> {
             bail!("unknown filter {name:?}; there are {}", FILTERS.join(", "));
         }
     }
-    let [old, current] = journal::paths(&Directories::new()?.data);
+    let [old, current] = journal::paths(&Directories::from_environment()?.data);
     let directory = current.parent().unwrap_or(Path::new("/"));
     state::create_directory(directory)?;
     let changes = inotify::init(CreateFlags::CLOEXEC).context("cannot wait for events")?;

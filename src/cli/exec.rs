@@ -8,12 +8,11 @@ use super::{
     options,
     start::{code_of, keeper_of, until_started},
 };
-use crate::{
-    engine::{self, Attached, DetachKeys, Ended, Terminal},
-    keeper::wire::{Request, Work},
-    state::{Directories, container::Container, container::Containers},
-    sys,
-};
+use crate::attached::{Attached, Ended};
+use coracle_engine::keeper::wire::{Request, Work};
+use coracle_engine::state::{Directories, container::Container, container::Containers};
+use coracle_platform::sys;
+use coracle_terminal::raw::{DetachKeys, Terminal};
 
 /// Execute a command in a running container
 #[derive(clap::Args)]
@@ -63,7 +62,7 @@ pub(super) fn main(arguments: &Arguments) -> Result<u8> {
     };
     // As 'run' does.
     sys::show(&format!("coracle exec {name}"));
-    let is_terminal = engine::standard_input_is_terminal();
+    let is_terminal = coracle_terminal::raw::standard_input_is_terminal();
     if arguments.program.tty
         && arguments.program.interactive
         && !arguments.program.detach
@@ -71,8 +70,8 @@ pub(super) fn main(arguments: &Arguments) -> Result<u8> {
     {
         bail!("the input device is not a TTY; omit -t, or run in a terminal");
     }
-    let signals = engine::take_signals()?;
-    let container = Containers::new(&Directories::new()?).find(name)?;
+    let signals = crate::attached::take_signals()?;
+    let container = Containers::new(&Directories::from_environment()?).find(name)?;
     let (_, link) = keeper_of(&container)?;
     ask(&link, &container, arguments, command)?;
     if arguments.program.detach {
@@ -114,13 +113,13 @@ fn process(container: &Container, arguments: &Arguments, command: &[String]) -> 
     let mut process = container.config.spec.process.clone();
     process.args = command.to_vec();
     process.init = false;
-    process.terminal = arguments.program.tty.then(engine::terminal_size);
+    process.terminal = arguments.program.tty.then(coracle_terminal::raw::size);
     if arguments.program.tty && !process.env.iter().any(|line| line.starts_with("TERM=")) {
         process.env.push("TERM=xterm".into());
     }
     for entry in &arguments.program.env {
         let entry = options::environment(entry).map_err(anyhow::Error::msg)?;
-        engine::set_variable(&mut process.env, &entry);
+        coracle_engine::set_variable(&mut process.env, &entry);
     }
     if let Some(directory) = &arguments.program.workdir {
         if !directory.starts_with('/') {

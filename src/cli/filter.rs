@@ -9,7 +9,7 @@ use images::{
 };
 use regex_lite::Regex;
 
-use crate::state::Directories;
+use coracle_engine::state::Directories;
 
 /// `name=PATTERN`: a regular expression, found anywhere in a name unless it is anchored, as docker's.
 #[derive(Debug, Clone)]

@@ -9,30 +9,29 @@ use anyhow::{Context, Result, bail};
 use coracle_protocol::{MAX_LAYERS, Rlimit, Shares, Stdio, Verity};
 use images::store::{Image, LayerFile};
 
+use crate::cli::choices;
 use policies::{health, log_policy, storage};
 use values::{LogDriver, Namespace, RestartPolicy, SecurityOption};
 
-use crate::{
-    cli::{
-        env_file,
-        moment::Seconds,
-        network,
-        obtain::{When, obtain},
-        options::{self, Bytes, Capabilities, Cpus, Memory, Signal, Tmpfs, Ulimit},
-        pull,
-    },
-    clock,
-    duration::span,
-    engine::{self, Request},
-    host,
-    state::{
-        Directories, MachineMode,
-        container::{self, Config, Container, Containers, Isolation, Restart},
-        host::Hosts,
-        journal,
-        network::Mode,
-    },
+use crate::cli::{
+    env_file,
+    moment::Seconds,
+    network,
+    obtain::{When, obtain},
+    options::{self, Bytes, Capabilities, Cpus, Memory, Signal, Tmpfs, Ulimit},
+    pull,
 };
+use coracle_engine::Request;
+use coracle_engine::host;
+use coracle_engine::state::{
+    Directories, MachineMode,
+    container::{self, Config, Container, Containers, Isolation, Restart},
+    host::Hosts,
+    journal,
+    network::Mode,
+};
+use coracle_platform::clock;
+use coracle_platform::duration::span;
 
 /// Bytes of /dev/shm unless told otherwise, as docker's.
 const SHM_SIZE: u64 = 64 << 20;
@@ -233,10 +232,10 @@ pub(super) struct Flags {
     #[arg(long, value_name = "FILE")]
     kernel: Option<PathBuf>,
     /// Isolation technology: a microVM, or namespaces on this machine's kernel (needs root)
-    #[arg(long, value_name = "KIND", default_value = "vm")]
+    #[arg(long, value_name = "KIND", default_value = "vm", value_parser = choices::isolation())]
     isolation: Isolation,
     /// When to use a software host, which is slow but needs no KVM
-    #[arg(long, value_name = "WHEN", default_value = "auto")]
+    #[arg(long, value_name = "WHEN", default_value = "auto", value_parser = choices::machine())]
     machine: MachineMode,
 
     /// Print help
@@ -284,7 +283,7 @@ pub(super) fn create(
         aliases: flags.network_alias.clone(),
         ..config(flags, name, command, &obtained.image, once, network)?
     };
-    engine::policy::check(&config)?;
+    coracle_engine::policy::check(&config)?;
     let cidfile = match &flags.cidfile {
         Some(path) => Some(
             fs::File::create_new(path)
@@ -394,7 +393,7 @@ fn config(
     if flags.rm && flags.restart.0 != Restart::No {
         bail!("conflicting options: --restart and --rm");
     }
-    let id = engine::identifier()?;
+    let id = coracle_engine::identifier()?;
     let layers: Vec<_> = image
         .layers
         .iter()
@@ -463,7 +462,7 @@ fn labels(flags: &Flags, image: &Image) -> BTreeMap<String, String> {
 fn stop_signal(flags: &Flags, image: &Image) -> Result<u8> {
     match (flags.stop_signal, &image.config.stop_signal) {
         (Some(Signal(number)), _) => Ok(number),
-        (None, Some(name)) if !name.is_empty() => engine::signal::parse(name)
+        (None, Some(name)) if !name.is_empty() => coracle_engine::signal::parse(name)
             .with_context(|| format!("the image's stop signal {name:?} is unknown")),
         (None, _) => Ok(15),
     }
@@ -484,7 +483,7 @@ fn request(flags: &Flags, command: &[String]) -> Result<Request> {
         user: flags.user.clone(),
         groups: flags.group_add.clone(),
         hostname: flags.hostname.clone(),
-        terminal: flags.tty.then(engine::terminal_size),
+        terminal: flags.tty.then(coracle_terminal::raw::size),
         disk: storage(flags)?.0.is_some(),
         upper_memory: storage(flags)?.1,
         read_only: flags.read_only,
@@ -493,7 +492,10 @@ fn request(flags: &Flags, command: &[String]) -> Result<Request> {
             .iter()
             .map(|tmpfs| (tmpfs.target.clone(), tmpfs.options.clone()))
             .collect(),
-        capabilities: engine::capability::adjusted(&bits(&flags.cap_add), &bits(&flags.cap_drop)),
+        capabilities: coracle_engine::capability::adjusted(
+            &bits(&flags.cap_add),
+            &bits(&flags.cap_drop),
+        ),
         rlimits: flags.ulimit.iter().map(rlimit).collect(),
         sysctls: flags.sysctl.clone(),
         hosts: flags.add_host.clone(),

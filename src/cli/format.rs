@@ -3,7 +3,7 @@
 use anyhow::{Result, bail};
 use serde_json::Value;
 
-use crate::output;
+use coracle_terminal::output;
 
 /// A parsed format.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -4,7 +4,7 @@ use anyhow::Result;
 use images::store::{Store, short_id};
 
 use super::{age::age, table};
-use crate::state::Directories;
+use coracle_engine::state::Directories;
 
 /// Show the history of an image, newest step first
 #[derive(clap::Args)]
@@ -20,7 +20,7 @@ pub(super) struct Arguments {
 const COMMAND: usize = 45;
 
 pub(super) fn main(arguments: &Arguments) -> Result<()> {
-    let steps = Store::open(&Directories::new()?.data)?.history(&arguments.image)?;
+    let steps = Store::open(&Directories::from_environment()?.data)?.history(&arguments.image)?;
     let mut printed = table::table(&["IMAGE", "CREATED", "CREATED BY", "SIZE", "COMMENT"]);
     for step in steps {
         let mut command = step.created_by.clone();

@@ -8,7 +8,8 @@ use images::{
 use serde_json::json;
 
 use super::{age::age, table};
-use crate::{output, state::Directories};
+use coracle_engine::state::Directories;
+use coracle_terminal::output;
 
 /// List images
 #[derive(clap::Args)]
@@ -37,7 +38,7 @@ struct Row<'a> {
 }
 
 pub(super) fn main(arguments: &Arguments) -> Result<()> {
-    let list = Store::open(&Directories::new()?.data)?.list()?;
+    let list = Store::open(&Directories::from_environment()?.data)?.list()?;
     let rows: Vec<Row<'_>> = list
         .iter()
         .flat_map(|image| rows(image, arguments))

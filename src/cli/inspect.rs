@@ -8,15 +8,14 @@ use images::store::{Store, StoreError};
 use serde_json::{Value, json};
 
 use super::format::Format;
-use crate::{
-    clock, output,
-    state::{
-        Directories, NotFound,
-        container::{Config, Container, Containers, LogPolicy, Restart, State, Status},
-        host::Hosts,
-        network::{GATEWAY, Mode, PREFIX},
-    },
+use coracle_engine::state::{
+    Directories, NotFound,
+    container::{Config, Container, Containers, LogPolicy, Restart, State, Status},
+    host::Hosts,
+    network::{GATEWAY, Mode, PREFIX},
 };
+use coracle_platform::clock;
+use coracle_terminal::output;
 
 /// Return low-level information on containers and images, as JSON
 #[derive(clap::Args)]
@@ -40,7 +39,7 @@ enum Kind {
 
 /// Prints a list of those that there are; 1 when one is missing.
 pub(super) fn main(arguments: &Arguments) -> Result<u8> {
-    let directories = Directories::new()?;
+    let directories = Directories::from_environment()?;
     let store = Store::open(&directories.data)?;
     let containers = Containers::new(&directories);
     let hosts = Hosts::new(&directories);

@@ -7,7 +7,10 @@ use clap::Subcommand;
 use serde_json::json;
 
 use super::table;
-use crate::{kernel, output, state::Directories};
+use crate::kernel_build::Display;
+use coracle_engine::kernel;
+use coracle_engine::state::Directories;
+use coracle_terminal::output;
 
 /// What `--version` says: the program's release and what its kernel is built from.
 pub(super) const LONG_VERSION: &str = concat!(
@@ -49,10 +52,10 @@ enum Action {
 }
 
 pub(super) fn main(arguments: &Arguments) -> Result<()> {
-    let cache = Directories::new()?.cache;
+    let cache = Directories::from_environment()?.cache;
     match &arguments.action {
         Action::Build { source, force } => {
-            let path = kernel::build(&cache, source.as_deref(), *force)?;
+            let path = kernel::build(&cache, source.as_deref(), *force, &mut Display::new())?;
             outln!("{}", path.display());
         }
         Action::List { json } => list(&kernel::list(&cache)?, *json)?,

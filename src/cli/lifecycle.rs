@@ -15,18 +15,16 @@ use super::{
     start::{self, keeper_of, not_running},
     together,
 };
-use crate::{
-    keeper::{
-        self,
-        wire::{Event, Request},
-    },
-    report,
-    state::{
-        Directories, NotFound,
-        container::{Container, Containers},
-        journal,
-    },
+use coracle_engine::keeper::{
+    self,
+    wire::{Event, Request},
 };
+use coracle_engine::state::{
+    Directories, NotFound,
+    container::{Container, Containers},
+    journal,
+};
+use coracle_terminal::report;
 
 /// The signal that ends a process without asking it.
 const SIGKILL: u8 = 9;
@@ -100,7 +98,7 @@ impl Stop {
 }
 
 pub(super) fn stop(arguments: &Stop) -> Result<u8> {
-    let containers = Containers::new(&Directories::new()?);
+    let containers = Containers::new(&Directories::from_environment()?);
     together(
         &arguments.containers,
         |name| {
@@ -208,7 +206,7 @@ fn answer(link: &Socket) -> Result<Option<u8>> {
 }
 
 pub(super) fn kill(arguments: &Kill) -> Result<u8> {
-    let containers = Containers::new(&Directories::new()?);
+    let containers = Containers::new(&Directories::from_environment()?);
     let Signal(signal) = arguments.signal;
     let begin = |name: &String| {
         let container = containers.find(name)?;
@@ -240,7 +238,7 @@ pub(super) fn kill(arguments: &Kill) -> Result<u8> {
 }
 
 pub(super) fn restart(arguments: &Stop) -> Result<u8> {
-    let directories = Directories::new()?;
+    let directories = Directories::from_environment()?;
     let containers = Containers::new(&directories);
     let all = arguments.containers.iter();
     let begun = all.map(|name| {
@@ -275,7 +273,7 @@ pub(super) fn restart(arguments: &Stop) -> Result<u8> {
         };
         let (container, link) = started?;
         match start::until_started(&link)? {
-            Some(crate::engine::Ended::Failed { message, .. }) => bail!("{name}: {message}"),
+            Some(crate::attached::Ended::Failed { message, .. }) => bail!("{name}: {message}"),
             _ => outln!("{name}"),
         }
         journal::note(&directories.data, &container.config, "restart", &[]);
@@ -306,7 +304,7 @@ fn next_ended(ending: &[(usize, Ending)]) -> Result<usize> {
 }
 
 pub(super) fn wait(arguments: &Names) -> Result<u8> {
-    let containers = Containers::new(&Directories::new()?);
+    let containers = Containers::new(&Directories::from_environment()?);
     each(&arguments.containers, |name| {
         let container = containers.find(name)?;
         outln!("{}", wait_one(&container)?);
@@ -333,7 +331,7 @@ fn wait_one(container: &Container) -> Result<i32> {
 }
 
 pub(super) fn remove(arguments: &Remove) -> Result<u8> {
-    let directories = Directories::new()?;
+    let directories = Directories::from_environment()?;
     let containers = Containers::new(&directories);
     if arguments.force {
         let all = arguments.containers.iter();
@@ -416,7 +414,7 @@ fn remove_now(
 }
 
 pub(super) fn rename(arguments: &Rename) -> Result<()> {
-    let directories = Directories::new()?;
+    let directories = Directories::from_environment()?;
     let containers = Containers::new(&directories);
     let mut container = containers.find(&arguments.container)?;
     containers.rename(&mut container, &arguments.name)?;
@@ -431,7 +429,7 @@ pub(super) fn rename(arguments: &Rename) -> Result<()> {
 
 /// Pauses containers, or lets them go on.
 pub(super) fn pause(arguments: &Names, paused: bool) -> Result<u8> {
-    let containers = Containers::new(&Directories::new()?);
+    let containers = Containers::new(&Directories::from_environment()?);
     each(&arguments.containers, |name| {
         let container = containers.find(name)?;
         let _ = keeper_of(&container)?;

@@ -17,10 +17,8 @@ use images::{
 };
 
 use super::table::size;
-use crate::{
-    output::{self, Screen, Stream},
-    state::Directories,
-};
+use coracle_engine::state::Directories;
+use coracle_terminal::output::{self, Screen, Stream};
 
 /// Load images: an archive of 'docker save', an OCI image layout (directory or tar), or a root
 /// file system (directory or tar)
@@ -38,7 +36,7 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn main(arguments: &Arguments) -> Result<()> {
-    let store = Store::open(&Directories::new()?.data)?;
+    let store = Store::open(&Directories::from_environment()?.data)?;
     let input = match &arguments.input {
         Some(path) => Input::Path(path),
         None if io::stdin().is_terminal() => {

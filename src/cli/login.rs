@@ -9,10 +9,8 @@ use images::{
 };
 use rustix::termios::{self, LocalModes, OptionalActions};
 
-use crate::{
-    output::{self, Stream},
-    report,
-};
+use coracle_terminal::output::{self, Stream};
+use coracle_terminal::report;
 
 /// Log in to a registry; credentials are stored where docker stores them
 #[derive(clap::Args)]

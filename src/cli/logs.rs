@@ -13,15 +13,13 @@ use rustix::{
 };
 
 use super::moment::Moment;
-use crate::{
-    clock,
-    output::{self, Stream},
-    state::{
-        Directories,
-        container::{Container, Containers, LogPolicy},
-        log::{Reader, Record},
-    },
+use coracle_engine::state::{
+    Directories,
+    container::{Container, Containers, LogPolicy},
+    log::{Reader, Record},
 };
+use coracle_platform::clock;
+use coracle_terminal::output::{self, Stream};
 
 /// Fetch the logs of a container
 #[derive(clap::Args)]
@@ -71,7 +69,8 @@ struct Printer {
 }
 
 pub(super) fn main(arguments: &Arguments) -> Result<()> {
-    let container = Containers::new(&Directories::new()?).find(&arguments.container)?;
+    let container =
+        Containers::new(&Directories::from_environment()?).find(&arguments.container)?;
     if container.config.log == LogPolicy::None {
         bail!(
             "container {} was created with --log-driver none",
@@ -112,7 +111,7 @@ fn print(
     };
     match arguments.tail.0 {
         None => {
-            while let Some(record) = reader.next()? {
+            while let Some(record) = reader.read_record()? {
                 if wanted(&record) {
                     printer.print(&record)?;
                 }
@@ -120,7 +119,7 @@ fn print(
         }
         Some(lines) => {
             let mut last = LastLines::new(lines);
-            while let Some(record) = reader.next()? {
+            while let Some(record) = reader.read_record()? {
                 if wanted(&record) {
                     last.add(record);
                 }
@@ -136,7 +135,7 @@ fn print(
     loop {
         // Looked at first: what is written before its end is then read below.
         let live = container.state().is_ok_and(|state| state.status.is_live());
-        while let Some(record) = reader.next()? {
+        while let Some(record) = reader.read_record()? {
             if arguments
                 .until
                 .is_some_and(|Moment(until)| record.time > until)

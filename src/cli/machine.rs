@@ -9,18 +9,17 @@ use super::{
     options::{self, Bytes},
     table,
 };
-use crate::{
-    host,
-    machine::{
-        self,
-        virtual_time::{self, Addition, Job, MIN_MEMORY_MIB},
-    },
-    output, report,
-    state::{
-        Directories,
-        container::{Container, Containers, Isolation, Restart, Status},
-    },
+use coracle_engine::host;
+use coracle_engine::state::{
+    Directories,
+    container::{Container, Containers, Isolation, Restart, Status},
 };
+use coracle_software_host::{
+    self,
+    virtual_time::{self, Addition, Job, MIN_MEMORY_MIB},
+};
+use coracle_terminal::output;
+use coracle_terminal::report;
 
 /// The software host, in which containers run where KVM cannot run a guest
 #[derive(clap::Args)]
@@ -73,12 +72,12 @@ fn memory_mib(text: &str) -> Result<u64, String> {
 }
 
 pub(super) fn main(arguments: &Arguments) -> Result<u8> {
-    let directories = Directories::new()?;
+    let directories = Directories::from_environment()?;
     match &arguments.action {
-        Action::Start => machine::start(&directories)?,
+        Action::Start => coracle_software_host::start(&directories)?,
         Action::Stop => stop(&directories)?,
         Action::Status { json } => return status(&directories, *json),
-        Action::Shell => return machine::shell(&directories),
+        Action::Shell => return coracle_software_host::shell(&directories),
         Action::VirtualTime(arguments) => {
             let job = Job {
                 additions: arguments.file.clone(),
@@ -107,8 +106,8 @@ fn stop(directories: &Directories) -> Result<()> {
     });
     let restarts = restarts.filter(|(_, status)| status.is_live());
     let restarts: Vec<(Container, Status)> = restarts.collect();
-    let was_up = machine::status(directories)?.running;
-    machine::stop(directories)?;
+    let was_up = coracle_software_host::status(directories)?.running;
+    coracle_software_host::stop(directories)?;
     let mut names = Vec::new();
     for (container, status) in restarts {
         if was_up && status != Status::Restarting {
@@ -138,7 +137,7 @@ fn series(text: &str) -> Result<String, String> {
 }
 
 fn status(directories: &Directories, as_json: bool) -> Result<u8> {
-    let status = machine::status(directories)?;
+    let status = coracle_software_host::status(directories)?;
     let code = u8::from(!status.running);
     if as_json {
         output::json_pretty(&status)?;

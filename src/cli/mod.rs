@@ -3,6 +3,7 @@
 mod age;
 mod attach;
 mod bench;
+mod choices;
 mod completion;
 mod container;
 pub(crate) mod copy;
@@ -60,12 +61,10 @@ use clap::{
 
 use lazy::Lazy;
 
-use crate::{
-    engine::Interrupted,
-    machine::{agent, broker, virtual_time::inside},
-    output::{self, Failed, Stream},
-    report::{self, Level},
-};
+use crate::attached::Interrupted;
+use coracle_software_host::{agent, broker, virtual_time::inside};
+use coracle_terminal::output::{self, Failed, Stream};
+use coracle_terminal::report::{self, Level};
 
 /// What the command ends with when it is Coracle that failed, as docker's.
 pub(crate) const FAILURE: u8 = 125;
@@ -81,7 +80,7 @@ pub(crate) const FAILURE: u8 = 125;
 )]
 struct Cli {
     /// Logging level on standard error
-    #[arg(long, global = true, value_name = "LEVEL", default_value = "info")]
+    #[arg(long, global = true, value_name = "LEVEL", default_value = "info", value_parser = choices::level())]
     log_level: Level,
     #[command(subcommand)]
     command: Command,
@@ -191,6 +190,7 @@ pub(crate) fn main(begun: u64) -> ExitCode {
         Err(code) => return code,
     };
     report::set_level(cli.log_level);
+    report::listen();
     // As docker: other commands than run have no container's code to keep apart.
     let failure = if matches!(cli.command, Command::Run(_) | Command::Create(_)) {
         FAILURE

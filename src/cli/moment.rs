@@ -1,10 +1,8 @@
 //! Moments, as `--since` and `--until` take them.
 
 use super::age;
-use crate::{
-    clock,
-    duration::{duration, span},
-};
+use coracle_platform::clock;
+use coracle_platform::duration::{duration, span};
 
 /// Nanoseconds since 1970: from RFC 3339, seconds since 1970, or a duration before now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

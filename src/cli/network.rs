@@ -5,12 +5,10 @@ use std::{net::Ipv4Addr, str::FromStr};
 use anyhow::{Context, Result, bail};
 use coracle_protocol::{MAX_NAMES, is_name};
 
-use crate::{
-    cli::options::HOST_GATEWAY,
-    state::{
-        container::{Container, Containers},
-        network::{GATEWAY, Mode},
-    },
+use crate::cli::options::HOST_GATEWAY;
+use coracle_engine::state::{
+    container::{Container, Containers},
+    network::{GATEWAY, Mode},
 };
 
 /// Names that a container has without aliases: its host name, its name, its short identifier.
@@ -166,7 +164,7 @@ mod tests {
     }
 
     fn containers() -> Containers {
-        Containers::new(&crate::state::Directories {
+        Containers::new(&coracle_engine::state::Directories {
             data: "/nowhere".into(),
             runtime: "/nowhere".into(),
             cache: "/nowhere".into(),

@@ -10,7 +10,9 @@ use images::{
 };
 
 use super::pull::{self, Options};
-use crate::{output::Stream, report, state::Directories};
+use coracle_engine::state::Directories;
+use coracle_terminal::output::Stream;
+use coracle_terminal::report;
 
 /// When an image is pulled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

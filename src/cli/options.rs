@@ -3,7 +3,7 @@
 use std::{num::NonZeroU64, str::FromStr};
 
 use super::table::binary_size;
-use crate::engine::{capability, signal};
+use coracle_engine::{capability, signal};
 
 /// The digits of a number before and behind its point, of which there may be no whole part (`.5`) or no fraction (`5`).
 fn decimal(text: &str) -> Option<(&str, &str)> {

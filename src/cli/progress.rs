@@ -12,7 +12,7 @@ use images::{
 };
 
 use super::table::size;
-use crate::output::{self, Screen, Stream};
+use coracle_terminal::output::{self, Screen, Stream};
 
 /// Least time between two drawings.
 const REDRAW: Duration = Duration::from_millis(100);

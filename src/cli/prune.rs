@@ -9,13 +9,11 @@ use anyhow::{Context, Result};
 use images::{digest::Digest, store::Store};
 
 use super::table::size;
-use crate::{
-    output::{self, Stream},
-    state::{
-        Directories,
-        container::{Container, Containers},
-    },
+use coracle_engine::state::{
+    Directories,
+    container::{Container, Containers},
 };
+use coracle_terminal::output::{self, Stream};
 
 /// Remove dangling images, and downloads that were not completed
 #[derive(clap::Args)]
@@ -32,7 +30,7 @@ pub(super) fn main(arguments: &Arguments) -> Result<()> {
     if !arguments.force && !agreed(arguments.all)? {
         return Ok(());
     }
-    let directories = Directories::new()?;
+    let directories = Directories::from_environment()?;
     // Those that do not run need their image and its layers, too.
     let containers = Containers::new(&directories).list()?;
     let used = images_of(&containers);

@@ -9,15 +9,13 @@ use super::{
     format::Format,
     table,
 };
-use crate::{
-    clock,
-    output::{self, Stream},
-    state::{
-        Directories,
-        container::{Containers, Shown, State, Status, Summary, Wellness, short},
-        host::{Host, Hosts},
-    },
+use coracle_engine::state::{
+    Directories,
+    container::{Containers, Shown, State, Status, Summary, Wellness, short},
+    host::{Host, Hosts},
 };
+use coracle_platform::clock;
+use coracle_terminal::output::{self, Stream};
 
 /// List containers
 #[derive(clap::Args)]
@@ -53,7 +51,7 @@ struct Row {
 }
 
 pub(super) fn main(arguments: &Arguments) -> Result<()> {
-    let directories = Directories::new()?;
+    let directories = Directories::from_environment()?;
     let list = Containers::new(&directories).summaries()?;
     let hosts = Hosts::new(&directories).list()?;
     let filters = Filters::new(&arguments.filter, &directories)?;

@@ -9,7 +9,8 @@ use images::{
 };
 
 use super::progress::Lines;
-use crate::{output::Stream, state::Directories};
+use coracle_engine::state::Directories;
+use coracle_terminal::output::Stream;
 
 /// Pull an image from a registry
 #[derive(clap::Args)]
@@ -51,7 +52,7 @@ impl Options {
 
 pub(super) fn main(arguments: &Arguments) -> Result<()> {
     let options = &arguments.options;
-    let store = options.store(&Directories::new()?)?;
+    let store = options.store(&Directories::from_environment()?)?;
     let names = if arguments.all_tags {
         all_tags(arguments)?
     } else {

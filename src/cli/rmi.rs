@@ -3,13 +3,11 @@
 use anyhow::{Result, anyhow};
 use images::store::Store;
 
-use crate::{
-    report,
-    state::{
-        Directories,
-        container::{Container, Containers},
-    },
+use coracle_engine::state::{
+    Directories,
+    container::{Container, Containers},
 };
+use coracle_terminal::report;
 
 /// Remove one or more images; a layer is deleted with the last image that uses it
 #[derive(clap::Args)]
@@ -24,7 +22,7 @@ pub(super) struct Arguments {
 
 /// Removes each; 1 when one of them could not be.
 pub(super) fn main(arguments: &Arguments) -> Result<u8> {
-    let directories = Directories::new()?;
+    let directories = Directories::from_environment()?;
     let store = Store::open(&directories.data)?;
     let containers = Containers::new(&directories).list()?;
     let mut code = 0;

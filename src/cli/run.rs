@@ -7,14 +7,14 @@ use super::{
     flags::{self, Flags},
     table,
 };
-use crate::{
-    engine::{self, Attached, DetachKeys, Ended, Terminal, Timeline},
-    keeper::wire::Exit,
-    output::{self, Stream},
-    report,
-    state::{Directories, container::Container},
-    sys,
-};
+use crate::attached::{Attached, Ended};
+use coracle_engine::Timeline;
+use coracle_engine::keeper::wire::Exit;
+use coracle_engine::state::{Directories, container::Container};
+use coracle_platform::sys;
+use coracle_terminal::output::{self, Stream};
+use coracle_terminal::raw::{DetachKeys, Terminal};
+use coracle_terminal::report;
 
 /// Run a command in a new container, in a microVM of its own
 #[derive(clap::Args)]
@@ -59,7 +59,7 @@ pub(super) fn main(arguments: &Arguments, begun: u64) -> Result<u8> {
         }
     }
     if arguments.timeline {
-        timeline.print();
+        print_timeline(&timeline);
     }
     if arguments.json {
         print_json(arguments, &result, &timeline);
@@ -93,13 +93,13 @@ fn run(arguments: &Arguments, timeline: &mut Timeline) -> Result<Done> {
         // Its arguments may hold secrets, and it lives as long as the container.
         sys::show(&format!("coracle run {image}"));
     }
-    let is_terminal = engine::standard_input_is_terminal();
+    let is_terminal = coracle_terminal::raw::standard_input_is_terminal();
     if flags.tty && flags.interactive && !arguments.detach && !is_terminal {
         bail!("the input device is not a TTY; omit -t, or run in a terminal");
     }
     // Before any thread exists: they inherit the mask.
-    let signals = engine::take_signals()?;
-    let directories = Directories::new()?;
+    let signals = crate::attached::take_signals()?;
+    let directories = Directories::from_environment()?;
     let once = !arguments.detach;
     let container = flags::create(flags, &directories, once, &mut |step| timeline.mark(step))?;
     timeline.mark("container created");
@@ -160,6 +160,16 @@ fn explain(container: &Container, exit: &Exit) {
         report::warn(&format!(
             "container {short} was killed: out of memory ({limit})"
         ));
+    }
+}
+
+/// Prints it on standard error: time since the start, time since the step before, step.
+fn print_timeline(timeline: &Timeline) {
+    errln!("{:>10} {:>10}  step", "ms", "+ms");
+    let mut before = 0.0;
+    for (step, at) in timeline.sorted() {
+        errln!("{at:>10.2} {:>10.2}  {step}", at - before);
+        before = at;
     }
 }
 

@@ -10,11 +10,9 @@ use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 use images::store::{Archive, Directory, Store};
 
-use crate::{
-    destination,
-    output::{self, Stream},
-    state::Directories,
-};
+use crate::destination;
+use coracle_engine::state::Directories;
+use coracle_terminal::output::{self, Stream};
 
 /// Save images to an archive or directory that docker, podman and skopeo read
 #[derive(clap::Args)]
@@ -41,7 +39,7 @@ enum Format {
 }
 
 pub(super) fn main(arguments: &Arguments) -> Result<()> {
-    let store = Store::open(&Directories::new()?.data)?;
+    let store = Store::open(&Directories::from_environment()?.data)?;
     match (&arguments.output, arguments.format) {
         (None, Format::OciDir) => bail!("--format oci-dir requires --output"),
         (Some(path), Format::OciDir) => directory(&store, arguments, path),

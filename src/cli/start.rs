@@ -3,19 +3,19 @@
 use anyhow::{Context, Result, bail};
 use vmm::control::Socket;
 
-use crate::{
-    engine::{self, Attached, DetachKeys, Ended, Terminal},
-    keeper::{
-        self, Start,
-        wire::{Event, Request},
-    },
-    report,
-    state::{
-        Directories,
-        container::{Container, Containers, State, Status},
-        host::{self, Hosts},
-    },
+use crate::attached::{Attached, Ended};
+use crate::kernel_build::Display;
+use coracle_engine::keeper::{
+    self, Start,
+    wire::{Event, Request},
 };
+use coracle_engine::state::{
+    Directories,
+    container::{Container, Containers, State, Status},
+    host::{self, Hosts},
+};
+use coracle_terminal::raw::{DetachKeys, Terminal};
+use coracle_terminal::report;
 
 /// Start one or more stopped containers
 #[derive(clap::Args)]
@@ -35,7 +35,7 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn main(arguments: &Arguments) -> Result<u8> {
-    let directories = Directories::new()?;
+    let directories = Directories::from_environment()?;
     let containers = Containers::new(&directories);
     if arguments.attach || arguments.interactive {
         let [name] = &arguments.containers[..] else {
@@ -49,7 +49,14 @@ pub(super) fn main(arguments: &Arguments) -> Result<u8> {
             outln!("{name}");
             return Ok(());
         }
-        let link = start(&container, &directories, None)?;
+        let link = match start(&container, &directories, None) {
+            // Somebody else was as quick.
+            Err(_) if container.state().is_ok_and(|state| state.status.is_live()) => {
+                outln!("{name}");
+                return Ok(());
+            }
+            begun => begun?,
+        };
         match until_started(&link)? {
             None => outln!("{name}"),
             Some(Ended::Failed { message, .. }) => bail!("{name}: {message}"),
@@ -95,7 +102,7 @@ pub(super) fn begin(
             planned();
             return Ok(link);
         }
-        let prepared = keeper::prepare(&container.config, directories)?;
+        let prepared = keeper::prepare(&container.config, directories, &mut Display::new())?;
         planned();
         let start = Start {
             container: container.clone(),
@@ -171,12 +178,12 @@ pub(super) fn give_up(container: &Container, directories: &Directories) {
 }
 
 fn attach(arguments: &Arguments, container: &Container, directories: &Directories) -> Result<u8> {
-    let signals = engine::take_signals()?;
+    let signals = crate::attached::take_signals()?;
     let config = &container.config;
     let tty = config.spec.process.terminal.is_some();
     let input = arguments.interactive && config.interactive;
     let link = start(container, directories, Some(input))?;
-    let raw = match tty && input && engine::standard_input_is_terminal() {
+    let raw = match tty && input && coracle_terminal::raw::standard_input_is_terminal() {
         true => Some(Terminal::raw()?),
         false => None,
     };

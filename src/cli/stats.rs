@@ -7,16 +7,14 @@ use coracle_protocol::Tool;
 use serde_json::{Value, json};
 
 use super::{format::Format, memory, table, tool};
-use crate::{
-    clock,
-    output::{self, Screen, Stream},
-    state::{
-        Directories,
-        container::{Container, Containers},
-        host::Hosts,
-        network::Mode,
-    },
+use coracle_engine::state::{
+    Directories,
+    container::{Container, Containers},
+    host::Hosts,
+    network::Mode,
 };
+use coracle_platform::clock;
+use coracle_terminal::output::{self, Screen, Stream};
 
 /// Display a live stream of container resource usage statistics
 #[derive(clap::Args)]
@@ -45,7 +43,7 @@ struct Sample {
 }
 
 pub(super) fn main(arguments: &Arguments) -> Result<()> {
-    let directories = Directories::new()?;
+    let directories = Directories::from_environment()?;
     let (containers, hosts) = (Containers::new(&directories), Hosts::new(&directories));
     let mut before: BTreeMap<String, Sample> = BTreeMap::new();
     let mut first = true;
@@ -177,7 +175,7 @@ fn memory_of(container: &Container, hosts: &Hosts) -> u64 {
         Some(hosts.find(host).ok()?.config.memory)
     };
     let limit = container.config.memory.or_else(of_host);
-    limit.unwrap_or(crate::host::DEFAULT_MEMORY)
+    limit.unwrap_or(coracle_engine::host::DEFAULT_MEMORY)
 }
 
 fn row(

@@ -4,8 +4,8 @@ use std::{borrow::Cow, iter};
 
 use unicode_width::UnicodeWidthStr;
 
-use crate::output::{self, Stream};
-pub(super) use crate::size::{binary as binary_size, decimal as size};
+pub(super) use coracle_platform::size::{binary as binary_size, decimal as size};
+use coracle_terminal::output::{self, Stream};
 
 /// Spaces between two columns.
 const GAP: usize = 2;

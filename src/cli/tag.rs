@@ -3,7 +3,7 @@
 use anyhow::Result;
 use images::{reference::Reference, store::Store};
 
-use crate::state::Directories;
+use coracle_engine::state::Directories;
 
 /// Create a tag that refers to an existing image
 #[derive(clap::Args)]
@@ -16,6 +16,6 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn main(arguments: &Arguments) -> Result<()> {
-    Store::open(&Directories::new()?.data)?.tag(&arguments.image, &arguments.name)?;
+    Store::open(&Directories::from_environment()?.data)?.tag(&arguments.image, &arguments.name)?;
     Ok(())
 }

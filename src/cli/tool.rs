@@ -7,10 +7,8 @@ use coracle_protocol::Tool;
 use vmm::control::Socket;
 
 use super::start::keeper_of;
-use crate::{
-    keeper::wire::{Event, Request, Work},
-    state::container::Container,
-};
+use coracle_engine::keeper::wire::{Event, Request, Work};
+use coracle_engine::state::container::Container;
 
 /// Longest answer that is taken of a guest where it is kept in memory.
 const MAX_ANSWER: u64 = 16 << 20;

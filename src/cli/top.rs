@@ -4,7 +4,7 @@ use anyhow::Result;
 use coracle_protocol::Tool;
 
 use super::{table, tool};
-use crate::state::{Directories, container::Containers};
+use coracle_engine::state::{Directories, container::Containers};
 
 /// One container
 #[derive(clap::Args)]
@@ -18,7 +18,8 @@ const TICKS: u64 = 100;
 
 /// Lists a container's processes.
 pub(super) fn main(arguments: &Arguments) -> Result<()> {
-    let container = Containers::new(&Directories::new()?).find(&arguments.container)?;
+    let container =
+        Containers::new(&Directories::from_environment()?).find(&arguments.container)?;
     let text = tool::answer(&container, Tool::Processes)?;
     let mut printed = table::table(&["UID", "PID", "PPID", "STAT", "RSS", "TIME", "CMD"]);
     for line in text.lines() {
@@ -53,7 +54,8 @@ const NOT_CHANGES: [&str; 8] = [
 
 /// Lists what a container has changed of its image's files.
 pub(super) fn diff(arguments: &Arguments) -> Result<()> {
-    let container = Containers::new(&Directories::new()?).find(&arguments.container)?;
+    let container =
+        Containers::new(&Directories::from_environment()?).find(&arguments.container)?;
     let text = tool::answer(&container, Tool::Changes)?;
     for line in text.lines() {
         let path = line.get(2..).unwrap_or_default();

@@ -4,7 +4,8 @@ use anyhow::Result;
 use images::store::{Store, short_id};
 
 use super::table::size;
-use crate::{report, state::Directories};
+use coracle_engine::state::Directories;
+use coracle_terminal::report;
 
 /// Read images and compare every byte with its digests; what is damaged is taken out of the
 /// store, and pulling or loading the image again brings it back
@@ -17,7 +18,7 @@ pub(super) struct Arguments {
 
 /// Verifies each; 1 when something is damaged.
 pub(super) fn main(arguments: &Arguments) -> Result<u8> {
-    let store = Store::open(&Directories::new()?.data)?;
+    let store = Store::open(&Directories::from_environment()?.data)?;
     let mut names = arguments.images.clone();
     if names.is_empty() {
         names = store

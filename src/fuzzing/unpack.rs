@@ -7,8 +7,8 @@ use std::{
     path::Path,
 };
 
-use super::input::Input;
 use crate::cli::copy;
+use coracle_platform::fuzzing::Input;
 
 /// Bytes of a header, and of the blocks that contents are padded to.
 const BLOCK: usize = 512;
@@ -142,7 +142,7 @@ mod tests {
 
     #[test]
     fn unpacking_stands_noise() {
-        super::super::with_noise(unpack);
+        coracle_platform::fuzzing::with_noise(unpack);
     }
 
     /// The harness would see it: what it makes are archives.

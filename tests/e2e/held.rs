@@ -122,7 +122,11 @@ fn client_that_vanishes_before_the_start_leaves_nothing() {
 
 #[test]
 fn two_starts_of_a_held_container_are_one() {
-    let container = Created::new("once", &[], &["sh", "-c", "echo ran; sleep 2"]);
+    let container = Created::new(
+        "once",
+        &[],
+        &["sh", "-c", "echo ran; while :; do sleep 0.1; done"],
+    );
     let client = container.attached(&[]);
     let starts = [(); 2].map(|()| {
         let mut start = coracle(["start", "once"]);
@@ -132,7 +136,8 @@ fn two_starts_of_a_held_container_are_one() {
     for start in starts {
         assert_eq!(ended(start).expect(0).stdout, "once\n");
     }
-    assert_eq!(ended(client).expect(0).stdout, "ran\n");
+    let _ = container.does("kill").expect(0);
+    assert_eq!(ended(client).expect(137).stdout, "ran\n");
     assert_eq!(container.does("logs").expect(0).stdout, "ran\n");
 }
 

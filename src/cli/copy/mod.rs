@@ -17,14 +17,12 @@ use anyhow::{Context, Result, bail};
 use coracle_protocol::{Tool, tar};
 
 use super::tool;
-use crate::{
-    destination,
-    output::{self, Stream},
-    state::{
-        Directories,
-        container::{Container, Containers},
-    },
+use crate::destination;
+use coracle_engine::state::{
+    Directories,
+    container::{Container, Containers},
 };
+use coracle_terminal::output::{self, Stream};
 
 /// Copy files between a container and the local file system
 #[derive(clap::Args)]
@@ -87,7 +85,7 @@ impl Target {
 }
 
 pub(super) fn main(arguments: &Arguments) -> Result<()> {
-    let containers = Containers::new(&Directories::new()?);
+    let containers = Containers::new(&Directories::from_environment()?);
     match (split(&arguments.from), split(&arguments.to)) {
         (Some((name, path)), None) => from(&containers.find(name)?, &path, arguments),
         (None, Some((name, path))) => to(&containers.find(name)?, &path, arguments),

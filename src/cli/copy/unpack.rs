@@ -73,7 +73,7 @@ pub(super) fn read(mut input: impl Read, target: &Target, archive: bool) -> Resu
 
 /// A path of a guest's without what a terminal would obey.
 fn shown(path: &[u8]) -> String {
-    crate::output::clean_line(&String::from_utf8_lossy(path)).into_owned()
+    coracle_terminal::output::clean_line(&String::from_utf8_lossy(path)).into_owned()
 }
 
 struct Unpacker {
@@ -218,7 +218,7 @@ impl Unpacker {
                     0,
                 )?;
             }
-            Kind::Character | Kind::Block => crate::report::warn(&format!(
+            Kind::Character | Kind::Block => coracle_terminal::report::warn(&format!(
                 "{} is a device and was not copied",
                 shown(&entry.path)
             )),

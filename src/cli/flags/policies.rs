@@ -4,14 +4,12 @@ use anyhow::{Context, Result, bail};
 use images::store::Image;
 
 use super::{Flags, values::LogDriver};
-use crate::{
-    cli::options::Bytes,
-    clock,
-    state::{
-        container::{Health, LogPolicy},
-        disk,
-    },
+use crate::cli::options::Bytes;
+use coracle_engine::state::{
+    container::{Health, LogPolicy},
+    disk,
 };
+use coracle_platform::clock;
 
 /// Bytes of each of a log's two files unless told otherwise.
 const LOG_SIZE: u64 = 10 << 20;

@@ -2,7 +2,7 @@
 
 use clap::ValueEnum;
 
-use crate::state::container::Restart;
+use coracle_engine::state::container::Restart;
 
 /// `--log-driver`.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]

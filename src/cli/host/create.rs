@@ -2,16 +2,18 @@
 
 use std::{collections::BTreeMap, path::PathBuf};
 
+use crate::cli::choices;
+use crate::kernel_build::Display;
 use anyhow::{Context, Result};
 
 use super::super::options::{self, Bytes};
-use crate::{
-    clock, engine, keeper, kernel,
-    state::{
-        Directories, MachineMode, disk,
-        host::{self, Config, Hosts},
-    },
+use coracle_engine::keeper;
+use coracle_engine::kernel;
+use coracle_engine::state::{
+    Directories, MachineMode, disk,
+    host::{self, Config, Hosts},
 };
+use coracle_platform::clock;
 
 /// Create a host and start it
 #[derive(clap::Args)]
@@ -37,12 +39,12 @@ pub(super) struct Arguments {
     #[arg(short, long, value_name = "NAME[=VALUE]")]
     label: Vec<String>,
     /// When to use a software host, which is slow but needs no KVM
-    #[arg(long, value_name = "WHEN", default_value = "auto")]
+    #[arg(long, value_name = "WHEN", default_value = "auto", value_parser = choices::machine())]
     machine: MachineMode,
 }
 
 pub(super) fn main(arguments: &Arguments) -> Result<()> {
-    let directories = Directories::new()?;
+    let directories = Directories::from_environment()?;
     let hosts = Hosts::new(&directories);
     let kernel = match &arguments.kernel {
         Some(path) => {
@@ -60,7 +62,7 @@ pub(super) fn main(arguments: &Arguments) -> Result<()> {
         .collect();
     let config = Config {
         version: host::VERSION,
-        id: engine::identifier()?,
+        id: coracle_engine::identifier()?,
         name: arguments.name.clone(),
         created: clock::wall(),
         memory: arguments.memory,
@@ -74,7 +76,7 @@ pub(super) fn main(arguments: &Arguments) -> Result<()> {
         },
     };
     // What cannot be is refused before anything is made.
-    let prepared = keeper::prepare_host(&config, &directories)?;
+    let prepared = keeper::prepare_host(&config, &directories, &mut Display::new())?;
     let host = hosts.create(config)?;
     if let Err(error) = super::boot(&host, prepared, &directories) {
         let removed = host

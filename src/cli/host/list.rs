@@ -4,20 +4,18 @@ use anyhow::{Result, bail};
 use serde_json::{Value, json};
 
 use super::{containers_of, counts};
-use crate::{
-    cli::{
-        age,
-        filter::{NamePattern, has_label},
-        format::Format,
-        inspect, options, table,
-    },
-    clock,
-    state::{
-        Directories,
-        container::{Containers, short},
-        host::{Host, Hosts, State, Status},
-    },
+use crate::cli::{
+    age,
+    filter::{NamePattern, has_label},
+    format::Format,
+    inspect, options, table,
 };
+use coracle_engine::state::{
+    Directories,
+    container::{Containers, short},
+    host::{Host, Hosts, State, Status},
+};
+use coracle_platform::clock;
 
 /// List hosts
 #[derive(clap::Args)]
@@ -55,7 +53,7 @@ struct Row {
 const FILTERS: [&str; 3] = ["name", "status", "label"];
 
 pub(super) fn main(arguments: &Arguments) -> Result<()> {
-    let directories = Directories::new()?;
+    let directories = Directories::from_environment()?;
     // Told even where there is no host to filter.
     for (name, value) in &arguments.filter {
         match name.as_str() {
@@ -165,7 +163,7 @@ fn chosen(host: &Host, state: &State, filters: &[(String, String)]) -> Result<bo
 
 /// Prints a list of those that there are; 1 when one is missing.
 pub(super) fn inspect(arguments: &Inspect) -> Result<u8> {
-    let directories = Directories::new()?;
+    let directories = Directories::from_environment()?;
     let (hosts, containers) = (Hosts::new(&directories), Containers::new(&directories));
     inspect::print(&arguments.hosts, arguments.format.as_ref(), |name| {
         describe(&hosts.find(name)?, &containers)

@@ -7,23 +7,22 @@ mod scale;
 
 use std::collections::BTreeMap;
 
+use crate::kernel_build::Display;
 use anyhow::{Context, Result, bail};
 use clap::Subcommand;
 
 use super::{each, lifecycle, moment::Seconds, start::until_taken, together};
-use crate::{
-    keeper::{
-        self,
-        wire::{Event, Request},
-    },
-    report,
-    state::{
-        Directories, NotFound,
-        container::{Container, Containers, Summary},
-        disk,
-        host::{Host, Hosts, State, Status},
-    },
+use coracle_engine::keeper::{
+    self,
+    wire::{Event, Request},
 };
+use coracle_engine::state::{
+    Directories, NotFound,
+    container::{Container, Containers, Summary},
+    disk,
+    host::{Host, Hosts, State, Status},
+};
+use coracle_terminal::report;
 
 /// Manage named hosts: microVMs that hold many containers
 #[derive(clap::Args)]
@@ -100,7 +99,7 @@ pub(super) fn main(arguments: &Arguments, begun: u64) -> Result<u8> {
 }
 
 fn start(arguments: &Names) -> Result<u8> {
-    let directories = Directories::new()?;
+    let directories = Directories::from_environment()?;
     let hosts = Hosts::new(&directories);
     each(&arguments.hosts, |name| {
         start_one(&hosts.find(name)?, &directories)?;
@@ -118,7 +117,7 @@ fn start_one(host: &Host, directories: &Directories) -> Result<()> {
     if host.state()?.status == Status::Running {
         return Ok(());
     }
-    let prepared = keeper::prepare_host(&host.config, directories)?;
+    let prepared = keeper::prepare_host(&host.config, directories, &mut Display::new())?;
     boot(host, prepared, directories)
 }
 
@@ -150,7 +149,7 @@ fn boot(host: &Host, prepared: keeper::Prepared, directories: &Directories) -> R
 }
 
 fn stop(arguments: &Stop) -> Result<u8> {
-    let hosts = Hosts::new(&Directories::new()?);
+    let hosts = Hosts::new(&Directories::from_environment()?);
     let begin = |name: &String| {
         let host = hosts.find(name)?;
         let running = begin_stop(&host, arguments.time.map(|Seconds(time)| time))?;
@@ -182,7 +181,7 @@ fn begin_stop(host: &Host, seconds: Option<u64>) -> Result<bool> {
 }
 
 fn remove(arguments: &Remove) -> Result<u8> {
-    let directories = Directories::new()?;
+    let directories = Directories::from_environment()?;
     let hosts = Hosts::new(&directories);
     let containers = Containers::new(&directories);
     if arguments.force {

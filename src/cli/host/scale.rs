@@ -16,15 +16,13 @@ use super::{
     },
     containers_of,
 };
-use crate::{
-    engine::Ended,
-    state::{
-        Directories,
-        container::{Container, Containers},
-        host::{Host, Hosts},
-    },
-    sys,
+use crate::attached::Ended;
+use coracle_engine::state::{
+    Directories,
+    container::{Container, Containers},
+    host::{Host, Hosts},
 };
+use coracle_platform::sys;
 
 /// Most containers of one set: more than a guest's disk and sockets carry.
 const MAX_REPLICAS: u32 = 1000;
@@ -104,7 +102,7 @@ struct Words {
 pub(super) fn main(arguments: &Arguments) -> Result<u8> {
     // As 'run' does: it waits for many starts.
     sys::show(&format!("coracle host scale {}", arguments.host));
-    let directories = Directories::new()?;
+    let directories = Directories::from_environment()?;
     let host = Hosts::new(&directories).find(&arguments.host)?;
     // It says so when the host is not up.
     drop(start::keeper_of_host(&host)?);

@@ -1,0 +1,88 @@
+//! Containers, from their creation to their removal: one file for each thing that a front does with them.
+
+use crate::{
+    Engine, Result,
+    state::container::{self, Config, State},
+};
+
+/// The containers of one user.
+#[derive(Debug, Clone)]
+pub struct Containers {
+    pub(crate) engine: Engine,
+    pub(crate) records: container::Containers,
+}
+
+/// A container: what was asked for, and the way to everything else about it.
+#[derive(Debug, Clone)]
+pub struct Container {
+    pub(crate) engine: Engine,
+    pub(crate) record: container::Container,
+}
+
+impl Containers {
+    pub(crate) fn new(engine: &Engine) -> Self {
+        Self {
+            engine: engine.clone(),
+            records: container::Containers::new(&engine.directories),
+        }
+    }
+
+    /// The container of a name, an ID, or the beginning of an ID.
+    ///
+    /// # Errors
+    /// When there is none, or when several IDs begin so.
+    pub fn find(&self, name: &str) -> Result<Container> {
+        Ok(self.with(self.records.find(name)?))
+    }
+
+    /// All containers, the newest first.
+    ///
+    /// # Errors
+    /// When the records cannot be read.
+    pub fn list(&self) -> Result<Vec<Container>> {
+        let records = self.records.list()?.into_iter();
+        Ok(records.map(|record| self.with(record)).collect())
+    }
+
+    pub(crate) fn with(&self, record: container::Container) -> Container {
+        Container {
+            engine: self.engine.clone(),
+            record,
+        }
+    }
+}
+
+impl Container {
+    /// 64 hexadecimal digits.
+    pub fn id(&self) -> &str {
+        &self.record.config.id
+    }
+
+    /// Its name, without a slash.
+    pub fn name(&self) -> &str {
+        &self.record.config.name
+    }
+
+    /// What was asked for.
+    pub fn config(&self) -> &Config {
+        &self.record.config
+    }
+
+    /// What became of it. A container whose keeper died is put right first.
+    ///
+    /// # Errors
+    /// When it was removed meanwhile.
+    pub fn state(&self) -> Result<State> {
+        Ok(self.record.state()?)
+    }
+
+    /// The engine that it was found by.
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// Its record on disk.
+    pub fn record(&self) -> &container::Container {
+        &self.record
+    }
+}

@@ -1,0 +1,148 @@
+//! Errors of the engine: the words that a person reads, and the kind by which a front decides what to answer.
+
+use std::fmt::{self, Display};
+
+use images::store::StoreError;
+
+use crate::state::NotFound;
+
+/// What an error is to a front: an exit code, or a status of HTTP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ErrorKind {
+    /// What was named does not exist.
+    NotFound,
+    /// The state of what was named does not allow it: a name that is taken, a container that runs.
+    Conflict,
+    /// It is as was asked for already.
+    NotModified,
+    /// The request can never be carried out as it is.
+    Invalid,
+    /// Something that is needed is not there now: KVM, a keeper, a registry.
+    Unavailable,
+    /// Anything else: the disk, the kernel, a fault of Coracle's.
+    Internal,
+}
+
+/// Why the engine did not do what it was asked for.
+///
+/// It displays as its first sentence; the causes are its sources.
+#[derive(Debug)]
+pub struct Error {
+    kind: ErrorKind,
+    cause: anyhow::Error,
+}
+
+/// What the engine's calls return.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Error {
+    /// An error of a kind, in words.
+    pub fn new(
+        kind: ErrorKind,
+        message: impl Display + fmt::Debug + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            kind,
+            cause: anyhow::Error::msg(message),
+        }
+    }
+
+    /// Its kind.
+    pub fn kind(&self) -> ErrorKind {
+        self.kind
+    }
+
+    /// Puts a sentence in front; the kind stays.
+    #[must_use]
+    pub fn context(self, message: impl Display + Send + Sync + 'static) -> Self {
+        Self {
+            kind: self.kind,
+            cause: self.cause.context(message),
+        }
+    }
+}
+
+impl Display for Error {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Display::fmt(&self.cause, formatter)
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        let first: &(dyn std::error::Error + 'static) = self.cause.as_ref();
+        first.source()
+    }
+}
+
+/// The kind is that of the first cause that has one.
+impl From<anyhow::Error> for Error {
+    fn from(cause: anyhow::Error) -> Self {
+        let known = cause.chain().find_map(kind_of);
+        Self {
+            kind: known.unwrap_or(ErrorKind::Internal),
+            cause,
+        }
+    }
+}
+
+/// The kind of errors that say so by their type.
+fn kind_of(cause: &(dyn std::error::Error + 'static)) -> Option<ErrorKind> {
+    if let Some(error) = cause.downcast_ref::<Error>() {
+        return Some(error.kind);
+    }
+    if cause.is::<NotFound>() {
+        return Some(ErrorKind::NotFound);
+    }
+    match cause.downcast_ref::<StoreError>() {
+        Some(StoreError::NotFound { .. }) => Some(ErrorKind::NotFound),
+        _ => None,
+    }
+}
+
+/// Says of what kind a failure is.
+pub trait Kind<T> {
+    /// The error is of this kind.
+    ///
+    /// # Errors
+    /// When there is one.
+    fn kind(self, kind: ErrorKind) -> Result<T>;
+}
+
+impl<T, E: Into<anyhow::Error>> Kind<T> for std::result::Result<T, E> {
+    fn kind(self, kind: ErrorKind) -> Result<T> {
+        self.map_err(|error| Error {
+            kind,
+            cause: error.into(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::Context;
+
+    use super::*;
+
+    #[test]
+    fn kind_survives_context_and_the_way_through_anyhow() {
+        let error = Error::new(ErrorKind::Conflict, "it runs").context("cannot remove it");
+        assert_eq!(
+            format!("{:#}", anyhow::Error::from(error)),
+            "cannot remove it: it runs"
+        );
+        let through: anyhow::Result<()> =
+            Err(Error::new(ErrorKind::Invalid, "what is that")).context("cannot read it");
+        assert_eq!(Error::from(through.unwrap_err()).kind(), ErrorKind::Invalid);
+    }
+
+    #[test]
+    fn what_says_nothing_is_internal() {
+        assert_eq!(
+            Error::from(anyhow::anyhow!("disk")).kind(),
+            ErrorKind::Internal
+        );
+        let error: Result<()> = Err(anyhow::anyhow!("no KVM")).kind(ErrorKind::Unavailable);
+        assert_eq!(error.unwrap_err().kind(), ErrorKind::Unavailable);
+    }
+}

@@ -1,0 +1,542 @@
+//! Commands that are connected, and what they ask for.
+
+use std::{
+    os::fd::AsFd,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result};
+use coracle_protocol::HostMessage;
+use rustix::{
+    io::ioctl_fionbio,
+    net::{SocketFlags, accept_with},
+};
+use vmm::control::Socket;
+
+use super::{
+    Deadline, Keeper, Kept,
+    phase::{KILL_TIMEOUT, Phase, SIGHUP, SIGINT, SIGKILL, SIGQUIT},
+    wire::{Event, Exit, Request, Until, VERSION, Work},
+};
+use crate::state::{container::Status, private};
+
+/// Least time after an interrupt in which a shell that catches it can become another program, or end.
+const LEAST_GRACE: Duration = Duration::from_secs(1);
+
+/// A command that is connected.
+pub(super) struct Client {
+    pub(super) socket: Socket,
+    pub(super) role: Role,
+}
+
+/// What a command is here for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Role {
+    /// It has not said yet.
+    New,
+    /// It speaks a version that this keeper does not know.
+    Stranger,
+    /// It has a container's streams, or waits for its start. The container ends when an owner ends
+    /// without detaching.
+    Attached { number: u32, owner: bool },
+    /// It is told of a container's end.
+    Waiting { number: u32, until: Until },
+    /// It wants a container to be kept until it says what for.
+    Holding { number: u32 },
+    /// It is told when the named host is up.
+    Host,
+    /// It runs something beside a container's first process.
+    Running,
+}
+
+impl Role {
+    /// Of one that has asked for a container's end.
+    pub(super) fn waiting(number: u32) -> Self {
+        let until = Until::NotRunning;
+        Self::Waiting { number, until }
+    }
+
+    /// The container that it has to do with.
+    pub(super) fn container(self) -> Option<u32> {
+        match self {
+            Self::Attached { number, .. }
+            | Self::Waiting { number, .. }
+            | Self::Holding { number } => Some(number),
+            Self::New | Self::Stranger | Self::Host | Self::Running => None,
+        }
+    }
+
+    /// The same of another number.
+    pub(super) fn container_mut(&mut self) -> Option<&mut u32> {
+        match self {
+            Self::Attached { number, .. }
+            | Self::Waiting { number, .. }
+            | Self::Holding { number } => Some(number),
+            Self::New | Self::Stranger | Self::Host | Self::Running => None,
+        }
+    }
+}
+
+/// The first client of a keeper, which comes with it.
+pub(super) struct Joined {
+    pub(super) first: Socket,
+    pub(super) attach: Option<bool>,
+    pub(super) owner: bool,
+}
+
+impl Keeper {
+    /// Takes a new connection.
+    pub(super) fn accept(&mut self) {
+        // One that was given up meanwhile is nobody's loss.
+        if let Ok(socket) = accept_with(&self.listener, SocketFlags::CLOEXEC) {
+            self.add_client(Socket::from(socket), Role::New);
+        }
+    }
+
+    /// Adds a connection; gives its number.
+    pub(super) fn add_client(&mut self, socket: Socket, role: Role) -> u64 {
+        // A client that reads nothing must not hold others up.
+        let _ = ioctl_fionbio(&socket, true);
+        let number = self.next_client;
+        self.next_client += 1;
+        self.clients.insert(number, Client { socket, role });
+        number
+    }
+
+    /// Tells a client something; one that does not listen is let go.
+    pub(super) fn tell(&mut self, client: u64, event: &Event) {
+        let told = match self.clients.get(&client) {
+            Some(client) => client.socket.send(event, None),
+            None => return,
+        };
+        if told.is_err() {
+            self.drop_client(client, false);
+        }
+    }
+
+    /// Gives a client a stream.
+    pub(super) fn give(&mut self, client: u64, index: u8, stream: &impl AsFd) -> Result<()> {
+        let Some(client) = self.clients.get(&client) else {
+            return Ok(());
+        };
+        let event = Event::Stream { index };
+        let told = client.socket.send(&event, Some(stream.as_fd()));
+        told.context("cannot pass a stream to a client")
+    }
+
+    /// Takes one packet of a client's.
+    pub(super) fn hear(&mut self, number: u64) {
+        let Some(client) = self.clients.get(&number) else {
+            return;
+        };
+        match client.socket.receive::<Request>() {
+            Ok(Some((request, _))) => {
+                if let Err(error) = self.request(number, request) {
+                    let message = format!("{error:#}");
+                    self.tell(number, &Event::Refused { message });
+                }
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+            Ok(None) | Err(_) => self.drop_client(number, false),
+        }
+    }
+
+    /// Lets a client go, who has detached in good order or not.
+    pub(super) fn drop_client(&mut self, number: u64, in_order: bool) {
+        let Some(client) = self.clients.remove(&number) else {
+            return;
+        };
+        self.drop_exec_of(number);
+        for kept in self.kept.values_mut() {
+            match kept.phase {
+                Phase::Held => kept.streams.forget(number),
+                _ => kept.streams.detach(number, in_order),
+            }
+        }
+        if let Some(container) = client.role.container() {
+            self.left(container);
+        }
+        if let Role::Attached {
+            number,
+            owner: true,
+        } = client.role
+            && !in_order
+        {
+            self.abandon(number);
+        }
+    }
+
+    /// Connects a client to a container's streams.
+    pub(super) fn connect_streams(
+        &mut self,
+        client: u64,
+        number: u32,
+        input: bool,
+        owner: bool,
+    ) -> Result<()> {
+        let Some(kept) = self.kept.get_mut(&number) else {
+            return Ok(());
+        };
+        let streams = kept.streams.attach(client, input, owner);
+        for (index, stream) in streams.context("cannot make sockets")? {
+            self.give(client, index, &stream)?;
+        }
+        Ok(())
+    }
+
+    fn request(&mut self, client: u64, request: Request) -> Result<()> {
+        match request {
+            Request::Hello { version } => self.greet(client, version)?,
+            _ if self.role(client) == Some(Role::Stranger) => {}
+            Request::Hold { container } => self.hold_for(client, &container)?,
+            Request::Release { container } => self.release_for(client, &container)?,
+            Request::Start {
+                container,
+                attach,
+                owner,
+            } => self.start_for(client, &container, attach, owner)?,
+            Request::StopHost { seconds } => self.stop_host(seconds)?,
+            Request::Attach { container, input } => {
+                let number = self.attachable(&container)?;
+                self.connect_streams(client, number, input, false)?;
+                let owner = false;
+                self.set_role(client, Role::Attached { number, owner });
+                self.tell(client, &Event::Done);
+            }
+            Request::Exec {
+                container,
+                work,
+                input,
+                output,
+            } => {
+                let number = self.running(&container)?;
+                // Services of init's work beside a container that stands still.
+                if matches!(*work, Work::Program(_))
+                    && self.kept.get(&number).map(|kept| kept.state.status) == Some(Status::Paused)
+                {
+                    anyhow::bail!("the container is paused; 'coracle unpause' lets it go on");
+                }
+                self.set_role(client, Role::Running);
+                self.exec(client, number, *work, input, output)?;
+            }
+            Request::Forward { signal } => match self.role(client) {
+                Some(Role::Attached {
+                    number,
+                    owner: true,
+                }) => self.interrupt(number, signal),
+                _ => {
+                    if let Some(id) = self.process_of(client) {
+                        self.say(&HostMessage::Signal { id, signal });
+                    }
+                }
+            },
+            Request::Resize { size } => {
+                if let Some(id) = self.process_of(client) {
+                    self.say(&HostMessage::Resize { id, size });
+                }
+            }
+            Request::End { signal } => {
+                if let Some(Role::Attached { number, .. }) = self.role(client) {
+                    self.stop(number, signal, None, false);
+                }
+            }
+            Request::Detach => {
+                self.tell(client, &Event::Done);
+                let owner = matches!(self.role(client), Some(Role::Attached { owner: true, .. }));
+                if owner && self.named.is_none() {
+                    self.leave_first_client();
+                }
+                self.drop_client(client, true);
+            }
+            Request::Signal {
+                container,
+                signal: SIGKILL,
+            } => {
+                // As docker: whoever removes it next finds that it has ended.
+                let number = self.live(&container)?;
+                self.set_role(client, Role::waiting(number));
+                self.stop(number, Some(SIGKILL), None, true);
+            }
+            Request::Signal { container, signal } => {
+                let number = self.running(&container)?;
+                self.signal(number, signal);
+                self.tell(client, &Event::Done);
+            }
+            Request::Stop {
+                container,
+                signal,
+                seconds,
+            } => {
+                let number = self.live(&container)?;
+                self.set_role(client, Role::waiting(number));
+                if let Some(kept) = self.kept.get_mut(&number) {
+                    kept.stop_asked = true;
+                }
+                self.stop(number, signal, seconds, true);
+            }
+            Request::Wait { container, until } => self.wait_for(client, &container, until)?,
+            Request::Rename { container } => {
+                if let Some(number) = self.number_of(&container) {
+                    self.rename(number)?;
+                }
+                self.tell(client, &Event::Done);
+            }
+            Request::Pause { container, paused } => {
+                let number = self.running(&container)?;
+                self.pause(client, number, paused)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A client says which version of the wire it speaks. Whatever else one says that speaks a later version is not
+    /// understood.
+    fn greet(&mut self, client: u64, version: u16) -> Result<()> {
+        if version > VERSION {
+            self.set_role(client, Role::Stranger);
+        }
+        anyhow::ensure!(
+            version <= VERSION,
+            "this keeper is of an earlier release of Coracle (wire version {VERSION}, and version {version} was asked \
+             for); restart what it keeps, or use the release that started it"
+        );
+        Ok(())
+    }
+
+    pub(super) fn role(&self, client: u64) -> Option<Role> {
+        self.clients.get(&client).map(|client| client.role)
+    }
+
+    pub(super) fn set_role(&mut self, client: u64, role: Role) {
+        if let Some(client) = self.clients.get_mut(&client) {
+            client.role = role;
+        }
+    }
+
+    /// The process, as the guest knows it, that a client is connected to.
+    fn process_of(&self, client: u64) -> Option<String> {
+        match self.role(client)? {
+            Role::Attached { number, .. } => {
+                let kept = self.kept.get(&number)?;
+                Some(kept.record.config.id.clone())
+            }
+            Role::Running => self.exec_of(client),
+            Role::New
+            | Role::Stranger
+            | Role::Host
+            | Role::Holding { .. }
+            | Role::Waiting { .. } => None,
+        }
+    }
+
+    fn live(&self, id: &str) -> Result<u32> {
+        let number = self.number_of(id);
+        let number = number.context("the container has just exited; see 'coracle ps --all'")?;
+        anyhow::ensure!(!self.is_held(number), "the container is not running");
+        Ok(number)
+    }
+
+    /// A container whose streams are there: before its first process is, they only have nothing in them.
+    fn attachable(&self, id: &str) -> Result<u32> {
+        if let Some(number) = self.number_of(id)
+            && let Some(kept) = self.kept.get(&number)
+            && matches!(
+                kept.phase,
+                Phase::Held | Phase::Booting(_) | Phase::Starting
+            )
+        {
+            return Ok(number);
+        }
+        self.running(id)
+    }
+
+    fn running(&self, id: &str) -> Result<u32> {
+        let number = self.live(id)?;
+        match self.kept.get(&number) {
+            Some(Kept {
+                phase: Phase::Running,
+                ..
+            }) => Ok(number),
+            Some(kept) if kept.state.status == Status::Restarting => {
+                anyhow::bail!(kept.record.config.is_restarting())
+            }
+            _ => anyhow::bail!("the container is not running"),
+        }
+    }
+
+    /// What the first client shared with this process is given up.
+    fn leave_first_client(&mut self) {
+        let words = self
+            .kept
+            .values()
+            .next()
+            .and_then(|kept| private::create(&kept.record.directory().join("keeper.log")).ok());
+        let _ = coracle_platform::sys::leave_terminal(words.as_ref());
+    }
+
+    /// Tells all who wait for a container how it ended, and lets them go.
+    pub(super) fn tell_end(&mut self, number: u32, event: &Event, restarts: bool) {
+        for (client, role) in self.clients_of(number) {
+            let until = match role {
+                Role::Waiting { until, .. } => until,
+                _ => Until::NotRunning,
+            };
+            if restarts && until == Until::Removed {
+                continue;
+            }
+            self.tell(client, event);
+            self.set_role(client, Role::New);
+            if self.named.is_some() {
+                // This process goes on, and its end of the connection is what an owner waits for.
+                self.drop_client(client, true);
+            }
+        }
+    }
+
+    /// Tells those who wait for a container's start.
+    pub(super) fn tell_start(&mut self, number: u32) {
+        for (client, role) in self.clients_of(number) {
+            if let Role::Attached { .. } = role {
+                self.tell(client, &Event::Started);
+            }
+        }
+    }
+
+    /// Asks a container to stop, and kills it when the grace time is over.
+    pub(super) fn stop(
+        &mut self,
+        number: u32,
+        signal: Option<u8>,
+        seconds: Option<u64>,
+        by_person: bool,
+    ) {
+        let Some(kept) = self.kept.get_mut(&number) else {
+            return;
+        };
+        kept.state.stopped |= by_person;
+        kept.stopping = true;
+        let config = &kept.record.config;
+        let signal = signal.unwrap_or(config.stop_signal);
+        let grace = Duration::from_secs(seconds.unwrap_or(config.stop_timeout));
+        let id = config.id.clone();
+        match kept.phase {
+            Phase::Running => {}
+            // It may run already, and its word be on the way.
+            Phase::Starting => {
+                kept.message_at_start = Some(HostMessage::Signal { id, signal });
+                kept.deadline = Some((Instant::now() + grace, Deadline::Kill));
+                return;
+            }
+            // Nothing runs; it only does not start again.
+            Phase::Waiting => {
+                kept.deadline = Some((Instant::now(), Deadline::Restart));
+                return;
+            }
+            // There is nothing to stop.
+            Phase::Held => return,
+            Phase::Booting(_) | Phase::Draining(_) => {
+                self.force(number);
+                return;
+            }
+        }
+        // A second request does not make the time longer.
+        let end = Instant::now() + grace;
+        match kept.deadline {
+            Some((at, Deadline::Kill | Deadline::Force)) if at <= end => {}
+            // What was killed has no signal left to wait for.
+            _ if signal == SIGKILL => {
+                kept.deadline = Some((Instant::now() + KILL_TIMEOUT, Deadline::Force));
+            }
+            _ => kept.deadline = Some((end, Deadline::Kill)),
+        }
+        let paused = kept.state.status == Status::Paused;
+        self.journal(number, "kill", &[("signal", signal.to_string())]);
+        self.say(&HostMessage::Signal { id, signal });
+        if paused {
+            // It cannot hear the signal otherwise.
+            let _ = self.pause(0, number, false);
+        }
+    }
+
+    /// Stops all containers, in good order.
+    pub(super) fn stop_all(&mut self, seconds: Option<u64>) {
+        self.end_host();
+        self.let_all_holders_go("the keeper was told to stop");
+        let all: Vec<u32> = self.kept.keys().copied().collect();
+        for number in all {
+            self.stop(number, None, seconds, false);
+        }
+    }
+
+    /// A signal that the owner of a container has got, for its first process.
+    fn interrupt(&mut self, number: u32, signal: u8) {
+        let Some(kept) = self.kept.get_mut(&number) else {
+            return;
+        };
+        // As docker: what a person interrupts is not started again.
+        kept.stopping |= signal == SIGINT || signal == SIGQUIT;
+        let config = &kept.record.config;
+        let message = HostMessage::Interrupt {
+            id: config.id.clone(),
+            signal,
+            again: false,
+        };
+        let grace = Duration::from_secs(config.stop_timeout).max(LEAST_GRACE);
+        if [SIGHUP, SIGINT, SIGQUIT].contains(&signal) {
+            let at = Instant::now() + grace;
+            kept.interrupted.get_or_insert((at, signal));
+        }
+        match kept.phase {
+            Phase::Running => self.say(&message),
+            Phase::Starting => kept.message_at_start = Some(message),
+            // Nothing runs that could do something else with it.
+            _ if [SIGHUP, SIGINT, SIGQUIT].contains(&signal) => self.force(number),
+            _ => {}
+        }
+    }
+
+    /// Ends the containers that have neither ended by an interrupt nor handle it, when they have had their time.
+    pub(super) fn interrupt_again(&mut self, now: Instant) {
+        let mut messages = Vec::new();
+        for kept in self.kept.values_mut() {
+            let due = kept.interrupted.take_if(|(at, _)| *at <= now);
+            if let (Some((_, signal)), Phase::Running) = (due, &kept.phase) {
+                messages.push(HostMessage::Interrupt {
+                    id: kept.record.config.id.clone(),
+                    signal,
+                    again: true,
+                });
+            }
+        }
+        for message in messages {
+            self.say(&message);
+        }
+    }
+
+    /// A signal of a person's for a container's first process.
+    fn signal(&mut self, number: u32, signal: u8) {
+        let Some(kept) = self.kept.get_mut(&number) else {
+            return;
+        };
+        // As docker: what a person killed is not started again.
+        kept.state.stopped |= signal == SIGKILL || signal == kept.record.config.stop_signal;
+        let id = kept.record.config.id.clone();
+        self.journal(number, "kill", &[("signal", signal.to_string())]);
+        self.say(&HostMessage::Signal { id, signal });
+    }
+
+    /// The end of a container, as clients are told.
+    pub(super) fn exit_of(&self, kept: &Kept) -> Exit {
+        Exit {
+            code: u8::try_from(kept.state.exit_code).unwrap_or(u8::MAX),
+            oom: kept.state.oom,
+            warnings: kept.warnings.clone(),
+            timed_out: kept.timed_out,
+            kernel: self.kernel.clone(),
+            timeline: match self.named {
+                None => [&self.timeline[..], &kept.timeline].concat(),
+                Some(_) => kept.timeline.clone(),
+            },
+        }
+    }
+}

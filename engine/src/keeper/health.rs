@@ -1,0 +1,167 @@
+//! A container's health command, run now and then.
+
+use std::time::{Duration, Instant};
+
+use coracle_protocol::{HostMessage, Stdio, Task};
+
+use super::{Keeper, execs, phase::Phase};
+use crate::state::container::{Health, Status, Wellness};
+use coracle_platform::clock;
+
+/// Least time between two runs: docker takes a millisecond from an image, in which nothing but its health command
+/// would run.
+const LEAST_PAUSE: Duration = Duration::from_millis(100);
+
+/// Least time between two signals to a run that does not end.
+const LEAST_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Least time between two states that are written down for nothing but the number of failures. A new word for
+/// health is written at once: whoever is told of it by an event finds it in the state.
+const LEAST_SAVING: Duration = Duration::from_secs(1);
+
+/// Where a container is between two runs of its health command.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Probe {
+    /// It has none.
+    Off,
+    /// The next run is due then.
+    Due(Instant),
+    /// It runs, and is killed then.
+    Running {
+        /// As the guest knows it.
+        id: String,
+        until: Instant,
+    },
+}
+
+impl Probe {
+    /// The first run of a container that starts now.
+    pub(super) fn first(health: Option<&Health>) -> Self {
+        match health {
+            Some(health) => Self::Due(Instant::now() + pause(health)),
+            None => Self::Off,
+        }
+    }
+
+    /// When something is due.
+    pub(super) fn at(&self) -> Option<Instant> {
+        match self {
+            Self::Off => None,
+            Self::Due(at) | Self::Running { until: at, .. } => Some(*at),
+        }
+    }
+}
+
+impl Keeper {
+    /// Runs what is due, and kills what takes too long.
+    pub(super) fn probe(&mut self) {
+        let now = Instant::now();
+        let due: Vec<u32> = self
+            .kept
+            .iter()
+            .filter(|(_, kept)| kept.probe.at().is_some_and(|at| at <= now))
+            .map(|(number, _)| *number)
+            .collect();
+        for number in due {
+            self.probe_one(number, now);
+        }
+    }
+
+    fn probe_one(&mut self, number: u32, now: Instant) {
+        let Some(kept) = self.kept.get_mut(&number) else {
+            return;
+        };
+        let Some(health) = kept.record.config.health.clone() else {
+            kept.probe = Probe::Off;
+            return;
+        };
+        if let Probe::Running { id, until } = &mut kept.probe {
+            let id = id.clone();
+            *until = now + patience(&health);
+            self.say(&HostMessage::Signal { id, signal: 9 });
+            return;
+        }
+        kept.probe = Probe::Due(now + pause(&health));
+        if !matches!(kept.phase, Phase::Running) || kept.state.status != Status::Running {
+            return;
+        }
+        let mut process = kept.record.config.spec.process.clone();
+        process.args = health.command;
+        process.terminal = None;
+        process.init = false;
+        let client = execs::Client::Health(number);
+        let sent = self.send_exec(client, number, Task::Program(process), Stdio::default());
+        if let (Ok(Some(id)), Some(kept)) = (sent, self.kept.get_mut(&number)) {
+            kept.probe = Probe::Running {
+                id,
+                until: now + Duration::from_nanos(health.timeout),
+            };
+        }
+    }
+
+    /// The health command of a container has ended.
+    pub(super) fn probed(&mut self, number: u32, well: bool) {
+        let Some(kept) = self.kept.get_mut(&number) else {
+            return;
+        };
+        let Some(health) = &kept.record.config.health else {
+            return;
+        };
+        let now = Instant::now();
+        kept.probe = Probe::Due(now + pause(health));
+        let state = &mut kept.state;
+        let before = (state.health, state.failing);
+        let running = clock::wall().saturating_sub(state.started);
+        if well {
+            state.failing = 0;
+            state.health = Some(Wellness::Healthy);
+        } else if before.0 != Some(Wellness::Starting) || running >= health.start_period {
+            state.failing = state.failing.saturating_add(1);
+            if state.failing >= health.retries {
+                state.health = Some(Wellness::Unhealthy);
+            }
+        }
+        let after = state.health;
+        kept.health_is_unsaved |= before != (after, state.failing);
+        let soon = |saved: Instant| now - saved < LEAST_SAVING;
+        let has_news = after != before.0 || !kept.health_saved.is_some_and(soon);
+        if kept.health_is_unsaved && has_news {
+            kept.health_is_unsaved = false;
+            kept.health_saved = Some(now);
+            kept.save();
+        }
+        if let Some(after) = after.filter(|_| after != before.0) {
+            self.journal(number, &format!("health_status: {}", after.word()), &[]);
+        }
+    }
+}
+
+/// Time after which a run that was killed and has not ended is killed again.
+fn patience(health: &Health) -> Duration {
+    Duration::from_nanos(health.timeout).max(LEAST_PATIENCE)
+}
+
+/// Time between the end of a run and the next one.
+fn pause(health: &Health) -> Duration {
+    Duration::from_nanos(health.interval).max(LEAST_PAUSE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn image_does_not_keep_its_keeper_busy_with_its_health() {
+        let mut health = Health {
+            command: vec!["true".into()],
+            interval: 1,
+            timeout: 1,
+            start_period: 0,
+            retries: 1,
+        };
+        assert_eq!(pause(&health), LEAST_PAUSE);
+        assert_eq!(patience(&health), LEAST_PATIENCE);
+        health.interval = 3 * clock::SECOND;
+        assert_eq!(pause(&health), Duration::from_secs(3));
+    }
+}

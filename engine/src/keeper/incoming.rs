@@ -1,0 +1,278 @@
+//! What a monitor and its guest say to the keeper.
+
+use std::{
+    os::unix::net::UnixStream,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Result, anyhow, bail};
+use coracle_protocol::{CONTROL_PORT, GuestMessage, HostMessage, VERSION};
+
+use super::{
+    Deadline, Keeper, Named,
+    execs::code_of,
+    phase::{End, Phase},
+};
+use crate::Guest;
+use crate::host;
+use coracle_platform::clock;
+
+/// Name of a step of the time line.
+pub const CHANNEL_UP: &str = "control channel up";
+
+impl Keeper {
+    /// What the monitor has to say.
+    pub(super) fn host_event(&mut self) {
+        let Some(machine) = &mut self.machine else {
+            return;
+        };
+        let result = match machine.host.receive() {
+            Ok(host::Event::Connection { port, stream }) => self.connection(port, stream),
+            Ok(host::Event::Extent { place, refused }) => {
+                self.extent(place, refused);
+                Ok(())
+            }
+            Ok(host::Event::Stopped(report)) => Err(crate::stopped(&report)),
+            Err(error) => Err(error),
+        };
+        if let Err(error) = result {
+            self.lost(&error);
+        }
+    }
+
+    fn connection(&mut self, port: u32, stream: UnixStream) -> Result<()> {
+        let Some(machine) = &mut self.machine else {
+            return Ok(());
+        };
+        if port == CONTROL_PORT {
+            // The first one is init's: it connects before there is any container. A later one is
+            // nobody's that may be heard, even when init has closed its own.
+            if !std::mem::replace(&mut machine.connected, true) {
+                machine.guest = Some(Guest::new(stream));
+                let start = Instant::now() + machine.start_timeout;
+                let jail = machine.host.jail().to_owned();
+                for kept in self.started_ones() {
+                    kept.deadline = Some((start, Deadline::Start));
+                    kept.state.jail.clone_from(&jail);
+                }
+                self.mark(CHANNEL_UP);
+            }
+            return Ok(());
+        }
+        self.doubt(port, stream);
+        Ok(())
+    }
+
+    /// What the guest has to say.
+    pub(super) fn guest_messages(&mut self) {
+        if let Err(error) = self.read_guest() {
+            self.lost(&error);
+        }
+    }
+
+    /// Writes what waits for a guest, which must not take too long to read it.
+    pub(super) fn flush_guest(&mut self) {
+        if let Some(Err(error)) = self.guest().map(Guest::flush) {
+            self.lost(&error);
+        }
+    }
+
+    pub(super) fn guest(&mut self) -> Option<&mut Guest> {
+        self.machine.as_mut()?.guest.as_mut()
+    }
+
+    fn read_guest(&mut self) -> Result<()> {
+        let Some(guest) = self.guest() else {
+            return Ok(());
+        };
+        let open = guest.receive()?;
+        while let Some(message) = self.guest().map_or(Ok(None), Guest::message)? {
+            // Its streams were connected before it was sent.
+            self.pending_connections()?;
+            self.guest_message(message)?;
+        }
+        if !open && let Some(machine) = &mut self.machine {
+            // The monitor says why soon, if the machine died.
+            machine.guest = None;
+            let end = Instant::now() + machine.start_timeout;
+            for kept in self.started_ones() {
+                kept.deadline.get_or_insert((end, Deadline::Start));
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes all connections that the monitor has told of.
+    fn pending_connections(&mut self) -> Result<()> {
+        while let Some(machine) = &mut self.machine
+            && machine.host.has_event()?
+        {
+            match machine.host.receive()? {
+                host::Event::Connection { port, stream } => self.connection(port, stream)?,
+                host::Event::Extent { place, refused } => self.extent(place, refused),
+                host::Event::Stopped(report) => return Err(crate::stopped(&report)),
+            }
+        }
+        Ok(())
+    }
+
+    fn guest_message(&mut self, message: GuestMessage) -> Result<()> {
+        if self.exec_message(&message) {
+            return Ok(());
+        }
+        if let GuestMessage::Hello {
+            version,
+            kernel,
+            init_at,
+            at,
+        } = &message
+        {
+            return self.hello(*version, kernel, *init_at, *at);
+        }
+        if let GuestMessage::Forgotten {
+            partition, gone, ..
+        } = message
+        {
+            if !self.forgotten(partition, gone) {
+                bail!("guest protocol error: it was not asked to forget {partition}");
+            }
+            return Ok(());
+        }
+        let number = match &message {
+            GuestMessage::Started { id, .. }
+            | GuestMessage::Exited { id, .. }
+            | GuestMessage::OutOfMemory { id }
+            | GuestMessage::Failed { id, .. } => self.number_of(id),
+            GuestMessage::Hello { .. } | GuestMessage::Forgotten { .. } => None,
+        };
+        let kept = number.and_then(|number| Some((number, self.kept.get_mut(&number)?)));
+        match (kept, message) {
+            (Some((number, kept)), GuestMessage::Started { pid, .. })
+                if matches!(kept.phase, Phase::Starting) =>
+            {
+                kept.phase = Phase::Running;
+                kept.state.pid = pid;
+                self.started(number);
+            }
+            (Some((number, kept)), GuestMessage::Failed { kind, message, .. })
+                if matches!(kept.phase, Phase::Starting) =>
+            {
+                let end = End {
+                    code: code_of(kind),
+                    error: format!("cannot start the container: {}", crate::clean(&message)),
+                    ..End::default()
+                };
+                self.ended(number, end);
+            }
+            (
+                Some((number, kept)),
+                GuestMessage::Exited {
+                    status,
+                    oom,
+                    damaged,
+                    ..
+                },
+            ) if matches!(kept.phase, Phase::Running) => {
+                let end = End {
+                    code: status.code(),
+                    oom,
+                    damaged,
+                    error: String::new(),
+                };
+                self.mark_of(number, "container's exit seen");
+                self.ended(number, end);
+            }
+            (Some((number, kept)), GuestMessage::OutOfMemory { .. })
+                if matches!(kept.phase, Phase::Running | Phase::Draining(_)) =>
+            {
+                if !kept.lack_of_memory.count(Instant::now()) {
+                    bail!("guest protocol error: it tells of nothing but lack of memory");
+                }
+                // One that is given up has no state but its end.
+                if matches!(kept.phase, Phase::Running) {
+                    if !std::mem::replace(&mut kept.state.oom, true) {
+                        kept.save();
+                    }
+                    self.journal(number, "oom", &[]);
+                }
+            }
+            // News of a container that this keeper has given up already; it may be about to start again, or
+            // have been asked for again, and then no news of it fits yet.
+            (
+                _,
+                GuestMessage::Started { .. }
+                | GuestMessage::Exited { .. }
+                | GuestMessage::OutOfMemory { .. }
+                | GuestMessage::Failed { .. },
+            ) if self.named.as_mut().is_some_and(Named::takes_late_news) => {}
+            (_, message) => {
+                let name = match message {
+                    GuestMessage::Hello { .. } => "hello",
+                    GuestMessage::Started { .. } => "started",
+                    GuestMessage::Exited { .. } => "exited",
+                    GuestMessage::Failed { .. } => "failed",
+                    GuestMessage::OutOfMemory { .. } => "out of memory",
+                    GuestMessage::Forgotten { .. } => "forgotten",
+                };
+                bail!("guest protocol error: {name:?} does not belong here")
+            }
+        }
+        Ok(())
+    }
+
+    fn hello(&mut self, version: u16, kernel: &str, init_at: u64, at: u64) -> Result<()> {
+        let Some(machine) = &mut self.machine else {
+            return Ok(());
+        };
+        if version != VERSION {
+            bail!(
+                "the guest's init speaks protocol version {version}, this program \
+                 {VERSION}; install coracle, coracle-vmm and coracle-init of one release"
+            );
+        }
+        if std::mem::replace(&mut machine.greeted, true) {
+            bail!("guest protocol error: \"hello\" does not belong here");
+        }
+        let own_kernel = !machine.host.shares_kernel();
+        self.kernel = crate::clean(kernel);
+        let now = clock::now();
+        self.timeline.push(("init ready".into(), now));
+        // The guest's clock starts with its kernel, so its own times reach back from now. What it
+        // says is only shown.
+        if init_at <= at && at < now {
+            if own_kernel {
+                self.timeline.push(("kernel entry".into(), now - at));
+            }
+            let init = now - (at - init_at);
+            self.timeline.push(("init begins".into(), init));
+        }
+        let mut specs = Vec::new();
+        for kept in self.kept.values_mut() {
+            match std::mem::replace(&mut kept.phase, Phase::Starting) {
+                Phase::Booting(spec) => specs.push(spec),
+                phase => kept.phase = phase,
+            }
+        }
+        for spec in specs {
+            self.say(&HostMessage::Run(spec));
+            self.mark("spec sent");
+        }
+        self.host_is_up();
+        Ok(())
+    }
+
+    pub(super) fn silent(&self, number: u32) -> anyhow::Error {
+        let running = matches!(
+            self.kept.get(&number).map(|kept| &kept.phase),
+            Some(Phase::Running)
+        );
+        if running {
+            return anyhow!("the guest closed its control channel without stopping");
+        }
+        let limit = self
+            .machine
+            .as_ref()
+            .map_or(Duration::ZERO, |machine| machine.start_timeout);
+        anyhow!("the guest is not responding: no container within {limit:?} of its first message")
+    }
+}

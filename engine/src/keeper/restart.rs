@@ -1,0 +1,199 @@
+//! Containers that are started again by their policy.
+
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use rustix::process::{WaitOptions, wait};
+
+use super::{Deadline, Keeper, Role, prepare, wire::Event};
+use crate::kernel::Unobserved;
+use crate::state::container::{Restart, State, Status};
+use coracle_platform::clock;
+
+/// The first pause before a container is started again, and the longest: docker's.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+/// A container that ran for so long is started again as if for the first time.
+const GOOD_RUN: u64 = 10 * clock::SECOND;
+
+/// Why a container does not start again whose policy wants it.
+pub(super) const HOST_STOPPED: &str = "the software host was stopped ('coracle machine stop'); 'coracle system start' starts this again";
+
+impl Keeper {
+    /// Starts a container again after a pause, which is longer each time.
+    pub(super) fn pause_before_restart(&mut self, number: u32) {
+        let Some(kept) = self.kept.get_mut(&number) else {
+            return;
+        };
+        let state = &mut kept.state;
+        let ran = state.finished.saturating_sub(state.started);
+        let step = if ran >= GOOD_RUN {
+            0
+        } else {
+            state.restarts.min(10)
+        };
+        let pause = (FIRST_PAUSE * 2_u32.pow(step)).min(LONGEST_PAUSE);
+        state.status = Status::Restarting;
+        state.restarts += 1;
+        kept.deadline = Some((Instant::now() + pause, Deadline::Restart));
+    }
+
+    /// Starts a container again whose pause is over, unless it was stopped in it.
+    pub(super) fn start_again(&mut self, number: u32) -> Result<()> {
+        let Some(kept) = self.kept.get_mut(&number) else {
+            return Ok(());
+        };
+        let without_host =
+            self.in_software_host && coracle_software_host::was_stopped(&self.directories);
+        if without_host {
+            kept.state.error = HOST_STOPPED.into();
+        }
+        if kept.stopping || without_host {
+            // It was stopped while it waited.
+            kept.state.status = Status::Exited;
+            kept.save();
+            let stop_asked = kept.stop_asked;
+            if stop_asked {
+                self.journal(number, "stop", &[]);
+            }
+            let Some(kept) = self.kept.get(&number) else {
+                return Ok(());
+            };
+            let event = Event::Exited(self.exit_of(kept));
+            self.let_go(number);
+            self.tell_end(number, &event, false);
+            self.gone(number);
+            return Ok(());
+        }
+        let number = self.renumber(number);
+        let Some(kept) = self.kept.get_mut(&number) else {
+            return Ok(());
+        };
+        // Monitors of earlier starts, which nobody waited for when they had reported.
+        while let Ok(Some(_)) = wait(WaitOptions::NOHANG) {}
+        let config = kept.record.config.clone();
+        // Others see that it restarts until it runs.
+        kept.state.pid = 0;
+        let ready = self.open_streams(number);
+        if let Err(error) = ready.and_then(|()| self.expect_start(number)) {
+            // Its neighbours go on.
+            self.fail(number, &format!("{error:#}"));
+            return Ok(());
+        }
+        if self.named.is_some() {
+            self.place(number);
+            return Ok(());
+        }
+        match prepare(&config, &self.directories, &mut Unobserved) {
+            Ok(prepared) => self.boot(prepared),
+            Err(error) => self.lost(&error),
+        }
+        Ok(())
+    }
+
+    /// Gives a container another number for its next start, and returns it: what was asked for in the start
+    /// before and is answered late reaches nobody.
+    fn renumber(&mut self, number: u32) -> u32 {
+        let next = self.new_number();
+        if let Some(kept) = self.kept.remove(&number) {
+            self.kept.insert(next, kept);
+        }
+        let roles = self.clients.values_mut().map(|client| &mut client.role);
+        for own in roles.filter_map(Role::container_mut) {
+            if *own == number {
+                *own = next;
+            }
+        }
+        next
+    }
+}
+
+/// Whether a container that ended by itself is started again.
+pub(super) fn wants_restart(policy: Restart, state: &State) -> bool {
+    if state.stopped {
+        return false;
+    }
+    match policy {
+        Restart::No => false,
+        Restart::OnFailure(most) => state.exit_code != 0 && (most == 0 || state.restarts < most),
+        Restart::Always | Restart::UnlessStopped => true,
+    }
+}
+
+/// Whether a container is started with the system.
+pub fn wants_start(policy: Restart, state: &State) -> bool {
+    let ran = state.started > 0;
+    match policy {
+        _ if state.status.is_live() => false,
+        Restart::No => false,
+        // Even one that a person stopped, as docker does.
+        Restart::Always => ran,
+        Restart::UnlessStopped => ran && !state.stopped,
+        Restart::OnFailure(_) => {
+            state.status == Status::Exited && state.exit_code != 0 && !state.stopped
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::container::Shown;
+
+    fn ended(code: i32) -> State {
+        State {
+            exit_code: code,
+            ..State::new(Shown::default())
+        }
+    }
+
+    #[test]
+    fn policy_says_what_is_started_again() {
+        assert!(!wants_restart(Restart::No, &ended(1)));
+        assert!(wants_restart(Restart::Always, &ended(0)));
+        assert!(wants_restart(Restart::OnFailure(0), &ended(1)));
+        assert!(!wants_restart(Restart::OnFailure(0), &ended(0)));
+        let tried = State {
+            restarts: 3,
+            ..ended(1)
+        };
+        assert!(!wants_restart(Restart::OnFailure(3), &tried));
+    }
+
+    #[test]
+    fn what_a_person_stopped_stays_stopped() {
+        let stopped = State {
+            stopped: true,
+            ..ended(1)
+        };
+        assert!(!wants_restart(Restart::Always, &stopped));
+    }
+
+    #[test]
+    fn what_a_person_stopped_starts_with_the_system_only_by_always() {
+        let stopped = State {
+            status: Status::Exited,
+            started: 1,
+            stopped: true,
+            exit_code: 137,
+            ..State::new(Shown::default())
+        };
+        assert!(wants_start(Restart::Always, &stopped));
+        assert!(!wants_start(Restart::UnlessStopped, &stopped));
+        assert!(!wants_start(Restart::OnFailure(0), &stopped));
+        assert!(!wants_start(Restart::No, &stopped));
+    }
+
+    #[test]
+    fn container_whose_end_nobody_saw_starts_with_the_system() {
+        let lost = State {
+            status: Status::Exited,
+            started: 1,
+            exit_code: 255,
+            ..State::new(Shown::default())
+        };
+        assert!(wants_start(Restart::UnlessStopped, &lost));
+        assert!(wants_start(Restart::OnFailure(3), &lost));
+    }
+}

@@ -1,0 +1,68 @@
+//! The engine behind every front of Coracle: containers, images and hosts.
+//!
+//! It prints nothing and knows no command line: what a person should know reaches the caller as values, or, where
+//! nobody waits for it, as records of the `log` crate.
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
+pub mod capability;
+pub mod containers;
+mod error;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
+mod guest;
+pub mod host;
+mod identifier;
+pub mod keeper;
+pub mod kernel;
+pub mod policy;
+pub mod signal;
+mod spec;
+pub mod state;
+mod timeline;
+mod words;
+
+pub use error::{Error, ErrorKind, Kind, Result};
+pub use guest::Guest;
+pub use identifier::identifier;
+pub use spec::{DISK, Request, set as set_variable};
+pub use timeline::Timeline;
+pub use words::{clean, damage, failure, merge, stopped};
+
+use containers::Containers;
+use state::Directories;
+
+/// Where an engine keeps what, and what it may use.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The user's directories.
+    pub directories: Directories,
+}
+
+/// The containers, images and hosts of one user. Clones are the same engine; any number of threads and processes
+/// use it at once.
+#[derive(Debug, Clone)]
+pub struct Engine {
+    pub(crate) directories: Directories,
+}
+
+impl Engine {
+    /// Opens it; nothing is started, and nothing is made that is not there.
+    ///
+    /// # Errors
+    /// When the directories cannot be used.
+    pub fn open(settings: Settings) -> Result<Self> {
+        Ok(Self {
+            directories: settings.directories,
+        })
+    }
+
+    /// The user's directories.
+    pub fn directories(&self) -> &Directories {
+        &self.directories
+    }
+
+    /// The containers.
+    pub fn containers(&self) -> Containers {
+        Containers::new(self)
+    }
+}

@@ -1,0 +1,418 @@
+//! Containers on disk.
+//!
+//! ```text
+//! containers/<id>/config.json    what was asked for; changed by its commands only
+//! containers/<id>/state.json     what became of it; replaced as a whole by its keeper
+//! containers/<id>/lock           held by its keeper for as long as that lives
+//! containers/<id>/edit           held by a command that starts, renames or removes it
+//! containers/<id>/log, log.1     what it wrote
+//! containers/.new-*, .removed-*  what is being made and removed
+//! containers/names/<name>        a link to the container's directory
+//! containers/lock                held while a name is taken or given back
+//! ```
+//!
+//! Any process may die between any two steps: a directory that is not whole has a name that begins
+//! with a dot, a name whose container is missing is free, and a container that says that it runs
+//! while nobody holds its lock has ended.
+
+mod config;
+mod state;
+
+use std::{
+    borrow::Cow,
+    collections::BTreeSet,
+    fs,
+    os::unix::fs::symlink,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result, bail};
+
+pub use config::{Config, Health, Isolation, LogPolicy, Restart};
+pub use state::{Shown, State, Status, Wellness};
+
+use super::{
+    Directories, NotFound, create_directory,
+    disk::{self, Owner},
+    files::{self, Lock, Reader, lock, read, write},
+    host, journal, words,
+};
+use coracle_platform::clock;
+
+/// Version of both files; a later release that changes them reads this one too.
+pub const VERSION: u32 = 1;
+
+/// Digits of an identifier in lists, as docker's.
+pub const SHORT_ID: usize = 12;
+
+/// Exit code of a container whose end nobody saw, as docker's.
+const UNKNOWN_EXIT: i32 = 255;
+/// A container as lists show it.
+#[derive(Debug)]
+pub struct Summary {
+    /// Its name.
+    pub name: String,
+    /// What became of it.
+    pub state: State,
+}
+
+/// Name of the directory of all containers in the user's data.
+const ROOT: &str = "containers";
+
+/// All containers of a user.
+#[derive(Debug, Clone)]
+pub struct Containers {
+    root: PathBuf,
+}
+
+/// One container.
+#[derive(Debug, Clone)]
+pub struct Container {
+    directory: PathBuf,
+    /// What was asked for.
+    pub config: Config,
+}
+
+impl Containers {
+    /// Those in the user's directories.
+    pub fn new(directories: &Directories) -> Self {
+        Self {
+            root: directories.data.join(ROOT),
+        }
+    }
+
+    /// Makes a container. An empty name gets one that is free; it is whole when this returns.
+    ///
+    /// # Errors
+    /// When the name is not one, or in use.
+    pub fn create(&self, mut config: Config) -> Result<Container> {
+        if !config.name.is_empty() {
+            words::check(&config.name)?;
+        }
+        create_directory(&self.root.join("names"))?;
+        let _lock = self.lock()?;
+        files::sweep(&self.root);
+        if config.name.is_empty() {
+            config.name = self.free_name(&config.id)?;
+        } else if let Some(holder) = self.holder(&config.name) {
+            bail!(in_use(&config.name, &holder));
+        }
+        let state = State::new(Shown::from(&config));
+        let new = files::prepare(&self.root, &config.id, &config, &state)?;
+        if let Some(size) = config.disk {
+            self.sweep_disks();
+            disk::create(self.data(), &config.id, size)?;
+        }
+        self.link(&config.name, &config.id)?;
+        let directory = self.root.join(&config.id);
+        files::publish(&new, &directory)?;
+        Ok(Container { directory, config })
+    }
+
+    /// Finds one by name, identifier, or the identifier's first digits.
+    ///
+    /// # Errors
+    /// When there is none, or more than one.
+    pub fn find(&self, text: &str) -> Result<Container> {
+        let plain = !text.is_empty() && !text.starts_with('.') && !text.contains('/');
+        let exact = plain.then(|| self.holder(text)).flatten().or_else(|| {
+            (plain && is_id(text) && self.root.join(text).is_dir()).then(|| text.into())
+        });
+        if let Some(id) = exact {
+            return self.open(&id);
+        }
+        let hexadecimal = plain && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let mut found = self.ids()?.into_iter();
+        let mut matching = found
+            .by_ref()
+            .filter(|id| hexadecimal && id.starts_with(text));
+        match (matching.next(), matching.next()) {
+            (Some(id), None) => self.open(&id),
+            (Some(_), Some(_)) => {
+                bail!("container ID {text:?} is ambiguous: several begin with it; give more digits")
+            }
+            (None, _) => Err(self.not_found(text).into()),
+        }
+    }
+
+    fn not_found(&self, text: &str) -> NotFound {
+        let hint = match host::exists(self.data(), text) {
+            true => format!("{text} is a host: see 'coracle host --help'"),
+            false => "'coracle ps --all' lists them".into(),
+        };
+        NotFound {
+            kind: "container",
+            name: text.into(),
+            hint,
+        }
+    }
+
+    /// All of them, newest first. What is not whole is passed over.
+    ///
+    /// # Errors
+    /// When the directory cannot be read.
+    pub fn list(&self) -> Result<Vec<Container>> {
+        let ids = self.ids()?;
+        let mut all: Vec<_> = ids.iter().filter_map(|id| self.open(id).ok()).collect();
+        all.sort_by_key(|container| std::cmp::Reverse(container.config.created));
+        Ok(all)
+    }
+
+    /// What lists show of all of them, newest first. What is not whole is passed over.
+    ///
+    /// # Errors
+    /// When the directory cannot be read.
+    pub fn summaries(&self) -> Result<Vec<Summary>> {
+        let names = self.root.join("names");
+        let links = files::names(&names)?;
+        if links.is_empty() {
+            return Ok(Vec::new());
+        }
+        let reader = Reader::new(&names);
+        let mut reader = reader.with_context(|| format!("cannot open {}", names.display()))?;
+        let mut keepers = BTreeSet::new();
+        let all = links.into_iter();
+        let all = all.filter_map(|name| self.summary(name, &mut reader, &mut keepers));
+        let mut all: Vec<_> = all.collect();
+        all.sort_by_key(|summary| std::cmp::Reverse(summary.state.shown.created));
+        // One that is being renamed has two names.
+        all.dedup_by(|one, other| one.state.shown.id == other.state.shown.id);
+        Ok(all)
+    }
+
+    /// What lists show of one; `keepers` are those that are known to live.
+    fn summary(
+        &self,
+        name: String,
+        reader: &mut Reader,
+        keepers: &mut BTreeSet<(u32, PathBuf)>,
+    ) -> Option<Summary> {
+        // By the link, which leads to the container's directory.
+        let mut state: State = reader.read(&format!("{name}/state.json"))?;
+        // Who keeps one of its containers keeps them all: it writes down what has ended.
+        let keeper = (state.keeper, state.socket.clone());
+        if state.status.is_live() && !keepers.contains(&keeper) {
+            if reader.is_locked(&format!("{name}/lock"))? {
+                keepers.insert(keeper);
+            } else {
+                state = current(&self.root.join(&state.shown.id)).ok()?;
+            }
+        }
+        (state.version == VERSION).then_some(Summary { name, state })
+    }
+
+    fn ids(&self) -> Result<Vec<String>> {
+        let names = files::names(&self.root)?.into_iter();
+        Ok(names.filter(|name| is_id(name)).collect())
+    }
+
+    /// The container of this identifier.
+    ///
+    /// # Errors
+    /// When it is missing, or was written by a later release.
+    pub fn open(&self, id: &str) -> Result<Container> {
+        let directory = self.root.join(id);
+        let config: Config = read(&directory.join("config.json"))?;
+        files::check_version(&directory, config.version, VERSION)?;
+        Ok(Container { directory, config })
+    }
+
+    /// Gives a container another name.
+    ///
+    /// # Errors
+    /// When the name is not one, or in use.
+    pub fn rename(&self, container: &mut Container, name: &str) -> Result<()> {
+        words::check(name)?;
+        let _edit = container.edit()?;
+        let _lock = self.lock()?;
+        if let Some(holder) = self.holder(name) {
+            bail!(in_use(name, &holder));
+        }
+        self.link(name, &container.config.id)?;
+        let before = std::mem::replace(&mut container.config.name, name.into());
+        write(&container.directory.join("config.json"), &container.config)?;
+        self.unlink(&before);
+        Ok(())
+    }
+
+    /// What was asked for, with the name that the container has now: a command may have changed it since
+    /// the record was read.
+    pub fn as_named_now<'a>(&self, container: &'a Container) -> Cow<'a, Config> {
+        let config = &container.config;
+        if self.named(&config.name).as_deref() == Some(&config.id) {
+            return Cow::Borrowed(config);
+        }
+        match read::<Config>(&container.directory.join("config.json")) {
+            Ok(config) => Cow::Owned(config),
+            Err(_) => Cow::Borrowed(config),
+        }
+    }
+
+    /// Removes a container; the caller holds its lock, so that it has no keeper.
+    ///
+    /// # Errors
+    /// As `rename(2)`; what cannot be deleted then is deleted by a later command.
+    pub fn remove(&self, container: &Container, _lock: &Lock) -> Result<()> {
+        let global = self.lock()?;
+        let id = &container.config.id;
+        let away = files::put_away(&self.root, id, &container.directory)?;
+        // Its name may have changed since it was read.
+        let name = read::<Config>(&away.join("config.json")).map(|config| config.name);
+        let name = name.as_deref().unwrap_or(&container.config.name);
+        if self.named(name).as_deref() == Some(id) {
+            self.unlink(name);
+        }
+        if container.config.disk.is_some() {
+            self.sweep_disks();
+        }
+        drop(global);
+        let _ = fs::remove_dir_all(&away);
+        Ok(())
+    }
+
+    /// The user's data, in which this directory lies.
+    fn data(&self) -> &Path {
+        self.root.parent().unwrap_or(&self.root)
+    }
+
+    /// Removes the disks of containers that are gone.
+    fn sweep_disks(&self) {
+        disk::sweep(self.data(), |owner| match owner {
+            Owner::Container(id) => is_id(id) && self.root.join(id).is_dir(),
+            Owner::Host(name) => host::exists(self.data(), name),
+        });
+    }
+
+    fn lock(&self) -> Result<Lock> {
+        files::lock_all(&self.root)
+    }
+
+    /// The identifier that a name's link gives.
+    fn named(&self, name: &str) -> Option<String> {
+        let target = fs::read_link(self.root.join("names").join(name)).ok()?;
+        let id = target.to_str()?.strip_prefix("../")?;
+        is_id(id).then(|| id.into())
+    }
+
+    /// The container that has a name.
+    fn holder(&self, name: &str) -> Option<String> {
+        self.named(name).filter(|id| self.root.join(id).is_dir())
+    }
+
+    fn link(&self, name: &str, id: &str) -> Result<()> {
+        let path = self.root.join("names").join(name);
+        // Of a container that is gone.
+        let _ = fs::remove_file(&path);
+        symlink(format!("../{id}"), &path)
+            .with_context(|| format!("cannot create {}", path.display()))
+    }
+
+    fn unlink(&self, name: &str) {
+        let _ = fs::remove_file(self.root.join("names").join(name));
+    }
+
+    fn free_name(&self, id: &str) -> Result<String> {
+        let mut names = words::names(id);
+        names
+            .find(|name| self.holder(name).is_none())
+            .context("cannot find a free name; use --name")
+    }
+}
+
+impl Container {
+    /// Where its files are.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// The identifier's first digits.
+    pub fn short_id(&self) -> &str {
+        short(&self.config.id)
+    }
+
+    /// What became of it. A container whose keeper died is put right first.
+    ///
+    /// # Errors
+    /// When its file cannot be read: it was removed meanwhile.
+    pub fn state(&self) -> Result<State> {
+        current(&self.directory)
+    }
+
+    /// Replaces its state as a whole.
+    ///
+    /// # Errors
+    /// As `write(2)` and `rename(2)`.
+    pub fn save(&self, state: &State) -> Result<()> {
+        write(&self.directory.join("state.json"), state)
+    }
+
+    /// The keeper's lock; `None` while someone holds it.
+    ///
+    /// # Errors
+    /// When its file is gone.
+    pub fn try_lock(&self) -> Result<Option<Lock>> {
+        files::try_lock(&self.directory.join("lock"))
+    }
+
+    /// The keeper's lock, which others only hold for a moment when there is no keeper.
+    ///
+    /// # Errors
+    /// When its file is gone.
+    pub fn keeper_lock(&self) -> Result<Lock> {
+        lock(&self.directory.join("lock"))
+    }
+
+    /// The lock of those who start, rename or remove it, waited for.
+    ///
+    /// # Errors
+    /// When its file is gone: the container was removed.
+    pub fn edit(&self) -> Result<Lock> {
+        files::edit(&self.directory, || format!("container {}", self.short_id()))
+    }
+}
+
+/// What became of the container in a directory. One whose keeper died is put right first.
+fn current(directory: &Path) -> Result<State> {
+    let is_live = |state: &State| state.status.is_live();
+    let repair = |state: &mut State| {
+        state.status = Status::Exited;
+        state.exit_code = UNKNOWN_EXIT;
+        state.finished = clock::wall();
+        state.error = "its keeper ended before it did, by a signal or with the system".into();
+        state.health = None;
+        let _ = fs::remove_file(&state.socket);
+    };
+    // The event that its keeper could not note.
+    let repaired = || {
+        let config = read::<Config>(&directory.join("config.json"));
+        let data = directory.parent().and_then(Path::parent);
+        if let (Ok(config), Some(data)) = (config, data) {
+            let code = [("exitCode", UNKNOWN_EXIT.to_string())];
+            journal::note(data, &config, "die", &code);
+        }
+    };
+    files::current(directory, is_live, repair, repaired)
+}
+
+/// The first digits of an identifier.
+pub fn short(id: &str) -> &str {
+    id.get(..SHORT_ID).unwrap_or(id)
+}
+
+fn in_use(name: &str, holder: &str) -> String {
+    format!(
+        "the container name {name:?} is in use by container {}; remove or rename that one, or \
+         choose another name",
+        short(holder)
+    )
+}
+
+/// Whether there is a container of this name.
+pub(super) fn exists(data: &Path, name: &str) -> bool {
+    let names = data.join(ROOT).join("names");
+    words::check(name).is_ok() && names.join(name).exists()
+}
+
+fn is_id(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+}

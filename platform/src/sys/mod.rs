@@ -1,0 +1,183 @@
+//! What the standard library and rustix do not offer: signals as a descriptor, and a child that
+//! hears of its parent's end.
+#![expect(
+    unsafe_code,
+    reason = "signal masks, signalfd, pre_exec and the memory of arguments have no safe interface"
+)]
+
+pub mod ending;
+mod shown;
+
+use std::{
+    fs::File,
+    io::{self, Read},
+    os::{
+        fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
+        unix::process::CommandExt,
+    },
+    process::Command,
+};
+
+use rustix::process::{Signal, set_parent_process_death_signal};
+
+pub use shown::{is_kept, show, show_alone};
+
+/// Sends the child this signal when the thread that starts it ends, for whatever reason.
+pub fn signal_with_parent(command: &mut Command, signal: Signal) {
+    let ask = move || Ok(set_parent_process_death_signal(Some(signal))?);
+    // SAFETY: between fork and exec the closure only makes one `prctl` system call.
+    unsafe { command.pre_exec(ask) };
+}
+
+/// Signals as they come, read from a descriptor; they have no other effect meanwhile.
+pub struct Signals {
+    file: File,
+    outlives_terminal: bool,
+}
+
+impl Signals {
+    /// Blocks the signals in this thread, and in those that it starts later.
+    ///
+    /// # Errors
+    /// As `signalfd(2)`.
+    pub fn new(signals: &[i32]) -> io::Result<Self> {
+        let mut outlives_terminal = false;
+        // SAFETY: `set` is plain memory, initialised by `sigemptyset` before any other use; each
+        // pointer is to a live local variable.
+        let descriptor = unsafe {
+            let mut set = std::mem::zeroed::<libc::sigset_t>();
+            libc::sigemptyset(&raw mut set);
+            for signal in signals {
+                // A shell starts what runs in the background with some of them ignored, and what is
+                // ignored is never seen.
+                let before = libc::signal(*signal, libc::SIG_DFL);
+                outlives_terminal |= *signal == libc::SIGHUP && before == libc::SIG_IGN;
+                libc::sigaddset(&raw mut set, *signal);
+            }
+            libc::pthread_sigmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut());
+            libc::signalfd(-1, &raw const set, libc::SFD_CLOEXEC)
+        };
+        if descriptor < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: signalfd gave this new descriptor, which nothing else owns.
+        let descriptor = unsafe { OwnedFd::from_raw_fd(descriptor) };
+        Ok(Self {
+            file: File::from(descriptor),
+            outlives_terminal,
+        })
+    }
+
+    /// Whether SIGHUP was ignored when the process began, as nohup(1) has it: the terminal's end is not its own.
+    pub fn outlives_terminal(&self) -> bool {
+        self.outlives_terminal
+    }
+
+    /// The next signal's number; waits for it.
+    ///
+    /// # Errors
+    /// As `read(2)`.
+    pub fn receive_number(&mut self) -> io::Result<i32> {
+        self.receive().map(|(number, _)| number)
+    }
+
+    /// The next signal's number, and whether the kernel has sent it by itself; waits for it.
+    ///
+    /// # Errors
+    /// As `read(2)`.
+    pub fn receive(&mut self) -> io::Result<(i32, bool)> {
+        let mut record = [0; size_of::<libc::signalfd_siginfo>()];
+        self.file.read_exact(&mut record)?;
+        // The number is the record's first field, an error its second, the origin its third.
+        let field = |index: usize| {
+            let bytes = record.get(4 * index..)?.first_chunk()?;
+            Some(i32::from_ne_bytes(*bytes))
+        };
+        let number = field(0).unwrap_or_default();
+        Ok((number, field(2) == Some(libc::SI_KERNEL)))
+    }
+}
+
+impl AsFd for Signals {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+}
+
+/// Has the child be nobody's child, in a session of its own: what is started goes away at once, and its own child
+/// executes the program.
+pub fn disown(command: &mut Command) {
+    let leave = || {
+        // SAFETY: between fork and exec this makes system calls only, which share no memory with anyone: a process
+        // without the flags of clone(2) that share something is a copy, as by `fork(2)`, and without its handlers.
+        unsafe {
+            if libc::setsid() < 0 {
+                return Err(io::Error::last_os_error());
+            }
+            match libc::syscall(libc::SYS_clone, libc::SIGCHLD, 0, 0, 0, 0) {
+                0 => Ok(()),
+                -1 => Err(io::Error::last_os_error()),
+                _ => libc::_exit(0),
+            }
+        }
+    };
+    // SAFETY: as above.
+    unsafe { command.pre_exec(leave) };
+}
+
+/// Whether this process has no more than one thread.
+pub fn has_one_thread() -> bool {
+    // A link for each thread, and the two of every directory.
+    rustix::fs::stat("/proc/self/task").is_ok_and(|task| task.st_nlink == 3)
+}
+
+/// Divides the process, which has one thread: the new process's number for its parent, `None` for
+/// itself.
+///
+/// # Errors
+/// As `fork(2)`.
+pub fn fork() -> io::Result<Option<i32>> {
+    // SAFETY: the callers do it before they start any thread, so that no lock is held by another
+    // one in the copy.
+    match unsafe { libc::fork() } {
+        -1 => Err(io::Error::last_os_error()),
+        0 => Ok(None),
+        child => Ok(Some(child)),
+    }
+}
+
+/// Closes what a new process has inherited, but the standard streams and one descriptor.
+///
+/// # Errors
+/// As `close_range(2)`.
+pub fn close_all_but(kept: impl AsFd) -> io::Result<()> {
+    let kept = kept.as_fd().as_raw_fd().cast_unsigned();
+    let close = |first: u32, last: u32| {
+        // SAFETY: the process was just divided, and uses none of what is closed: it ends without
+        // dropping what owned it.
+        let result = unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
+        if result < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        Ok(())
+    };
+    if kept > 3 {
+        close(3, kept - 1)?;
+    }
+    close(kept + 1, u32::MAX)
+}
+
+/// Puts `/dev/null` in the place of the standard streams, or a file in that of standard error;
+/// without one, standard error stays what it is.
+///
+/// # Errors
+/// As `open(2)` and `dup2(2)`.
+pub fn leave_terminal(words: Option<&File>) -> io::Result<()> {
+    let null = File::options().read(true).write(true).open("/dev/null")?;
+    rustix::stdio::dup2_stdin(&null)?;
+    rustix::stdio::dup2_stdout(&null)?;
+    if let Some(words) = words {
+        rustix::stdio::dup2_stderr(words)?;
+    }
+    Ok(())
+}
