@@ -30,9 +30,8 @@ const ARROWS: [(&str, &[&str]); 14] = [
         ],
     ),
     (
-        "coracle-api",
+        "coracle-docker-model",
         &[
-            "coracle-docker-model",
             "coracle-engine",
             "coracle-images",
             "coracle-platform",
@@ -40,8 +39,9 @@ const ARROWS: [(&str, &[&str]); 14] = [
         ],
     ),
     (
-        "coracle-docker-model",
+        "coracle-api",
         &[
+            "coracle-docker-model",
             "coracle-engine",
             "coracle-images",
             "coracle-platform",
