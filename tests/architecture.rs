@@ -76,7 +76,7 @@ const ARROWS: [(&str, &[&str]); 14] = [
     ("coracle-vmm", &[]),
     ("coracle-init", &["coracle-protocol"]),
     ("coracle-protocol", &[]),
-    ("coracle-images", &[]),
+    ("coracle-images", &["coracle-platform"]),
     ("coracle-tests", &[]),
     // It takes the place of a guest's init, and speaks as one.
     ("coracle-hostile", &["coracle-protocol"]),

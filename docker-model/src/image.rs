@@ -2,6 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use images::{
+    digest::Digest,
+    reference::Reference,
+    store::{Inspected, InspectedLayer},
+};
 use serde::Serialize;
 
 use crate::{
@@ -46,6 +51,51 @@ pub struct Image {
     pub coracle: Coracle,
 }
 
+impl From<&Inspected> for Image {
+    fn from(image: &Inspected) -> Self {
+        let familiar = |names: &[Reference]| names.iter().map(Reference::familiar).collect();
+        let document = &image.config;
+        let text = |text: &Option<String>| text.clone().unwrap_or_default();
+        let diff_ids = document.rootfs.diff_ids.iter();
+        Self {
+            id: image.id.to_string(),
+            tags: familiar(&image.names),
+            digests: familiar(&image.digests),
+            parent: String::new(),
+            comment: text(&document.comment),
+            created: image.created.clone(),
+            docker_version: text(&document.docker_version),
+            author: text(&document.author),
+            config: Config::from(&document.config),
+            architecture: image.platform.architecture.clone(),
+            variant: text(&image.platform.variant),
+            os: image.platform.os.clone(),
+            size: image.size,
+            layers: diff_ids.map(ToString::to_string).collect(),
+            tagged: image.stored.map_or_else(String::new, time::rfc3339_of),
+            coracle: Coracle {
+                manifest: image.manifest.as_ref().map(ToString::to_string),
+                layers: image.layers.iter().map(Layer::from).collect(),
+            },
+        }
+    }
+}
+
+impl From<&InspectedLayer> for Layer {
+    fn from(layer: &InspectedLayer) -> Self {
+        let text = |digest: &Option<Digest>| digest.as_ref().map(ToString::to_string);
+        Self {
+            digest: text(&layer.blob),
+            diff_id: layer.diff_id.to_string(),
+            chain_id: text(&layer.chain_id),
+            root_hash: text(&layer.root_hash),
+            hash_offset: layer.hash_offset,
+            path: layer.path.display().to_string(),
+            size: layer.size,
+        }
+    }
+}
+
 /// What only Coracle knows of an image.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "PascalCase")]
@@ -68,8 +118,8 @@ pub struct Layer {
     pub chain_id: Option<String>,
     /// That its file is checked against.
     pub root_hash: Option<String>,
-    /// Where the hashes begin in the file, in bytes.
-    pub hash_offset: u64,
+    /// Where the hashes begin in the file, in bytes; unknown of what an earlier version stored.
+    pub hash_offset: Option<u64>,
     /// Its file.
     pub path: String,
     /// Bytes of its file.
@@ -190,6 +240,22 @@ pub struct Summary {
     pub shared: Option<u64>,
     /// Containers of it, where they were counted.
     pub containers: Option<u64>,
+}
+
+impl From<&images::store::Listed> for Summary {
+    fn from(image: &images::store::Listed) -> Self {
+        let familiar = |names: &[Reference]| names.iter().map(Reference::familiar).collect();
+        Self {
+            id: image.id.to_string(),
+            tags: familiar(&image.names),
+            digests: familiar(&image.digests),
+            created: image.created.clone(),
+            size: image.size,
+            labels: None,
+            shared: None,
+            containers: None,
+        }
+    }
 }
 
 /// A row of docker's list of images.

@@ -19,6 +19,7 @@
 //! | `HostConfig.Isolation` | `""` | `""`, or `namespace` | a container without a microVM says so |
 //! | `HostConfig.MaskedPaths`, `ReadonlyPaths` | dockerd 26's | those in force | newer docker masks more |
 //! | `State.Pid` | in the host's PID namespace | in the guest's | the host has no such process |
+//! | `DNSNames` of `bridge` | `null` | the container's names | its neighbours find it by them |
 //! | `SandboxKey` | a file of a namespace | `""` | there is none on the host |
 //! | `SandboxID`, `EndpointID` | random | the container's ID while it runs | a container has one of each |
 //! | `NetworkID` | random | a constant for each of `bridge`, `host`, `none` | they are the same for all hosts |
@@ -29,8 +30,10 @@ pub mod container;
 pub mod event;
 pub mod exec;
 pub mod filters;
+pub mod format;
 pub mod image;
 pub mod moment;
 pub mod null;
+pub mod records;
 pub mod system;
 pub mod time;

@@ -1,6 +1,22 @@
 //! Moments, as `--since` and `--until` take them and clients send them.
 
+use coracle_platform::duration::duration;
+
 use crate::time::{self, SECOND};
+
+/// Nanoseconds since 1970: [`absolute`], or a duration before now, which is in nanoseconds since 1970, too.
+///
+/// # Errors
+/// What is wrong with the text, for a person.
+pub fn parse(text: &str, now: u64) -> Result<u64, String> {
+    absolute(text)
+        .or_else(|| Some(now.saturating_sub(duration(text)?)))
+        .ok_or_else(|| {
+            format!(
+                "invalid time {text:?}: use RFC 3339 (2026-01-31T12:00:00Z), Unix time, or a duration before now (1h30m)"
+            )
+        })
+}
 
 /// Nanoseconds since 1970 of RFC 3339 or of seconds since 1970 with decimals: the forms that do not depend on the time.
 #[must_use]
@@ -31,6 +47,9 @@ mod tests {
             absolute("1796110682.740714250"),
             Some(1_796_110_682_740_714_250)
         );
+        assert_eq!(parse("1h30m", 6000 * SECOND), Ok(600 * SECOND));
+        assert_eq!(parse("12.5", 0), Ok(12_500_000_000));
+        assert!(parse("soon", 0).is_err());
         for text in ["soon", "", "-1", "1.", "1.x", "99999999999999999999"] {
             assert_eq!(absolute(text), None, "{text}");
         }

@@ -1,68 +1,21 @@
 //! Times: nanoseconds since 1970 in UTC, and RFC 3339 as docker writes and clients send it.
 
-/// Nanoseconds of a second.
-pub const SECOND: u64 = 1_000_000_000;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+pub use coracle_platform::clock::SECOND;
+use coracle_platform::date;
 
 /// Docker's word for a time that has not come: Go's zero time.
 pub const NEVER: &str = "0001-01-01T00:00:00Z";
 
-/// Seconds of a day.
-const DAY: u64 = 86_400;
-
-/// Days from the first of March of the year 0 to 1970.
-const DAYS_TO_1970: u64 = 719_468;
-
-/// Days of 400 years, after which the calendar repeats.
-const DAYS_OF_400_YEARS: u64 = 146_097;
-
 /// Last year that is read: nanoseconds of later ones do not fit 64 bits.
 const LAST_YEAR: u64 = 2553;
-
-/// Year, month and day of a number of days since 1970.
-///
-/// Years are counted from March, so that the leap day is the last of its year and 400 years are a whole period.
-#[must_use]
-pub fn date_of(days: u64) -> (u64, u64, u64) {
-    let days = days + DAYS_TO_1970;
-    let (era, day) = (days / DAYS_OF_400_YEARS, days % DAYS_OF_400_YEARS);
-    let year = (day - day / 1460 + day / 36524 - day / 146_096) / 365;
-    let day = day - (365 * year + year / 4 - year / 100);
-    let month = (5 * day + 2) / 153;
-    let day = day - (153 * month + 2) / 5 + 1;
-    match month {
-        0..=9 => (400 * era + year, month + 3, day),
-        _ => (400 * era + year + 1, month - 9, day),
-    }
-}
-
-/// Days since 1970 of a date; nothing for one that the calendar does not have, or before 1970.
-#[must_use]
-pub fn days_of(year: u64, month: u64, day: u64) -> Option<u64> {
-    if !(1970..=9999).contains(&year) || !(1..=12).contains(&month) || !(1..=31).contains(&day) {
-        return None;
-    }
-    let (from_march, month_from_march) = match month {
-        3.. => (year, month - 3),
-        _ => (year - 1, month + 9),
-    };
-    let leap_days = from_march / 4 - from_march / 100 + from_march / 400;
-    let days = 365 * from_march + leap_days + (153 * month_from_march + 2) / 5 + day - 1;
-    let days = days.checked_sub(DAYS_TO_1970)?;
-    // The 31st of April is none.
-    (date_of(days) == (year, month, day)).then_some(days)
-}
-
-fn to_the_second(seconds: u64) -> String {
-    let (year, month, day) = date_of(seconds / DAY);
-    let (hour, minute, second) = (seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}")
-}
 
 /// RFC 3339 with nine decimals, as logs and events have it, so that lines of a list are aligned.
 #[must_use]
 pub fn rfc3339_fixed(nanoseconds: u64) -> String {
     let (seconds, fraction) = (nanoseconds / SECOND, nanoseconds % SECOND);
-    format!("{}.{fraction:09}Z", to_the_second(seconds))
+    format!("{}.{fraction:09}Z", date::second(seconds))
 }
 
 /// RFC 3339 as docker's JSON has it: with as many decimals as there are to tell.
@@ -71,7 +24,14 @@ pub fn rfc3339(nanoseconds: u64) -> String {
     let (seconds, fraction) = (nanoseconds / SECOND, nanoseconds % SECOND);
     let decimals = format!(".{fraction:09}");
     let decimals = decimals.trim_end_matches('0').trim_end_matches('.');
-    format!("{}{decimals}Z", to_the_second(seconds))
+    format!("{}{decimals}Z", date::second(seconds))
+}
+
+/// The same of a time of the system's; times before 1970 count as its beginning.
+#[must_use]
+pub fn rfc3339_of(time: SystemTime) -> String {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    rfc3339(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
 }
 
 /// As [`rfc3339`]; 0 is [`NEVER`].
@@ -99,7 +59,8 @@ pub fn nanoseconds(text: &str) -> Option<u64> {
     if hour > 23 || minute > 59 || second > 60 {
         return None;
     }
-    let seconds = days_of(year, month, day)? * DAY + hour * 3600 + minute * 60 + second.min(59);
+    let seconds =
+        date::days_of(year, month, day)? * date::DAY + hour * 3600 + minute * 60 + second.min(59);
     let seconds = match zone {
         "Z" | "z" => seconds,
         _ => {
@@ -155,14 +116,6 @@ mod tests {
         ] {
             assert_eq!(rfc3339(seconds * SECOND), text);
             assert_eq!(nanoseconds(text), Some(seconds * SECOND), "{text}");
-        }
-    }
-
-    #[test]
-    fn every_day_is_read_as_it_is_written() {
-        for days in 0..200_000 {
-            let (year, month, day) = date_of(days);
-            assert_eq!(days_of(year, month, day), Some(days));
         }
     }
 

@@ -1,6 +1,5 @@
 //! The command line: one file per subcommand.
 
-mod age;
 mod api;
 mod attach;
 mod bench;

@@ -192,6 +192,39 @@ impl Config {
     }
 }
 
+impl From<&images::image::ContainerConfig> for Config {
+    /// An image's: what it does not say is `null`, as in its own document.
+    fn from(image: &images::image::ContainerConfig) -> Self {
+        let set = |set: &BTreeMap<String, images::image::config::Empty>| -> Option<Set> {
+            let all = set.keys().map(|name| (name.clone(), Empty {}));
+            (!set.is_empty()).then(|| all.collect())
+        };
+        Self {
+            user: image.user.clone(),
+            exposed_ports: set(&image.exposed_ports),
+            env: (!image.env.is_empty()).then(|| image.env.clone()),
+            cmd: image.cmd.clone(),
+            healthcheck: image.healthcheck.as_ref().map(|check| Healthcheck {
+                test: check.test.clone(),
+                interval: check.interval,
+                timeout: check.timeout,
+                start_period: check.start_period,
+                start_interval: check.start_interval,
+                retries: check.retries,
+            }),
+            volumes: set(&image.volumes),
+            working_dir: image.working_dir.clone(),
+            entrypoint: image.entrypoint.clone(),
+            on_build: image.on_build.clone(),
+            labels: (!image.labels.is_empty()).then(|| image.labels.clone()),
+            stop_signal: image.stop_signal.clone(),
+            stop_timeout: image.stop_timeout,
+            shell: image.shell.clone(),
+            ..Self::default()
+        }
+    }
+}
+
 /// Adds what only the image has.
 fn join<V, W>(
     own: &mut Option<BTreeMap<String, V>>,

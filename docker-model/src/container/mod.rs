@@ -8,7 +8,7 @@ mod list;
 mod network;
 
 pub use config::{Config, Healthcheck};
-pub use filter::{FILTERS, Filter, Seen};
+pub use filter::{FILTERS, Filter, Named, Seen};
 pub use host_config::{
     Device, HostConfig, LogConfig, Mount, PortBinding, RestartPolicy, SHM_SIZE, Ulimit,
 };

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::time::SECOND;
 
-const ID: &str = "452cebf1e45e528f664fdea201c25fcd1bdca8a9356b3d36257b47ab82572c04";
+pub(super) const ID: &str = "452cebf1e45e528f664fdea201c25fcd1bdca8a9356b3d36257b47ab82572c04";
 const IMAGE: &str = "sha256:6e6efb3435ca0656c72e306ffc5f9370180833f9fedf6e0e39996265a264cdc5";
 const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -14,7 +14,7 @@ fn strings(words: &[&str]) -> Vec<String> {
 }
 
 /// `docker run -d --name gold1 --label a=b alpine:3.10 sh -c '…'`
-fn running() -> Container {
+pub(super) fn running() -> Container {
     let command = strings(&["sh", "-c", "echo out; echo err >&2; sleep 60"]);
     let mut config = Config {
         hostname: ID[..12].into(),
@@ -66,7 +66,7 @@ fn bridge() -> Network {
     }
 }
 
-fn stopped() -> Container {
+pub(super) fn stopped() -> Container {
     let mut container = running();
     container.life.status = Status::Exited;
     container.life.pid = 0;
@@ -506,81 +506,4 @@ fn statuses_are_in_dockerds_words() {
         };
         assert_eq!(status(&life, now), words);
     }
-}
-
-fn filter(json: Value) -> Result<Filter, crate::filters::FilterError> {
-    let filters = crate::filters::Filters::from_json(&json.to_string())?;
-    Filter::new(filters, |name| Ok(name.parse().unwrap_or(0)))
-}
-
-fn is_shown(json: Value, container: &Container) -> bool {
-    let seen = Seen {
-        host: "blue",
-        host_id: "00ff",
-    };
-    filter(json)
-        .unwrap()
-        .matches(&Summary::from(container), seen)
-}
-
-#[test]
-fn filters_hold_as_dockerds() {
-    let mut container = running();
-    container.config.labels = Some([("a".into(), "b".into()), ("c".into(), String::new())].into());
-    container.published = [(
-        "80/tcp".into(),
-        vec![PortBinding {
-            host_ip: "::".into(),
-            host_port: "8080".into(),
-        }],
-    )]
-    .into();
-    for (filter, expected) in [
-        (json!({}), true),
-        (json!({"name": ["gold"]}), true),
-        (json!({"name": ["^/gold1$", "other"]}), true),
-        (json!({"name": ["^old"]}), false),
-        (json!({"id": [&ID[..6]]}), true),
-        (json!({"id": ["ff"]}), false),
-        (json!({"label": {"a=b": true, "c": true}}), true),
-        (json!({"label": {"a=b": true, "d": true}}), false),
-        (json!({"status": ["exited", "running"]}), true),
-        (json!({"status": ["paused"]}), false),
-        (json!({"exited": ["0"]}), false),
-        (json!({"health": ["none"]}), true),
-        (json!({"health": ["healthy"]}), false),
-        (json!({"network": ["bridge"]}), true),
-        (json!({"network": [&id_of("bridge")[..12]]}), true),
-        (json!({"network": ["host"]}), false),
-        (json!({"expose": ["80"]}), true),
-        (json!({"expose": ["70-90/tcp"]}), true),
-        (json!({"expose": ["80/udp"]}), false),
-        (json!({"publish": ["8080"]}), true),
-        (json!({"publish": ["80"]}), false),
-        (json!({"host": ["blue"]}), true),
-        (json!({"host": ["00"]}), true),
-        (json!({"host": ["red"]}), false),
-        (json!({"since": ["1"]}), true),
-        (json!({"before": ["1"]}), false),
-        (json!({"volume": ["/d"]}), false),
-        (json!({"name": ["gold"], "status": ["exited"]}), false),
-    ] {
-        assert_eq!(is_shown(filter.clone(), &container), expected, "{filter}");
-    }
-    assert!(is_shown(json!({"exited": ["1", "137"]}), &stopped()));
-    assert!(filter(json!({"status": ["exited"]})).unwrap().wants_all());
-    assert!(!filter(json!({"name": ["a"]})).unwrap().wants_all());
-}
-
-#[test]
-fn filters_that_mean_nothing_are_refused() {
-    for (wrong, words) in [
-        (json!({"nope": ["a"]}), "invalid filter 'nope'"),
-        (json!({"status": ["up"]}), "invalid filter 'status=up'"),
-        (json!({"exited": ["x"]}), "invalid filter 'exited=x'"),
-        (json!({"health": ["well"]}), "invalid filter 'health=well'"),
-    ] {
-        assert_eq!(filter(wrong).unwrap_err().to_string(), words);
-    }
-    assert!(filter(json!({"name": ["web["]})).is_err());
 }
