@@ -110,7 +110,7 @@ impl Containers {
         }
         let state = State::new(Shown::from(&config));
         let new = files::prepare(&self.root, &config.id, &config, &state)?;
-        if let Some(size) = config.disk {
+        if let Some(size) = config.own_disk() {
             self.sweep_disks();
             disk::create(self.data(), &config.id, size)?;
         }
@@ -273,7 +273,7 @@ impl Containers {
         if self.named(name).as_deref() == Some(id) {
             self.unlink(name);
         }
-        if container.config.disk.is_some() {
+        if container.config.own_disk().is_some() {
             self.sweep_disks();
         }
         drop(global);
