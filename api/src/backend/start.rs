@@ -124,7 +124,7 @@ impl Backend {
         let host = Hosts::new(&self.directories).find(host).map_err(internal)?;
         let state = host.state().map_err(internal)?;
         let link = match state.status {
-            Status::Running => keeper::connect(&state.socket).map_err(internal)?,
+            Status::Running => keeper::connect(&state.socket, state.wire).map_err(internal)?,
             Status::Created | Status::Exited => None,
         };
         let name = &host.config.name;

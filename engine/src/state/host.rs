@@ -108,6 +108,9 @@ pub struct State {
     pub keeper: u32,
     /// The socket of its keeper.
     pub socket: PathBuf,
+    /// Version of what that process understands (`keeper::wire`).
+    #[serde(default)]
+    pub wire: u16,
     /// Nanoseconds since 1970; 0 for never.
     pub started: u64,
     /// When it ended last, in nanoseconds since 1970; 0 for never.
@@ -137,6 +140,7 @@ impl State {
             status: Status::Created,
             keeper: 0,
             socket: PathBuf::new(),
+            wire: 0,
             started: 0,
             finished: 0,
             error: String::new(),
