@@ -1,5 +1,6 @@
 //! The engine, as the routes use it.
 
+mod create;
 mod end;
 mod execs;
 mod held;
