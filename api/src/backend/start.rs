@@ -102,6 +102,7 @@ impl Backend {
     ) -> Result<(), ApiError> {
         let request = Request::Wait {
             container: container.config.id.clone(),
+            until: Default::default(),
         };
         if let Some(link) = self.ask(container, &request)? {
             let work = move || Linked::new(link, tell).until_over();
