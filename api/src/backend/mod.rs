@@ -138,7 +138,7 @@ impl Backend {
 pub fn answer(link: &Link) -> Result<(), ApiError> {
     loop {
         match link.receive::<Event>()? {
-            Some((Event::Refused { message }, _)) => return Err(ApiError::conflict(message)),
+            Some((Event::Refused { message, .. }, _)) => return Err(ApiError::conflict(message)),
             Some((Event::Done | Event::Exited(_) | Event::Failed { .. }, _)) | None => {
                 return Ok(());
             }

@@ -150,7 +150,7 @@ fn taken(link: &Link) -> Result<(), ApiError> {
     match link.receive::<Event>()? {
         Some((Event::Done, _)) => Ok(()),
         Some((Event::Failed { message, code }, _)) => Err(failed(&message, code)),
-        Some((Event::Refused { message }, _)) => Err(ApiError::conflict(message)),
+        Some((Event::Refused { message, .. }, _)) => Err(ApiError::conflict(message)),
         _ => Err(ApiError::internal("the keeper ended while starting")),
     }
 }
