@@ -11,6 +11,7 @@ mod error;
 pub mod fuzzing;
 mod guest;
 pub mod host;
+pub mod hosts;
 mod identifier;
 pub mod keeper;
 pub mod kernel;
@@ -18,6 +19,7 @@ pub mod policy;
 pub mod signal;
 mod spec;
 pub mod state;
+mod system;
 mod timeline;
 mod words;
 
@@ -25,10 +27,12 @@ pub use error::{Error, ErrorKind, Kind, Result};
 pub use guest::Guest;
 pub use identifier::identifier;
 pub use spec::{DISK, Request, set as set_variable};
+pub use system::Everything;
 pub use timeline::Timeline;
 pub use words::{clean, damage, failure, merge, stopped};
 
 use containers::Containers;
+use hosts::Hosts;
 use state::Directories;
 
 /// Where an engine keeps what, and what it may use.
@@ -64,5 +68,10 @@ impl Engine {
     /// The containers.
     pub fn containers(&self) -> Containers {
         Containers::new(self)
+    }
+
+    /// The named hosts.
+    pub fn hosts(&self) -> Hosts {
+        Hosts::new(self)
     }
 }

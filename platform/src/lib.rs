@@ -8,6 +8,7 @@
 pub mod clean;
 pub mod clock;
 pub mod cpio;
+pub mod destination;
 mod directories;
 pub mod duration;
 #[cfg(any(test, feature = "fuzzing"))]

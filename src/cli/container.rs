@@ -2,20 +2,17 @@
 
 use anyhow::{Result, bail};
 use clap::Subcommand;
+use coracle_engine::{
+    Everything,
+    containers::{Container, Ended, StartOptions},
+};
+use coracle_terminal::{
+    output::{self, Stream},
+    report,
+};
 
-use super::{
-    filter::has_label,
-    lifecycle::{self, remove_one},
-    moment::Moment,
-    ps, start,
-};
-use coracle_engine::keeper;
-use coracle_engine::state::{
-    Directories,
-    container::{Container, Containers},
-};
-use coracle_terminal::output::{self, Stream};
-use coracle_terminal::report;
+use super::{each, engine, filter::has_label, moment::Moment, ps};
+use crate::kernel_build::Display;
 
 /// Manage containers
 #[derive(clap::Args)]
@@ -54,21 +51,9 @@ fn prune(arguments: &Prune) -> Result<()> {
     if !arguments.force && !asked()? {
         return Ok(());
     }
-    let directories = Directories::from_environment()?;
-    let containers = Containers::new(&directories);
-    let mut removed = Vec::new();
-    for container in containers.list()? {
-        let Ok(state) = container.state() else {
-            continue;
-        };
-        if state.status.is_live() || !chosen(&container, &arguments.filter)? {
-            continue;
-        }
-        match remove_one(&containers, &container, false, &directories) {
-            Ok(()) => removed.push(container.config.id),
-            Err(error) => report::warn(&format!("{error:#}")),
-        }
-    }
+    let chosen = |container: &Container| chosen(container, &arguments.filter);
+    let containers = engine()?.containers();
+    let removed = containers.prune(chosen, |error| report::warn(&format!("{error:#}")))?;
     if !removed.is_empty() {
         out!("Deleted Containers:\n{}\n\n", removed.join("\n"));
     }
@@ -92,9 +77,9 @@ fn chosen(container: &Container, filters: &[(String, String)]) -> Result<bool> {
         let holds = match name.as_str() {
             "until" => {
                 let Moment(until) = value.parse().map_err(anyhow::Error::msg)?;
-                container.config.created < until
+                container.config().created < until
             }
-            "label" => has_label(&container.config.labels, value),
+            "label" => has_label(&container.config().labels, value),
             _ => bail!("unknown filter {name:?}; there are until and label"),
         };
         if !holds {
@@ -104,46 +89,35 @@ fn chosen(container: &Container, filters: &[(String, String)]) -> Result<bool> {
     Ok(true)
 }
 
-/// Starts the containers whose restart policy wants it.
+/// Starts the hosts and containers whose restart policy wants it.
 pub(super) fn start_all() -> Result<u8> {
-    let directories = Directories::from_environment()?;
-    let containers = Containers::new(&directories);
-    let mut ids = Vec::new();
-    for container in containers.list()? {
-        let Ok(state) = container.state() else {
-            continue;
-        };
-        // Those of a named host are started by its keeper.
-        let own = container.config.host.is_none();
-        if own && keeper::wants_start(container.config.restart, &state) {
-            ids.push(container.config.id);
-        }
-    }
-    let hosts = super::host::start_all(&directories)?;
-    let started = super::each(&ids, |id| {
-        let container = containers.open(id)?;
-        let link = start::start(&container, &directories, None)?;
-        match start::until_started(&link)? {
-            Some(crate::attached::Ended::Failed { message, .. }) => bail!(message),
-            _ => outln!("{}", container.config.name),
-        }
+    let Everything { hosts, containers } = engine()?.starts_with_system()?;
+    let hosts = each(&hosts, |host| {
+        host.start(&mut Display::new())?;
+        outln!("{}", host.name());
         Ok(())
     })?;
-    Ok(hosts.max(started))
+    let containers = each(&containers, |container| {
+        let link = container.start(StartOptions::default(), &mut Display::new())?;
+        if let Some(Ended::Failed { message, .. }) = link.until_started()? {
+            bail!(message);
+        }
+        outln!("{}", container.name());
+        Ok(())
+    })?;
+    Ok(hosts.max(containers))
 }
 
-/// Stops all containers.
+/// Stops all hosts and containers.
 pub(super) fn stop_all() -> Result<u8> {
-    let directories = Directories::from_environment()?;
-    let containers = lifecycle::begin_stop_all(&Containers::new(&directories))?;
-    let hosts = super::host::begin_stop_all(&directories)?;
-    for container in containers {
-        drop(container.keeper_lock());
-        outln!("{}", container.config.name);
+    let stopping = engine()?.stop_with_system(|text| report::warn(&text))?;
+    for container in stopping.containers {
+        container.until_left();
+        outln!("{}", container.name());
     }
-    for host in hosts {
-        drop(host.keeper_lock());
-        outln!("{}", host.config.name);
+    for host in stopping.hosts {
+        host.until_left();
+        outln!("{}", host.name());
     }
     Ok(0)
 }

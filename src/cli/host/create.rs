@@ -1,19 +1,17 @@
 //! `coracle host create`.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::path::PathBuf;
 
-use crate::cli::choices;
-use crate::kernel_build::Display;
-use anyhow::{Context, Result};
+use anyhow::Result;
+use coracle_engine::{hosts::HostRequest, state::MachineMode};
 
-use super::super::options::{self, Bytes};
-use coracle_engine::keeper;
-use coracle_engine::kernel;
-use coracle_engine::state::{
-    Directories, MachineMode, disk,
-    host::{self, Config, Hosts},
+use crate::{
+    cli::{
+        choices, engine,
+        options::{self, Bytes},
+    },
+    kernel_build::Display,
 };
-use coracle_platform::clock;
 
 /// Create a host and start it
 #[derive(clap::Args)]
@@ -44,46 +42,20 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn main(arguments: &Arguments) -> Result<()> {
-    let directories = Directories::from_environment()?;
-    let hosts = Hosts::new(&directories);
-    let kernel = match &arguments.kernel {
-        Some(path) => {
-            kernel::check_bootable(path)?;
-            let absolute = std::path::absolute(path);
-            Some(absolute.with_context(|| format!("cannot find {}", path.display()))?)
-        }
-        None => None,
-    };
-    let labels: BTreeMap<String, String> = arguments
-        .label
-        .iter()
-        .map(|label| label.split_once('=').unwrap_or((label, "")))
-        .map(|(name, value)| (name.into(), value.into()))
-        .collect();
-    let config = Config {
-        version: host::VERSION,
-        id: coracle_engine::identifier()?,
+    let labels = arguments.label.iter();
+    let labels = labels.map(|label| label.split_once('=').unwrap_or((label, "")));
+    let request = HostRequest {
         name: arguments.name.clone(),
-        created: clock::wall(),
-        memory: arguments.memory,
         cpus: arguments.cpus,
-        kernel,
+        memory: arguments.memory,
+        disk: arguments.disk.map(|Bytes(bytes)| bytes),
+        kernel: arguments.kernel.clone(),
+        labels: labels
+            .map(|(name, value)| (name.into(), value.into()))
+            .collect(),
         machine: arguments.machine,
-        labels,
-        disk: match arguments.disk {
-            Some(Bytes(bytes)) => Some(disk::size(bytes).context("--disk")?),
-            None => None,
-        },
     };
-    // What cannot be is refused before anything is made.
-    let prepared = keeper::prepare_host(&config, &directories, &mut Display::new())?;
-    let host = hosts.create(config)?;
-    if let Err(error) = super::boot(&host, prepared, &directories) {
-        let removed = host
-            .keeper_lock()
-            .and_then(|lock| hosts.remove(&host, &lock));
-        return Err(removed.err().unwrap_or(error));
-    }
-    outln!("{}", host.config.name);
+    let host = engine()?.hosts().create(request, &mut Display::new())?;
+    outln!("{}", host.name());
     Ok(())
 }

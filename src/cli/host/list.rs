@@ -3,17 +3,18 @@
 use anyhow::{Result, bail};
 use serde_json::{Value, json};
 
-use super::{containers_of, counts};
 use crate::cli::{
-    age,
+    age, engine,
     filter::{NamePattern, has_label},
     format::Format,
     inspect, options, table,
 };
-use coracle_engine::state::{
-    Directories,
-    container::{Containers, short},
-    host::{Host, Hosts, State, Status},
+use coracle_engine::{
+    hosts::{Host, Listed},
+    state::{
+        container::short,
+        host::{State, Status},
+    },
 };
 use coracle_platform::clock;
 
@@ -42,18 +43,10 @@ pub(super) struct Inspect {
     format: Option<Format>,
 }
 
-struct Row {
-    host: Host,
-    state: State,
-    containers: usize,
-    running: usize,
-}
-
 /// Filters by their names.
 const FILTERS: [&str; 3] = ["name", "status", "label"];
 
 pub(super) fn main(arguments: &Arguments) -> Result<()> {
-    let directories = Directories::from_environment()?;
     // Told even where there is no host to filter.
     for (name, value) in &arguments.filter {
         match name.as_str() {
@@ -62,32 +55,20 @@ pub(super) fn main(arguments: &Arguments) -> Result<()> {
             _ => bail!("unknown filter {name:?}; there are {}", FILTERS.join(", ")),
         }
     }
-    let counts = counts(&Containers::new(&directories).summaries()?);
     let mut rows = Vec::new();
-    for host in Hosts::new(&directories).list()? {
-        // One that is removed just now is not listed.
-        let Ok(state) = host.state() else {
-            continue;
-        };
-        if !chosen(&host, &state, &arguments.filter)? {
-            continue;
+    for row in engine()?.hosts().overview()? {
+        if chosen(&row.host, &row.state, &arguments.filter)? {
+            rows.push(row);
         }
-        let (containers, running) = counts.get(&host.config.id).copied().unwrap_or_default();
-        rows.push(Row {
-            host,
-            state,
-            containers,
-            running,
-        });
     }
     if arguments.quiet {
         for row in rows {
-            outln!("{}", row.host.config.name);
+            outln!("{}", row.host.name());
         }
         return Ok(());
     }
     if let Some(format) = &arguments.format {
-        let values: Vec<Value> = rows.iter().map(Row::json).collect();
+        let values: Vec<Value> = rows.iter().map(json).collect();
         return format.print(&values);
     }
     let mut printed = table::table(&[
@@ -100,7 +81,7 @@ pub(super) fn main(arguments: &Arguments) -> Result<()> {
         "KERNEL",
     ]);
     for row in rows {
-        let config = &row.host.config;
+        let config = row.host.config();
         printed.add_row([
             config.name.clone(),
             short(&config.id).into(),
@@ -125,22 +106,20 @@ fn status(state: &State) -> String {
     }
 }
 
-impl Row {
-    fn json(&self) -> Value {
-        let config = &self.host.config;
-        json!({
-            "ID": short(&config.id),
-            "Name": config.name,
-            "State": self.state.status.word(),
-            "Status": status(&self.state),
-            "Containers": self.containers,
-            "Running": self.running,
-            "CPUs": config.cpus,
-            "Memory": config.memory,
-            "Disk": config.disk,
-            "Kernel": self.state.release,
-        })
-    }
+fn json(row: &Listed) -> Value {
+    let config = row.host.config();
+    json!({
+        "ID": short(&config.id),
+        "Name": config.name,
+        "State": row.state.status.word(),
+        "Status": status(&row.state),
+        "Containers": row.containers,
+        "Running": row.running,
+        "CPUs": config.cpus,
+        "Memory": config.memory,
+        "Disk": config.disk,
+        "Kernel": row.state.release,
+    })
 }
 
 fn chosen(host: &Host, state: &State, filters: &[(String, String)]) -> Result<bool> {
@@ -148,10 +127,10 @@ fn chosen(host: &Host, state: &State, filters: &[(String, String)]) -> Result<bo
         let holds = match name.as_str() {
             "name" => {
                 let pattern: NamePattern = value.parse().map_err(anyhow::Error::msg)?;
-                pattern.matches(&host.config.name)
+                pattern.matches(host.name())
             }
             "status" => state.status.word() == value,
-            "label" => has_label(&host.config.labels, value),
+            "label" => has_label(&host.config().labels, value),
             _ => bail!("unknown filter {name:?}; there are {}", FILTERS.join(", ")),
         };
         if !holds {
@@ -163,20 +142,19 @@ fn chosen(host: &Host, state: &State, filters: &[(String, String)]) -> Result<bo
 
 /// Prints a list of those that there are; 1 when one is missing.
 pub(super) fn inspect(arguments: &Inspect) -> Result<u8> {
-    let directories = Directories::from_environment()?;
-    let (hosts, containers) = (Hosts::new(&directories), Containers::new(&directories));
+    let hosts = engine()?.hosts();
     inspect::print(&arguments.hosts, arguments.format.as_ref(), |name| {
-        describe(&hosts.find(name)?, &containers)
+        describe(&hosts.find(name)?)
     })
 }
 
-fn describe(host: &Host, containers: &Containers) -> Result<Value> {
+fn describe(host: &Host) -> Result<Value> {
     let state = host.state()?;
-    let config = &host.config;
+    let config = host.config();
     let time = |wall: u64| (wall > 0).then(|| clock::rfc3339(wall));
-    let own = containers_of(host, containers)?.into_iter();
+    let own = host.containers()?.into_iter();
     let own: Vec<Value> = own
-        .map(|container| json!({"Id": container.config.id, "Name": container.config.name}))
+        .map(|container| json!({"Id": container.id(), "Name": container.name()}))
         .collect();
     Ok(json!({
         "Id": config.id,
