@@ -7,6 +7,7 @@
 pub mod capability;
 pub mod containers;
 mod error;
+pub mod events;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
 mod guest;
@@ -21,6 +22,7 @@ mod spec;
 pub mod state;
 mod system;
 mod timeline;
+mod watch;
 mod words;
 
 pub use error::{Error, ErrorKind, Kind, Result};
