@@ -11,7 +11,7 @@ use std::{
 };
 
 use anyhow::Context;
-use serde_json::Value;
+use serde::Deserialize;
 
 use crate::{
     Engine, Result,
@@ -22,12 +22,19 @@ use crate::{
 use coracle_platform::clock;
 
 /// An event.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
     /// When, in nanoseconds since 1970.
     pub time: u64,
-    /// It, as docker writes it.
-    pub value: Value,
+    /// It, as docker writes it: JSON in one line.
+    pub line: String,
+}
+
+/// What is looked at in an event.
+#[derive(Deserialize)]
+struct Time {
+    #[serde(rename = "timeNano", default)]
+    nanoseconds: u64,
 }
 
 /// Events as they happen. As an iterator it waits for them; [`next_now`](Self::next_now) does not.
@@ -80,13 +87,12 @@ impl Events {
         loop {
             while let Some(line) = self.line()? {
                 // One that another release has written is passed over.
-                let Ok(value) = serde_json::from_str::<Value>(&line) else {
+                let Ok(Time { nanoseconds: time }) = serde_json::from_str(&line) else {
                     continue;
                 };
-                let time = value.get("timeNano").and_then(Value::as_u64).unwrap_or(0);
                 let late = self.until.is_some_and(|until| time > until);
                 if time >= self.since && !late {
-                    return Ok(Next::Piece(Event { time, value }));
+                    return Ok(Next::Piece(Event { time, line }));
                 }
             }
             if !self.is_old && !self.is_replaced && self.is_other() {

@@ -10,8 +10,9 @@ use coracle_terminal::{
     output::{self, Stream},
     report,
 };
+use docker_model::filters::Filters;
 
-use super::{each, engine, filter::has_label, moment::Moment, ps};
+use super::{each, engine, filter, moment::Moment, ps};
 use crate::kernel_build::Display;
 
 /// Manage containers
@@ -51,9 +52,13 @@ fn prune(arguments: &Prune) -> Result<()> {
     if !arguments.force && !asked()? {
         return Ok(());
     }
-    let chosen = |container: &Container| chosen(container, &arguments.filter);
+    let filters = filter::filters(&arguments.filter, &["until", "label"])?;
+    let until = filters.values("until").map(str::parse);
+    let until = until.collect::<Result<Vec<Moment>, _>>();
+    let until = until.map_err(anyhow::Error::msg)?;
+    let is_meant = |container: &Container| is_meant(container, &filters, &until);
     let containers = engine()?.containers();
-    let removed = containers.prune(chosen, |error| report::warn(&format!("{error:#}")))?;
+    let removed = containers.prune(is_meant, |error| report::warn(&format!("{error:#}")))?;
     if !removed.is_empty() {
         out!("Deleted Containers:\n{}\n\n", removed.join("\n"));
     }
@@ -72,21 +77,10 @@ fn asked() -> Result<bool> {
     Ok(answer.trim().eq_ignore_ascii_case("y"))
 }
 
-fn chosen(container: &Container, filters: &[(String, String)]) -> Result<bool> {
-    for (name, value) in filters {
-        let holds = match name.as_str() {
-            "until" => {
-                let Moment(until) = value.parse().map_err(anyhow::Error::msg)?;
-                container.config().created < until
-            }
-            "label" => has_label(&container.config().labels, value),
-            _ => bail!("unknown filter {name:?}; there are until and label"),
-        };
-        if !holds {
-            return Ok(false);
-        }
-    }
-    Ok(true)
+fn is_meant(container: &Container, filters: &Filters, until: &[Moment]) -> bool {
+    let config = container.config();
+    let mut until = until.iter();
+    until.all(|Moment(until)| config.created < *until) && filters.labels(&config.labels)
 }
 
 /// Starts the hosts and containers whose restart policy wants it.

@@ -10,7 +10,7 @@ use coracle_protocol::{MAX_LAYERS, Rlimit, Shares, Stdio, Verity};
 use images::store::{Image, LayerFile};
 
 use crate::cli::choices;
-use policies::{health, log_policy, storage};
+use policies::{health, log_policy, part_of_disk, storage};
 use values::{LogDriver, Namespace, RestartPolicy, SecurityOption};
 
 use crate::cli::{
@@ -118,8 +118,8 @@ pub(super) struct Flags {
     #[arg(long)]
     verify: bool,
     /// size=SIZE: keep the writable layer on a disk of this size until 'rm'; without it, it is in the
-    /// guest's memory, and lost when the container exits. memory=SIZE: keep it in memory, at most this
-    /// much, even if the named host has a disk
+    /// guest's memory, and lost when the container exits. In a named host with a disk: let it take this
+    /// much of that. memory=SIZE: keep it in memory, at most this much, even if the named host has a disk
     #[arg(long, value_name = "NAME=VALUE", value_parser = |text: &str| options::pair(text, '='))]
     storage_opt: Vec<(String, String)>,
     /// Mount the container's root file system as read-only
@@ -266,9 +266,13 @@ pub(super) fn create(
     if flags.isolation == Isolation::Namespace {
         refuse_without_machine(flags)?;
     }
-    let host = match &flags.host {
-        Some(host) => Some(Hosts::new(directories).find(host)?.config.id),
-        None => None,
+    let (host, disk) = match &flags.host {
+        Some(host) => {
+            let host = Hosts::new(directories).find(host)?.config;
+            let disk = part_of_disk(flags, &host)?;
+            (Some(host.id), disk)
+        }
+        None => (None, storage(flags)?.0),
     };
     let network = network::resolve(
         &wishes(flags),
@@ -280,6 +284,7 @@ pub(super) fn create(
     step("image found");
     let config = Config {
         host,
+        disk,
         aliases: flags.network_alias.clone(),
         ..config(flags, name, command, &obtained.image, once, network)?
     };
@@ -437,7 +442,7 @@ fn config(
         timeout: Some(flags.timeout.0).filter(|seconds| *seconds > 0),
         memory: flags.memory.and_then(|memory| memory.0),
         cpu: flags.cpus.map(|cpus| cpus.thousandths.get()),
-        disk: storage(flags)?.0,
+        disk: None,
         kernel: flags.kernel.as_ref().map(absolute).transpose()?,
         machine: flags.machine,
         host: None,
@@ -484,7 +489,7 @@ fn request(flags: &Flags, command: &[String]) -> Result<Request> {
         groups: flags.group_add.clone(),
         hostname: flags.hostname.clone(),
         terminal: flags.tty.then(coracle_terminal::raw::size),
-        disk: storage(flags)?.0.is_some(),
+        disk: storage(flags)?.0.is_some() && flags.host.is_none(),
         upper_memory: storage(flags)?.1,
         read_only: flags.read_only,
         tmpfs: flags

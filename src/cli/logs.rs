@@ -4,8 +4,8 @@ use std::io::{self, Write};
 
 use anyhow::Result;
 use coracle_engine::{containers::LogOptions, state::log::Record};
-use coracle_platform::clock;
 use coracle_terminal::output::{self, Stream};
+use docker_model::time;
 
 use super::{engine, moment::Moment};
 
@@ -100,7 +100,7 @@ impl Printer {
         }
         for line in record.bytes.split_inclusive(|byte| *byte == b'\n') {
             if *at_start {
-                write!(out, "{} ", clock::rfc3339(record.time))?;
+                write!(out, "{} ", time::rfc3339_fixed(record.time))?;
             }
             out.write_all(line)?;
             *at_start = line.ends_with(b"\n");

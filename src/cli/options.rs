@@ -2,6 +2,8 @@
 
 use std::{num::NonZeroU64, str::FromStr};
 
+use docker_model::records::RLIMITS;
+
 use super::table::binary_size;
 use coracle_engine::{capability, signal};
 
@@ -133,26 +135,6 @@ pub(crate) struct Ulimit {
     pub(crate) hard: u64,
 }
 
-/// Resources by the names that docker gives them, at their Linux number.
-const RESOURCES: [&str; 16] = [
-    "cpu",
-    "fsize",
-    "data",
-    "stack",
-    "core",
-    "rss",
-    "nproc",
-    "nofile",
-    "memlock",
-    "as",
-    "locks",
-    "sigpending",
-    "msgqueue",
-    "nice",
-    "rtprio",
-    "rttime",
-];
-
 impl FromStr for Ulimit {
     type Err = String;
 
@@ -160,14 +142,14 @@ impl FromStr for Ulimit {
         let (name, values) = text
             .split_once('=')
             .ok_or_else(|| format!("invalid ulimit {text:?}: use NAME=SOFT[:HARD]"))?;
-        let resource = RESOURCES
+        let resource = RLIMITS
             .iter()
             .position(|known| *known == name)
             .and_then(|index| u32::try_from(index).ok())
             .ok_or_else(|| {
                 format!(
                     "invalid ulimit type {name:?}: use one of {}",
-                    RESOURCES.join(", ")
+                    RLIMITS.join(", ")
                 )
             })?;
         let limit = |value: &str| match value {

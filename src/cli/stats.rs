@@ -7,7 +7,11 @@ use coracle_engine::containers::{Container, Containers, Usage};
 use coracle_terminal::output::{self, Screen, Stream};
 use serde_json::{Value, json};
 
-use super::{engine, format::Format, table};
+use super::{
+    engine,
+    format::{self, Format},
+    table,
+};
 
 /// Display a live stream of container resource usage statistics
 #[derive(clap::Args)]
@@ -107,7 +111,7 @@ fn hundredths(value: u64) -> String {
 
 fn print(arguments: &Arguments, rows: &[Value]) -> Result<()> {
     if let Some(format) = &arguments.format {
-        return format.print(rows);
+        return format::print(format, rows);
     }
     let columns = [
         ("CONTAINER ID", "ID"),

@@ -57,22 +57,22 @@ impl Container {
 }
 
 impl Containers {
-    /// Removes the containers that do not run and are chosen; the IDs of those that are removed. What cannot be
-    /// removed is told to `failed`.
+    /// Removes the containers that are meant and do not run; the IDs of those that are removed. What cannot be removed
+    /// is told to `failed`.
     ///
     /// # Errors
-    /// When the records cannot be read, or `chosen` fails.
-    pub fn prune<E: From<Error>>(
+    /// When the records cannot be read.
+    pub fn prune(
         &self,
-        chosen: impl Fn(&Container) -> Result<bool, E>,
+        is_meant: impl Fn(&Container) -> bool,
         mut failed: impl FnMut(Error),
-    ) -> Result<Vec<String>, E> {
+    ) -> Result<Vec<String>> {
         let mut removed = Vec::new();
         for container in self.list()? {
             let Ok(state) = container.state() else {
                 continue;
             };
-            if state.status.is_live() || !chosen(&container)? {
+            if state.status.is_live() || !is_meant(&container) {
                 continue;
             }
             match container.remove(RemoveOptions::default()) {

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, path::PathBuf};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use serde::{Deserialize, Serialize};
 
 use super::{Host, Hosts};
@@ -14,7 +14,7 @@ use crate::{
         host::{Config, VERSION},
     },
 };
-use coracle_platform::clock;
+use coracle_platform::{clock, size};
 
 /// What is asked for of a new host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,6 +27,8 @@ pub struct HostRequest {
     pub memory: u64,
     /// Bytes of a disk for what its containers write; without one they write to its memory.
     pub disk: Option<u64>,
+    /// Bytes that each of its containers may take of that; the engine's own limit otherwise.
+    pub container_disk: Option<u64>,
     /// A kernel of the user's.
     pub kernel: Option<PathBuf>,
     /// Its labels.
@@ -51,13 +53,7 @@ impl Hosts {
             }
             None => None,
         };
-        let disk = match request.disk {
-            Some(bytes) => {
-                let size = disk::size(bytes).context("--disk");
-                Some(size.kind(ErrorKind::Invalid)?)
-            }
-            None => None,
-        };
+        let (disk, container_disk) = disks(&request).kind(ErrorKind::Invalid)?;
         let config = Config {
             version: VERSION,
             id: crate::identifier()?,
@@ -69,6 +65,7 @@ impl Hosts {
             machine: request.machine,
             labels: request.labels,
             disk,
+            container_disk,
         };
         // What cannot be is refused before anything is made.
         let prepared = keeper::prepare_host(&config, &self.engine.directories, observer)?;
@@ -82,4 +79,22 @@ impl Hosts {
         }
         Ok(host)
     }
+}
+
+/// Bytes of the host's disk, and of each container's part of it, where they are given.
+fn disks(request: &HostRequest) -> anyhow::Result<(Option<u64>, Option<u64>)> {
+    let size =
+        |given: Option<u64>, flag: &'static str| given.map(disk::size).transpose().context(flag);
+    let disk = size(request.disk, "--disk")?;
+    let part = size(request.container_disk, "--container-disk")?;
+    if let (Some(disk), Some(part)) = (disk, part)
+        && part > disk
+    {
+        bail!(
+            "--container-disk is {}, more than the whole disk: {}",
+            size::binary(part),
+            size::binary(disk)
+        );
+    }
+    Ok((disk, part))
 }

@@ -8,8 +8,9 @@ use crate::cli::options::Bytes;
 use coracle_engine::state::{
     container::{Health, LogPolicy},
     disk,
+    host::Config as Host,
 };
-use coracle_platform::clock;
+use coracle_platform::{clock, size};
 
 /// Bytes of each of a log's two files unless told otherwise.
 const LOG_SIZE: u64 = 10 << 20;
@@ -116,11 +117,27 @@ pub(super) fn storage(flags: &Flags) -> Result<(Option<u64>, Option<u64>)> {
             "--storage-opt size and memory contradict each other: what is written goes to one of them"
         );
     }
-    if size.is_some() && flags.host.is_some() {
-        bail!(
-            "--storage-opt is not for a named host, whose containers share the disk of 'coracle host create --disk'; a \
-             container with a host of its own can have one"
-        );
-    }
     Ok((size, memory))
+}
+
+/// Most bytes that a container may write to the disk of its named host, if that has one.
+///
+/// # Errors
+/// When there is no such disk, or it is smaller.
+pub(super) fn part_of_disk(flags: &Flags, host: &Host) -> Result<Option<u64>> {
+    let name = &host.name;
+    match (storage(flags)?, host.disk) {
+        ((None, None), _) => Ok(host.container_disk()),
+        ((None, Some(_)), _) => Ok(None),
+        ((Some(_), _), None) => bail!(
+            "--storage-opt size: the named host {name} has no disk, and keeps what its containers write in its memory; \
+             'coracle host create --disk SIZE' makes one that has"
+        ),
+        ((Some(part), _), Some(disk)) if part > disk => bail!(
+            "--storage-opt size={}: the disk of the named host {name} has {}",
+            size::binary(part),
+            size::binary(disk)
+        ),
+        ((part, _), Some(_)) => Ok(part),
+    }
 }

@@ -30,6 +30,10 @@ pub(super) struct Arguments {
     /// as they use it, and empty whenever the host starts
     #[arg(long, value_name = "SIZE")]
     disk: Option<Bytes>,
+    /// Limit each container's writable layer to this much of the disk, unless it has a '--storage-opt size'
+    /// of its own [default: half of the disk]
+    #[arg(long, value_name = "SIZE", requires = "disk")]
+    container_disk: Option<Bytes>,
     /// Guest kernel to boot: an ELF vmlinux or a bzImage
     #[arg(long, value_name = "FILE")]
     kernel: Option<PathBuf>,
@@ -54,6 +58,7 @@ pub(super) fn main(arguments: &Arguments) -> Result<()> {
             .map(|(name, value)| (name.into(), value.into()))
             .collect(),
         machine: arguments.machine,
+        container_disk: arguments.container_disk.map(|Bytes(bytes)| bytes),
     };
     let host = engine()?.hosts().create(request, &mut Display::new())?;
     outln!("{}", host.name());

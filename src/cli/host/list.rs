@@ -1,12 +1,11 @@
 //! `coracle host ls` and `host inspect`.
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use serde_json::{Value, json};
 
 use crate::cli::{
-    age, engine,
-    filter::{NamePattern, has_label},
-    format::Format,
+    engine, filter,
+    format::{self, Format},
     inspect, options, table,
 };
 use coracle_engine::{
@@ -17,6 +16,11 @@ use coracle_engine::{
     },
 };
 use coracle_platform::clock;
+use docker_model::{
+    age,
+    filters::{Filters, NamePattern},
+    time,
+};
 
 /// List hosts
 #[derive(clap::Args)]
@@ -48,16 +52,13 @@ const FILTERS: [&str; 3] = ["name", "status", "label"];
 
 pub(super) fn main(arguments: &Arguments) -> Result<()> {
     // Told even where there is no host to filter.
-    for (name, value) in &arguments.filter {
-        match name.as_str() {
-            "name" => drop(value.parse::<NamePattern>().map_err(anyhow::Error::msg)?),
-            name if FILTERS.contains(&name) => {}
-            _ => bail!("unknown filter {name:?}; there are {}", FILTERS.join(", ")),
-        }
-    }
+    let filters = filter::filters(&arguments.filter, &FILTERS)?;
+    let names = filters.values("name").map(str::parse);
+    let names = names.collect::<Result<Vec<NamePattern>, _>>();
+    let names = names.map_err(anyhow::Error::msg)?;
     let mut rows = Vec::new();
     for row in engine()?.hosts().overview()? {
-        if chosen(&row.host, &row.state, &arguments.filter)? {
+        if is_meant(&row.host, &row.state, &filters, &names) {
             rows.push(row);
         }
     }
@@ -69,7 +70,7 @@ pub(super) fn main(arguments: &Arguments) -> Result<()> {
     }
     if let Some(format) = &arguments.format {
         let values: Vec<Value> = rows.iter().map(json).collect();
-        return format.print(&values);
+        return format::print(format, &values);
     }
     let mut printed = table::table(&[
         "NAME",
@@ -98,11 +99,11 @@ pub(super) fn main(arguments: &Arguments) -> Result<()> {
 
 /// A host's status in the words of a container's.
 fn status(state: &State) -> String {
-    let since = |wall: u64| age::duration(clock::wall().saturating_sub(wall) / clock::SECOND);
+    let now = clock::wall();
     match state.status {
         Status::Created => "Created".into(),
-        Status::Running => format!("Up {}", since(state.started)),
-        Status::Exited => format!("Exited {} ago", since(state.finished)),
+        Status::Running => format!("Up {}", age::since(state.started, now)),
+        Status::Exited => format!("Exited {}", age::ago(state.finished, now)),
     }
 }
 
@@ -122,22 +123,11 @@ fn json(row: &Listed) -> Value {
     })
 }
 
-fn chosen(host: &Host, state: &State, filters: &[(String, String)]) -> Result<bool> {
-    for (name, value) in filters {
-        let holds = match name.as_str() {
-            "name" => {
-                let pattern: NamePattern = value.parse().map_err(anyhow::Error::msg)?;
-                pattern.matches(host.name())
-            }
-            "status" => state.status.word() == value,
-            "label" => has_label(&host.config().labels, value),
-            _ => bail!("unknown filter {name:?}; there are {}", FILTERS.join(", ")),
-        };
-        if !holds {
-            return Ok(false);
-        }
-    }
-    Ok(true)
+fn is_meant(host: &Host, state: &State, filters: &Filters, names: &[NamePattern]) -> bool {
+    let mut patterns = names.iter();
+    (names.is_empty() || patterns.any(|pattern| pattern.matches(host.name())))
+        && filters.is("status", state.status.word())
+        && filters.labels(&host.config().labels)
 }
 
 /// Prints a list of those that there are; 1 when one is missing.
@@ -151,7 +141,7 @@ pub(super) fn inspect(arguments: &Inspect) -> Result<u8> {
 fn describe(host: &Host) -> Result<Value> {
     let state = host.state()?;
     let config = host.config();
-    let time = |wall: u64| (wall > 0).then(|| clock::rfc3339(wall));
+    let time = |wall: u64| (wall > 0).then(|| time::rfc3339(wall));
     let own = host.containers()?.into_iter();
     let own: Vec<Value> = own
         .map(|container| json!({"Id": container.id(), "Name": container.name()}))
@@ -159,10 +149,11 @@ fn describe(host: &Host) -> Result<Value> {
     Ok(json!({
         "Id": config.id,
         "Name": config.name,
-        "Created": clock::rfc3339(config.created),
+        "Created": time::rfc3339(config.created),
         "CPUs": config.cpus,
         "Memory": config.memory,
         "Disk": config.disk,
+        "ContainerDisk": config.container_disk(),
         "KernelFile": config.kernel,
         "Labels": config.labels,
         "State": {
