@@ -1,7 +1,7 @@
 //! `coracle attach`.
 
 use anyhow::Result;
-use coracle_engine::containers::AttachOptions;
+use coracle_engine::{containers::AttachOptions, state::container::Status};
 use coracle_terminal::raw::DetachKeys;
 
 use super::{engine, start::code_of};
@@ -24,7 +24,11 @@ pub(super) fn main(arguments: &Arguments) -> Result<u8> {
     let container = engine()?.containers().find(&arguments.container)?;
     let signals = attached::take_signals()?;
     let input = !arguments.no_stdin;
-    let link = container.attach(AttachOptions { input })?;
+    let link = container.attach(AttachOptions {
+        input,
+        // One that was only created is attached before its start.
+        hold: container.state()?.status == Status::Created,
+    })?;
     let tty = container.config().spec.process.terminal.is_some();
     let input = input && container.config().interactive;
     let keys = (tty && input).then(|| arguments.detach_keys.clone().unwrap_or_default());

@@ -114,7 +114,7 @@ fn run(arguments: &Arguments, timeline: &mut Timeline) -> Result<Done> {
         attach: owner.then_some(true),
         owner,
     };
-    let link = match container.begin(options, &mut Display::new(), planned) {
+    let link = match container.start_planned(options, &mut Display::new(), planned) {
         Ok(link) => link,
         Err(error) => {
             if let Err(error) = container.give_up() {

@@ -27,7 +27,7 @@ impl Container {
         if state.status == Status::Restarting {
             return conflict(self.record.config.is_restarting());
         }
-        match keeper::connect(&state.socket).map_err(unavailable)? {
+        match keeper::connect(&state.socket, state.wire).map_err(unavailable)? {
             Some(link) => Ok(link),
             None => conflict(format!("container {} is stopping", self.name())),
         }
@@ -51,7 +51,7 @@ impl Container {
         if !state.status.is_live() {
             return Ok(None);
         }
-        let link = keeper::connect(&state.socket).map_err(unavailable)?;
+        let link = keeper::connect(&state.socket, state.wire).map_err(unavailable)?;
         Ok(link.filter(|link| link.send(request, None).is_ok()))
     }
 }

@@ -32,7 +32,7 @@ pub use start::StartOptions;
 pub use stats::Usage;
 pub use stop::{Ending, StopOptions};
 pub use top::Process;
-pub use wait::Waiter;
+pub use wait::{Outcome, WaitCondition, Waiter};
 
 use crate::{
     Engine, Result,

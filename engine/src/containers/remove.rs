@@ -1,7 +1,7 @@
 //! Removing containers.
 
 use super::{Container, Containers, Ending, kill::kill_all};
-use crate::{Error, ErrorKind, Result, state::journal};
+use crate::{Error, ErrorKind, Result, keeper::client, state::journal};
 
 /// How a container is removed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -24,7 +24,7 @@ impl Container {
     }
 
     /// Whether its record is no more.
-    fn is_gone(&self) -> bool {
+    pub(super) fn is_gone(&self) -> bool {
         matches!(self.record.directory().try_exists(), Ok(false))
     }
 
@@ -43,6 +43,8 @@ impl Container {
             }
             // A keeper that is gone already is what is wanted.
             let _ = self.kill_if_live().and_then(Ending::finish);
+        } else {
+            client::release(&self.record, &self.engine.directories)?;
         }
         if self.is_gone() {
             // Its keeper removed it, as it was told when it was made.

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     ErrorKind, Kind, Result,
-    keeper::{self, Start, wire::Request},
+    keeper::{self, Start, client, wire::Request},
     kernel::Observer,
 };
 
@@ -30,20 +30,33 @@ impl Container {
     /// [`NotModified`](ErrorKind::NotModified) when it runs already. When its host cannot be made or is not up, or
     /// an image's layer is missing.
     pub fn start(&self, options: StartOptions, observer: &mut dyn Observer) -> Result<Attachment> {
-        let _edit = self.record.edit()?;
-        keeper::refuse_running(&self.record).kind(ErrorKind::NotModified)?;
-        let attachment = self.begin(options, observer, || {})?;
-        // Until the keeper has the container, nobody else may start it.
-        attachment.until_taken()?;
-        Ok(attachment)
+        self.start_planned(options, observer, || {})
     }
 
-    /// Begins the start of a container that the caller has just created, which nobody else starts; what becomes of
-    /// it is told by the attachment. `planned` is called when it is known what host it needs.
+    /// The same; `planned` is called when it is known what host it needs.
     ///
     /// # Errors
-    /// When its host cannot be made or is not up, or an image's layer is missing.
-    pub fn begin(
+    /// As [`start`](Self::start).
+    pub fn start_planned(
+        &self,
+        options: StartOptions,
+        observer: &mut dyn Observer,
+        planned: impl FnOnce(),
+    ) -> Result<Attachment> {
+        let _edit = self.record.edit()?;
+        keeper::refuse_running(&self.record).kind(ErrorKind::NotModified)?;
+        // Until the keeper has the container, nobody else may start it.
+        let begun = self.begin(options, observer, planned);
+        let started = begun.and_then(|link| link.until_taken().map(|()| link));
+        started.map_err(|error| match self.record.state() {
+            // Somebody else was as quick.
+            Ok(state) if state.status.is_live() => error.with_kind(ErrorKind::NotModified),
+            _ => error,
+        })
+    }
+
+    /// Begins its start; the caller has its lock of those who start it.
+    fn begin(
         &self,
         options: StartOptions,
         observer: &mut dyn Observer,
@@ -51,15 +64,21 @@ impl Container {
     ) -> Result<Attachment> {
         let directories = &self.engine.directories;
         let config = &self.record.config;
-        let attach = options.attach.map(|input| input && config.interactive);
+        let StartOptions { attach, owner } = options;
+        let attach = attach.map(|input| input && config.interactive);
         let Some(host) = &config.host else {
+            let held = client::start_held(&self.record, attach, owner, directories);
+            if let Some(link) = held.map_err(unavailable)? {
+                planned();
+                return Ok(Attachment::new(link));
+            }
             let prepared = keeper::prepare(config, directories, observer)?;
             planned();
             let start = Start {
                 container: self.record.clone(),
                 prepared,
                 attach,
-                owner: options.owner,
+                owner,
             };
             return Ok(Attachment::new(keeper::start(start, directories)?));
         };
@@ -73,7 +92,7 @@ impl Container {
         let request = Request::Start {
             container: config.id.clone(),
             attach,
-            owner: options.owner,
+            owner,
         };
         link.send(&request, None)
             .context("cannot reach the host's keeper")

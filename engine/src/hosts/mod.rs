@@ -109,7 +109,9 @@ impl Host {
     pub(crate) fn keeper(&self) -> Result<Socket> {
         let state = self.record.state()?;
         let link = match state.status {
-            Status::Running => keeper::connect(&state.socket).kind(ErrorKind::Unavailable)?,
+            Status::Running => {
+                keeper::connect(&state.socket, state.wire).kind(ErrorKind::Unavailable)?
+            }
             Status::Created | Status::Exited => None,
         };
         let name = self.name();

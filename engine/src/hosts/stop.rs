@@ -24,7 +24,10 @@ impl Host {
     pub fn stop(&self, seconds: Option<u64>) -> Result<HostEnding> {
         let state = self.record.state()?;
         let was_up = state.status == Status::Running;
-        if was_up && let Some(link) = keeper::connect(&state.socket).kind(ErrorKind::Unavailable)? {
+        if was_up
+            && let Some(link) =
+                keeper::connect(&state.socket, state.wire).kind(ErrorKind::Unavailable)?
+        {
             // A keeper that is just ending is what is wanted.
             let _ = link.send(&Request::StopHost { seconds }, None);
         }

@@ -3,14 +3,17 @@
 //! It owns the monitor, the channel to the guest's init, the containers' logs and their state on
 //! disk. Commands reach it by a unix socket. It has one thread and one loop, which waits for all of
 //! them at once; nothing that a guest or a command does or leaves undone makes it wait elsewhere.
-//! `coracle run` divides itself into a keeper and its first client, and so does `coracle start`.
+//! `begin` says how it comes to be.
 
+mod begin;
+pub mod client;
 mod clients;
 mod end;
 mod execs;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
 mod health;
+mod held;
 mod incoming;
 mod kept;
 mod life;
@@ -38,6 +41,8 @@ use anyhow::{Context, Result};
 use coracle_protocol::HostMessage;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
+/// The program `coracle-keeper`.
+pub use begin::main;
 pub use incoming::CHANNEL_UP;
 pub use named::start as start_host;
 pub use prepare::{Prepared, prepare, prepare_host};
@@ -92,7 +97,7 @@ struct Kept {
     health_saved: Option<Instant>,
     health_is_unsaved: bool,
     /// While they are open nobody removes the layers.
-    _layers: Vec<File>,
+    layers: Vec<File>,
     lock: Lock,
 }
 
@@ -142,6 +147,8 @@ struct Keeper {
     kernel: String,
     /// Its machines are in the software host.
     in_software_host: bool,
+    /// Number of the next container.
+    next_number: u32,
     next_client: u64,
     next_port: u32,
     over: bool,

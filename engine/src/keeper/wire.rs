@@ -4,13 +4,28 @@
 use coracle_protocol::{Process, TerminalSize, Tool};
 use serde::{Deserialize, Serialize};
 
-/// What a command asks for; the first packet of a connection.
+/// Version of these packets. A keeper writes its own into the state of what it keeps, so that a command knows it
+/// before it says anything, and a command begins with its own ([`Request::Hello`]). 0 is that of releases which did
+/// neither; what they asked for is still answered.
+pub const VERSION: u16 = 1;
+
+/// What a command asks for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[expect(missing_docs, reason = "each request says what its fields are for")]
 pub enum Request {
-    /// Of a named host's keeper: start a container that belongs to the host. Answered by
-    /// [`Event::Done`] once the keeper has it, and then as for [`Request::Attach`]; the streams come
+    /// The first packet of a connection, which has no answer unless the keeper does not know this version. Without
+    /// one the version is 0.
+    Hello { version: u16 },
+    /// Keep a container that does not run, for as long as this or another client is connected that wants to be
+    /// attached to it or waits for it; answered by [`Event::Done`]. [`Request::Attach`] and [`Request::Wait`] may
+    /// follow, and [`Request::Start`] on any connection.
+    Hold { container: String },
+    /// Let go of a container that is held and does not run, which is to be removed: its clients are told. Answered
+    /// by [`Event::Done`], where it is not held, too.
+    Release { container: String },
+    /// Of a named host's keeper: start a container that belongs to the host; of any keeper: start one that it
+    /// holds. Answered by [`Event::Done`] once the keeper has it, and then as for [`Request::Attach`]; the streams come
     /// where `attach` is given, with input where it is true.
     Start {
         container: String,
@@ -20,8 +35,8 @@ pub enum Request {
     /// Of a named host's keeper: stop all containers, within so many seconds each, and the host. The
     /// keeper is gone when its lock is free.
     StopHost { seconds: Option<u64> },
-    /// Be connected to the streams of a container's first process: [`Event::Stream`] for each,
-    /// and then [`Event::Exited`].
+    /// Be connected to the streams of a container's first process: [`Event::Stream`] for each, [`Event::Done`],
+    /// and then [`Event::Exited`]; [`Event::Started`] where it was held before.
     Attach { container: String, input: bool },
     /// Run something more in a container: streams, [`Event::Started`], [`Event::Exited`].
     Exec {
@@ -46,12 +61,36 @@ pub enum Request {
         signal: Option<u8>,
         seconds: Option<u64>,
     },
-    /// Wait until a container ends; answered by [`Event::Exited`].
-    Wait { container: String },
+    /// Wait for a container's end; answered by [`Event::Exited`].
+    Wait {
+        container: String,
+        #[serde(default, skip_serializing_if = "Until::is_usual")]
+        until: Until,
+    },
     /// The container's record has another name; answered by [`Event::Done`] when its neighbours know.
     Rename { container: String },
     /// Stop or resume all of its processes; answered by [`Event::Done`].
     Pause { container: String, paused: bool },
+}
+
+/// What a client waits for, in docker's words.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Until {
+    /// It does not run: at once where it does not.
+    #[default]
+    NotRunning,
+    /// Its next end, of a start that may be still to come.
+    NextExit,
+    /// The end after which it does not start again. A container that is to be removed then is gone when this is
+    /// answered; whether another one is has to be seen by its record.
+    Removed,
+}
+
+impl Until {
+    fn is_usual(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// What is run beside a container's first process.
