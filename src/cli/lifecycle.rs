@@ -198,7 +198,7 @@ fn answer(link: &Socket) -> Result<Option<u8>> {
         match received.context("lost connection to the container's keeper")? {
             Some((Event::Exited(exit), _)) => return Ok(Some(exit.code)),
             Some((Event::Failed { code, .. }, _)) => return Ok(Some(code)),
-            Some((Event::Refused { message }, _)) => bail!(message),
+            Some((Event::Refused { message, .. }, _)) => bail!(message),
             Some((Event::Done, _)) | None => return Ok(None),
             Some(_) => {}
         }

@@ -137,7 +137,7 @@ pub(super) fn until_taken(link: &Socket) -> Result<()> {
         .context("lost connection to the keeper")?
     {
         Some((Event::Done, _)) => Ok(()),
-        Some((Event::Failed { message, .. } | Event::Refused { message }, _)) => bail!(message),
+        Some((Event::Failed { message, .. } | Event::Refused { message, .. }, _)) => bail!(message),
         _ => bail!("the keeper ended while starting"),
     }
 }
@@ -157,7 +157,7 @@ pub(super) fn until_started(link: &Socket) -> Result<Option<Ended>> {
             Some((Event::Failed { message, code }, _)) => {
                 return Ok(Some(Ended::Failed { message, code }));
             }
-            Some((Event::Refused { message }, _)) => bail!(message),
+            Some((Event::Refused { message, .. }, _)) => bail!(message),
             Some(_) => {}
             None => bail!("the container's keeper ended during the start"),
         }

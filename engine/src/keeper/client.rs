@@ -1,5 +1,7 @@
 //! A client's side of the wire: how any process reaches whoever keeps a container, whether it runs or not.
 
+mod execs;
+
 use std::{io, os::fd::AsFd};
 
 use anyhow::{Context, Result, bail};
@@ -8,6 +10,8 @@ use rustix::{
     net::{RecvFlags, recv},
 };
 use vmm::control::Socket;
+
+pub use execs::{exec_create, exec_inspect, exec_resize, exec_start, execs, refused};
 
 use super::{
     begin::{Work, begin},
@@ -188,7 +192,8 @@ fn until_done(link: &Socket) -> Result<()> {
     let received = link.receive::<Event>();
     match received.context("lost connection to the keeper")? {
         Some((Event::Done, _)) => Ok(()),
-        Some((Event::Failed { message, .. } | Event::Refused { message }, _)) => bail!(message),
+        Some((Event::Refused { message, reason }, _)) => Err(refused(message, reason).into()),
+        Some((Event::Failed { message, .. }, _)) => bail!(message),
         _ => bail!("the keeper ended before it had answered"),
     }
 }

@@ -1,6 +1,7 @@
 //! Commands that are connected, and what they ask for.
 
 use std::{
+    fmt::{Debug, Display},
     os::fd::AsFd,
     time::{Duration, Instant},
 };
@@ -16,9 +17,10 @@ use vmm::control::Socket;
 use super::{
     Deadline, Keeper, Kept,
     phase::{KILL_TIMEOUT, Phase, SIGHUP, SIGINT, SIGKILL, SIGQUIT},
-    wire::{Event, Exit, Request, Until, VERSION, Work},
+    wire::{Event, Exit, Reason, Request, Until, VERSION, Work},
 };
 use crate::state::{container::Status, private};
+use crate::{Error, ErrorKind};
 
 /// Least time after an interrupt in which a shell that catches it can become another program, or end.
 const LEAST_GRACE: Duration = Duration::from_secs(1);
@@ -77,6 +79,16 @@ impl Role {
     }
 }
 
+/// An error that says so of a container's state.
+pub(super) fn conflict(words: impl Display + Debug + Send + Sync + 'static) -> anyhow::Error {
+    Error::new(ErrorKind::Conflict, words).into()
+}
+
+/// What is said of a container that nobody keeps any more.
+pub(super) fn just_exited() -> anyhow::Error {
+    conflict("the container has just exited; see 'coracle ps --all'")
+}
+
 /// The first client of a keeper, which comes with it.
 pub(super) struct Joined {
     pub(super) first: Socket,
@@ -133,7 +145,8 @@ impl Keeper {
             Ok(Some((request, _))) => {
                 if let Err(error) = self.request(number, request) {
                     let message = format!("{error:#}");
-                    self.tell(number, &Event::Refused { message });
+                    let reason = Reason::from(Error::from(error).kind());
+                    self.tell(number, &Event::Refused { message, reason });
                 }
             }
             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
@@ -152,9 +165,6 @@ impl Keeper {
                 Phase::Held => kept.streams.forget(number),
                 _ => kept.streams.detach(number, in_order),
             }
-        }
-        if let Some(container) = client.role.container() {
-            self.left(container);
         }
         if let Role::Attached {
             number,
@@ -185,9 +195,22 @@ impl Keeper {
     }
 
     fn request(&mut self, client: u64, request: Request) -> Result<()> {
+        if let Request::Hello { version } = request {
+            return self.greet(client, version);
+        }
+        if self.role(client) == Some(Role::Stranger) {
+            return Ok(());
+        }
+        let Some(request) = self.exec_request(client, request)? else {
+            return Ok(());
+        };
         match request {
-            Request::Hello { version } => self.greet(client, version)?,
-            _ if self.role(client) == Some(Role::Stranger) => {}
+            Request::Hello { .. }
+            | Request::ExecCreate { .. }
+            | Request::ExecStart { .. }
+            | Request::ExecInspect { .. }
+            | Request::ExecResize { .. }
+            | Request::Execs { .. } => {}
             Request::Hold { container } => self.hold_for(client, &container)?,
             Request::Release { container } => self.release_for(client, &container)?,
             Request::Start {
@@ -211,10 +234,8 @@ impl Keeper {
             } => {
                 let number = self.running(&container)?;
                 // Services of init's work beside a container that stands still.
-                if matches!(*work, Work::Program(_))
-                    && self.kept.get(&number).map(|kept| kept.state.status) == Some(Status::Paused)
-                {
-                    anyhow::bail!("the container is paused; 'coracle unpause' lets it go on");
+                if matches!(*work, Work::Program(_)) {
+                    self.refuse_paused(number)?;
                 }
                 self.set_role(client, Role::Running);
                 self.exec(client, number, *work, input, output)?;
@@ -331,9 +352,10 @@ impl Keeper {
 
     fn live(&self, id: &str) -> Result<u32> {
         let number = self.number_of(id);
-        let number = number.context("the container has just exited; see 'coracle ps --all'")?;
-        anyhow::ensure!(!self.is_held(number), "the container is not running");
-        Ok(number)
+        match number.ok_or_else(just_exited)? {
+            number if self.is_held(number) => Err(conflict("the container is not running")),
+            number => Ok(number),
+        }
     }
 
     /// A container whose streams are there: before its first process is, they only have nothing in them.
@@ -350,7 +372,18 @@ impl Keeper {
         self.running(id)
     }
 
-    fn running(&self, id: &str) -> Result<u32> {
+    /// Refuses what a container cannot do while it stands still.
+    pub(super) fn refuse_paused(&self, number: u32) -> Result<()> {
+        let kept = self.kept.get(&number);
+        if kept.is_some_and(|kept| kept.state.status == Status::Paused) {
+            return Err(conflict(
+                "the container is paused; 'coracle unpause' lets it go on",
+            ));
+        }
+        Ok(())
+    }
+
+    pub(super) fn running(&self, id: &str) -> Result<u32> {
         let number = self.live(id)?;
         match self.kept.get(&number) {
             Some(Kept {
@@ -358,9 +391,9 @@ impl Keeper {
                 ..
             }) => Ok(number),
             Some(kept) if kept.state.status == Status::Restarting => {
-                anyhow::bail!(kept.record.config.is_restarting())
+                Err(conflict(kept.record.config.is_restarting()))
             }
-            _ => anyhow::bail!("the container is not running"),
+            _ => Err(conflict("the container is not running")),
         }
     }
 

@@ -1,11 +1,12 @@
 //! Containers that are held: clients wait for their start, or for their end, or are attached, and no machine is there
 //! yet. Docker's clients attach to a container that they have created, and start it when they have.
 
-use anyhow::{Context, Result, bail};
+use anyhow::Result;
 use coracle_protocol::Stdio;
 
 use super::{
     Keeper, Kept, Role,
+    clients::{conflict, just_exited},
     health::Probe,
     phase::{LackOfMemory, Phase},
     prepare,
@@ -97,7 +98,7 @@ impl Keeper {
                 let name = name.map_or("", |name| name.as_str());
                 self.let_holders_go(number, &format!("container {name} was removed"));
             }
-            Some(_) => bail!("the container is running"),
+            Some(_) => return Err(conflict("the container is running")),
             None => {}
         }
         self.tell(client, &Event::Done);
@@ -132,10 +133,13 @@ impl Keeper {
         }
     }
 
-    /// A client is gone: what it alone held is held no longer.
-    pub(super) fn left(&mut self, number: u32) {
-        if self.is_held(number) && self.clients_of(number).is_empty() {
-            self.let_go_of_held(number);
+    /// Lets go of what no client wants any more: all who held it are gone, or want something else.
+    pub(super) fn let_go_of_unwanted(&mut self) {
+        let all: Vec<u32> = self.kept.keys().copied().collect();
+        for number in all {
+            if self.is_held(number) && self.clients_of(number).is_empty() {
+                self.let_go_of_held(number);
+            }
         }
     }
 
@@ -157,7 +161,7 @@ impl Keeper {
     /// A client waits for something of a container.
     pub(super) fn wait_for(&mut self, client: u64, id: &str, until: Until) -> Result<()> {
         let number = self.number_of(id);
-        let number = number.context("the container has just exited; see 'coracle ps --all'")?;
+        let number = number.ok_or_else(just_exited)?;
         let before = self.role(client);
         self.set_role(client, Role::Waiting { number, until });
         if until == Until::NotRunning
@@ -167,7 +171,6 @@ impl Keeper {
             let exited = Event::Exited(self.exit_of(kept));
             self.tell(client, &exited);
             self.set_role(client, before.unwrap_or(Role::New));
-            self.left(number);
         }
         Ok(())
     }

@@ -9,6 +9,7 @@ mod begin;
 pub mod client;
 mod clients;
 mod end;
+mod exec_requests;
 mod execs;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
@@ -23,6 +24,7 @@ mod phase;
 mod prepare;
 mod proof;
 mod restart;
+mod sessions;
 mod shelf;
 mod socket;
 mod start;
@@ -67,6 +69,7 @@ use named::Named;
 use network::Addresses;
 use phase::{LackOfMemory, Phase};
 use proof::Unproved;
+use sessions::Sessions;
 use streams::{PIECE, Source, Streams};
 
 /// A container that is looked after.
@@ -137,6 +140,7 @@ struct Keeper {
     kept: BTreeMap<u32, Kept>,
     addresses: Addresses,
     execs: Vec<Exec>,
+    sessions: Sessions,
     unproved: Unproved,
     clients: BTreeMap<u64, Client>,
     listener: OwnedFd,
@@ -188,6 +192,7 @@ impl Keeper {
         self.tidy();
         self.settle_execs();
         self.probe();
+        self.let_go_of_unwanted();
         self.settle()
     }
 

@@ -13,6 +13,7 @@ use vmm::control::{Place, Socket};
 use super::{
     Deadline, Keeper, Prepared, Role,
     begin::{Work, begin},
+    clients::conflict,
     phase::{End, KILL_TIMEOUT, Phase, SIGKILL},
     restart,
     shelf::{Forgotten, Shelf},
@@ -235,7 +236,9 @@ impl Keeper {
                 self.start_held(number)?;
                 number
             }
-            None if self.number_of(id).is_some() => bail!("container {id} is running already"),
+            None if self.number_of(id).is_some() => {
+                return Err(conflict(format!("container {id} is running already")));
+            }
             None => {
                 let (record, lock) = self.of_host(id)?;
                 self.take(record, lock)?
@@ -260,7 +263,9 @@ impl Keeper {
         let name = &named.record.config.name;
         let up = self.machine.as_ref().is_some_and(|machine| machine.greeted);
         if named.ends || !up {
-            bail!("host {name} is not up; 'coracle host start {name}' starts it");
+            return Err(conflict(format!(
+                "host {name} is not up; 'coracle host start {name}' starts it"
+            )));
         }
         let record = self.containers.open(id)?;
         if record.config.host.as_ref() != Some(&named.record.config.id) {
@@ -270,7 +275,7 @@ impl Keeper {
             );
         }
         let lock = record.try_lock()?;
-        let lock = lock.with_context(|| format!("container {id} is running already"))?;
+        let lock = lock.ok_or_else(|| conflict(format!("container {id} is running already")))?;
         Ok((record, lock))
     }
 

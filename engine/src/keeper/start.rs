@@ -148,6 +148,7 @@ impl Keeper {
             kept: BTreeMap::new(),
             addresses: super::Addresses::default(),
             execs: Vec::new(),
+            sessions: super::Sessions::default(),
             unproved: super::Unproved::default(),
             clients: BTreeMap::new(),
             listener: socket::listener(&socket)?,

@@ -4,6 +4,8 @@
 use coracle_protocol::{Process, TerminalSize, Tool};
 use serde::{Deserialize, Serialize};
 
+use crate::ErrorKind;
+
 /// Version of these packets. A keeper writes its own into the state of what it keeps, so that a command knows it
 /// before it says anything, and a command begins with its own ([`Request::Hello`]). 0 is that of releases which did
 /// neither; what they asked for is still answered.
@@ -45,6 +47,26 @@ pub enum Request {
         input: bool,
         output: bool,
     },
+    /// Create a program that can be run in a container that runs; answered by [`Event::ExecCreated`]. It is there
+    /// until the container ends, or until it has ended itself and many others were created since.
+    ExecCreate {
+        container: String,
+        process: Box<Process>,
+        streams: ExecStreams,
+    },
+    /// Run one that was created, which is done once. As [`Request::Exec`]; without streams where `detach` is true. A
+    /// terminal has this size from its beginning.
+    ExecStart {
+        exec: String,
+        detach: bool,
+        size: Option<TerminalSize>,
+    },
+    /// Tell how one is: [`Event::ExecState`]. Its end is known here before it is told with [`Event::Exited`].
+    ExecInspect { exec: String },
+    /// The size of the terminal of one that runs; answered by [`Event::Done`].
+    ExecResize { exec: String, size: TerminalSize },
+    /// Tell which of a container's have not ended: [`Event::Execs`].
+    Execs { container: String },
     /// On a connection that is attached: a signal for the process.
     Forward { signal: u8 },
     /// On a connection that is attached: the person wants it to end, within the grace time.
@@ -119,7 +141,95 @@ pub enum Event {
     /// The request was carried out.
     Done,
     /// The request was not.
-    Refused { message: String },
+    Refused {
+        message: String,
+        #[serde(default)]
+        reason: Reason,
+    },
+    /// A program was created that can be run.
+    ExecCreated { exec: String },
+    /// How one is.
+    ExecState(Box<ExecState>),
+    /// IDs of some.
+    Execs { execs: Vec<String> },
+}
+
+/// Why a request was not carried out: the kind of error that it is for whoever asked.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reason {
+    /// What was named does not exist.
+    NotFound,
+    /// The state of what was named does not allow it.
+    Conflict,
+    /// It is as was asked for already.
+    NotModified,
+    /// It can never be carried out.
+    Invalid,
+    /// Something that is needed is not there now.
+    Unavailable,
+    /// Anything else, and what a later release says.
+    #[default]
+    #[serde(other)]
+    Internal,
+}
+
+impl From<ErrorKind> for Reason {
+    fn from(kind: ErrorKind) -> Self {
+        match kind {
+            ErrorKind::NotFound => Self::NotFound,
+            ErrorKind::Conflict => Self::Conflict,
+            ErrorKind::NotModified => Self::NotModified,
+            ErrorKind::Invalid => Self::Invalid,
+            ErrorKind::Unavailable => Self::Unavailable,
+            ErrorKind::Internal => Self::Internal,
+        }
+    }
+}
+
+impl From<Reason> for ErrorKind {
+    fn from(reason: Reason) -> Self {
+        match reason {
+            Reason::NotFound => Self::NotFound,
+            Reason::Conflict => Self::Conflict,
+            Reason::NotModified => Self::NotModified,
+            Reason::Invalid => Self::Invalid,
+            Reason::Unavailable => Self::Unavailable,
+            Reason::Internal => Self::Internal,
+        }
+    }
+}
+
+/// Which streams of a program are for whoever starts it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExecStreams {
+    /// Standard input.
+    pub stdin: bool,
+    /// Standard output.
+    pub stdout: bool,
+    /// Standard error.
+    pub stderr: bool,
+}
+
+/// How a program is that has an ID.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExecState {
+    /// Its ID.
+    pub exec: String,
+    /// That of its container.
+    pub container: String,
+    /// It was started, and has not ended.
+    pub running: bool,
+    /// Its exit code, as docker gives it; 126 or 127 when it could not be started.
+    pub exit_code: Option<u8>,
+    /// Why it could not be started.
+    pub error: String,
+    /// Its number on this machine, where it has none: 0.
+    pub pid: u32,
+    /// What it is.
+    pub process: Process,
+    /// What whoever starts it gets.
+    pub streams: ExecStreams,
 }
 
 /// How a process ended.

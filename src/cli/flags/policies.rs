@@ -10,7 +10,7 @@ use coracle_engine::state::{
     disk,
     host::Config as Host,
 };
-use coracle_platform::{clock, size};
+use coracle_platform::clock;
 
 /// Bytes of each of a log's two files unless told otherwise.
 const LOG_SIZE: u64 = 10 << 20;
@@ -120,24 +120,14 @@ pub(super) fn storage(flags: &Flags) -> Result<(Option<u64>, Option<u64>)> {
     Ok((size, memory))
 }
 
-/// Most bytes that a container may write to the disk of its named host, if that has one.
+/// Most bytes that a container may write to the disk of its named host, if that has one and it is not to be in
+/// memory.
 ///
 /// # Errors
 /// When there is no such disk, or it is smaller.
 pub(super) fn part_of_disk(flags: &Flags, host: &Host) -> Result<Option<u64>> {
-    let name = &host.name;
-    match (storage(flags)?, host.disk) {
-        ((None, None), _) => Ok(host.container_disk()),
-        ((None, Some(_)), _) => Ok(None),
-        ((Some(_), _), None) => bail!(
-            "--storage-opt size: the named host {name} has no disk, and keeps what its containers write in its memory; \
-             'coracle host create --disk SIZE' makes one that has"
-        ),
-        ((Some(part), _), Some(disk)) if part > disk => bail!(
-            "--storage-opt size={}: the disk of the named host {name} has {}",
-            size::binary(part),
-            size::binary(disk)
-        ),
-        ((part, _), Some(_)) => Ok(part),
+    match storage(flags)? {
+        (_, Some(_)) => Ok(None),
+        (size, None) => host.part_of_disk(size),
     }
 }

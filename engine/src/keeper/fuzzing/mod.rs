@@ -44,12 +44,17 @@ struct Caller {
     /// How often it has asked for something that is answered by an end.
     asked: usize,
     ends: usize,
+    /// The ID of what it has created to run beside.
+    exec: String,
 }
 
 impl Caller {
     /// Takes what it is told.
     fn hear(&mut self) {
         while let Ok(Some((event, _))) = self.socket.receive::<Event>() {
+            if let Event::ExecCreated { exec } = &event {
+                self.exec.clone_from(exec);
+            }
             self.ends += usize::from(matches!(event, Event::Exited(_) | Event::Failed { .. }));
         }
         assert!(
@@ -210,8 +215,11 @@ pub(crate) fn play_held(bytes: &[u8]) -> Status {
         scene.turn();
     }
     scene.callers.clear();
-    if !scene.keeper.over {
-        scene.turn();
+    // Each turn takes one of the packets that they had sent.
+    for _ in 0..=bytes.len() {
+        if !scene.keeper.over {
+            scene.turn();
+        }
     }
     assert!(scene.keeper.over, "a keeper holds what nobody wants");
     container.state().expect("its state can be read").status
@@ -442,13 +450,14 @@ impl Scene {
             socket: ours,
             asked: usize::from(role != Role::New),
             ends: 0,
+            exec: String::new(),
         });
     }
 
     fn client_asks(&mut self) -> Option<()> {
         let count = self.callers.len();
         let chosen = self.input.below(count + 1)?;
-        let what = self.input.below(17)?;
+        let what = self.input.below(22)?;
         let byte = self.input.byte()?;
         if chosen == count {
             if count < MOST {
@@ -518,6 +527,31 @@ impl Scene {
             },
             14 => Request::Hold { container },
             15 => Request::Release { container },
+            16 => Request::ExecCreate {
+                container,
+                process: Box::new(self.config.spec.process.clone()),
+                streams: wire::ExecStreams {
+                    stdin: flag,
+                    stdout: byte % 3 == 0,
+                    stderr: byte % 5 == 0,
+                },
+            },
+            17 => Request::ExecStart {
+                exec: caller.exec.clone(),
+                detach: flag,
+                size: None,
+            },
+            18 => Request::ExecInspect {
+                exec: caller.exec.clone(),
+            },
+            19 => Request::ExecResize {
+                exec: caller.exec.clone(),
+                size: TerminalSize {
+                    rows: byte.into(),
+                    columns: 0,
+                },
+            },
+            20 => Request::Execs { container },
             _ => {
                 let _ = caller.socket.send(&"no request", None);
                 return Some(());
@@ -531,6 +565,7 @@ impl Scene {
                 | Request::Wait { .. }
                 | Request::Hold { .. }
                 | Request::Start { .. }
+                | Request::ExecStart { .. }
         ));
         let _ = caller.socket.send(&request, None);
         Some(())

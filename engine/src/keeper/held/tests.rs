@@ -153,7 +153,7 @@ fn exited(told: &[Event]) -> Option<u8> {
 
 fn refused(told: &[Event]) -> &str {
     match told {
-        [Event::Refused { message }] => message,
+        [Event::Refused { message, .. }] => message,
         other => panic!("not refused: {other:?}"),
     }
 }
