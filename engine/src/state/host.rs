@@ -26,6 +26,7 @@ use super::{
     files::{self, Lock, lock, read, write},
     journal, words,
 };
+use crate::{Error, ErrorKind};
 use coracle_platform::{clock, size};
 
 /// Version of both files; a later release that changes them reads this one too.
@@ -129,6 +130,9 @@ pub struct State {
     pub keeper: u32,
     /// The socket of its keeper.
     pub socket: PathBuf,
+    /// Version of what that process understands (`keeper::wire`).
+    #[serde(default)]
+    pub wire: u16,
     /// Nanoseconds since 1970; 0 for never.
     pub started: u64,
     /// When it ended last, in nanoseconds since 1970; 0 for never.
@@ -158,6 +162,7 @@ impl State {
             status: Status::Created,
             keeper: 0,
             socket: PathBuf::new(),
+            wire: 0,
             started: 0,
             finished: 0,
             error: String::new(),
@@ -209,11 +214,12 @@ impl Hosts {
         files::sweep(&self.root);
         let directory = self.root.join(&config.name);
         if directory.is_dir() {
-            bail!(
+            let words = format!(
                 "host {0} already exists; start it with 'coracle host start {0}', or choose another \
                  name",
                 config.name
             );
+            return Err(Error::new(ErrorKind::Conflict, words).into());
         }
         let new = files::prepare(&self.root, &config.id, &config, &State::new())?;
         files::publish(&new, &directory)?;
@@ -237,9 +243,7 @@ impl Hosts {
             .filter(|host| host.config.id.starts_with(text));
         match (matching.next(), matching.next()) {
             (Some(host), None) => Ok(host),
-            (Some(_), Some(_)) => {
-                bail!("host ID {text:?} is ambiguous: several begin with it; give more digits")
-            }
+            (Some(_), Some(_)) => Err(super::ambiguous("host", text).into()),
             (None, _) => Err(self.not_found(text).into()),
         }
     }
