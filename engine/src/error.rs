@@ -52,6 +52,12 @@ impl Error {
         self.kind
     }
 
+    /// The same error as one of another kind.
+    #[must_use]
+    pub fn with_kind(self, kind: ErrorKind) -> Self {
+        Self { kind, ..self }
+    }
+
     /// Puts a sentence in front; the kind stays.
     #[must_use]
     pub fn context(self, message: impl Display + Send + Sync + 'static) -> Self {

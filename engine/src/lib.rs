@@ -7,10 +7,12 @@
 pub mod capability;
 pub mod containers;
 mod error;
+pub mod events;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
 mod guest;
 pub mod host;
+pub mod hosts;
 mod identifier;
 pub mod keeper;
 pub mod kernel;
@@ -18,17 +20,21 @@ pub mod policy;
 pub mod signal;
 mod spec;
 pub mod state;
+mod system;
 mod timeline;
+mod watch;
 mod words;
 
 pub use error::{Error, ErrorKind, Kind, Result};
 pub use guest::Guest;
 pub use identifier::identifier;
 pub use spec::{DISK, Request, set as set_variable};
+pub use system::Everything;
 pub use timeline::Timeline;
 pub use words::{clean, damage, failure, merge, stopped};
 
 use containers::Containers;
+use hosts::Hosts;
 use state::Directories;
 
 /// Where an engine keeps what, and what it may use.
@@ -64,5 +70,10 @@ impl Engine {
     /// The containers.
     pub fn containers(&self) -> Containers {
         Containers::new(self)
+    }
+
+    /// The named hosts.
+    pub fn hosts(&self) -> Hosts {
+        Hosts::new(self)
     }
 }

@@ -19,6 +19,7 @@ use rustix::{
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{create_directory, private};
+use crate::{Error, ErrorKind};
 
 /// A lock that is held until it is dropped.
 #[derive(Debug)]
@@ -148,7 +149,8 @@ pub(super) fn edit(directory: &Path, what: impl FnOnce() -> String) -> Result<Lo
     if directory.is_dir() {
         Ok(held)
     } else {
-        bail!("{} was removed meanwhile", what())
+        let words = format!("{} was removed meanwhile", what());
+        Err(Error::new(ErrorKind::NotFound, words).into())
     }
 }
 

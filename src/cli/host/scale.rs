@@ -2,25 +2,21 @@
 
 use std::str::FromStr;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use clap::Parser;
 use coracle_protocol::is_name;
 
-use super::{
-    super::{
-        each,
-        flags::{self, Flags},
-        lifecycle,
-        moment::Seconds,
-        start,
-    },
-    containers_of,
+use super::super::{
+    each, engine,
+    flags::{self, Flags},
+    moment::Seconds,
+    start,
 };
-use crate::attached::Ended;
-use coracle_engine::state::{
-    Directories,
-    container::{Container, Containers},
-    host::{Host, Hosts},
+use crate::kernel_build::Display;
+use coracle_engine::{
+    Engine,
+    containers::{Container, RemoveOptions, StartOptions, StopOptions},
+    hosts::Host,
 };
 use coracle_platform::sys;
 
@@ -102,53 +98,54 @@ struct Words {
 pub(super) fn main(arguments: &Arguments) -> Result<u8> {
     // As 'run' does: it waits for many starts.
     sys::show(&format!("coracle host scale {}", arguments.host));
-    let directories = Directories::from_environment()?;
-    let host = Hosts::new(&directories).find(&arguments.host)?;
-    // It says so when the host is not up.
-    drop(start::keeper_of_host(&host)?);
+    let engine = engine()?;
+    let host = engine.hosts().find(&arguments.host)?;
+    host.check_up()?;
     each(&arguments.sets, |set| {
-        scale(&host, set, arguments, &directories)
+        scale(&host, set, arguments, &engine)
             .with_context(|| format!("cannot scale {} to {}", set.image, set.number))
     })
 }
 
-fn scale(host: &Host, set: &Set, arguments: &Arguments, directories: &Directories) -> Result<()> {
-    let containers = Containers::new(directories);
-    let mut own: Vec<Container> = containers_of(host, &containers)?
+fn scale(host: &Host, set: &Set, arguments: &Arguments, engine: &Engine) -> Result<()> {
+    let mut own: Vec<Container> = host
+        .containers()?
         .into_iter()
-        .filter(|container| container.config.labels.get(LABEL) == Some(&set.image))
+        .filter(|container| container.config().labels.get(LABEL) == Some(&set.image))
         .collect();
     let wanted = usize::try_from(set.number)?;
     // Those that do not run go first, then the newest.
     own.sort_by_cached_key(|container| {
         let runs = container.state().is_ok_and(|state| state.status.is_live());
-        (!runs, container.config.created)
+        (!runs, container.config().created)
     });
     // The last first, all at once.
     let too_many = own.split_off(wanted.min(own.len())).into_iter().rev();
     let stopping = too_many.map(|container| {
-        let ending =
-            lifecycle::begin_stop(&container, None, arguments.time.map(|Seconds(time)| time))?;
-        Ok((container, ending))
+        let options = StopOptions {
+            signal: None,
+            seconds: arguments.time.map(|Seconds(time)| time),
+        };
+        Ok((container.stop(options)?, container))
     });
     let stopping: Vec<Result<_>> = stopping.collect();
     for stopping in stopping {
-        let (container, ending) = stopping?;
+        let (ending, container) = stopping?;
         ending.finish()?;
-        if container.directory().is_dir() {
-            lifecycle::remove_one(&containers, &container, true, directories)?;
+        if container.record().directory().is_dir() {
+            container.remove(RemoveOptions { force: true })?;
         }
-        outln!("removed {}", container.config.name);
+        outln!("removed {}", container.name());
     }
     for container in &own {
         if !container.state()?.status.is_live() {
-            run(container, directories)?;
+            run(container)?;
         }
     }
     for _ in own.len()..wanted {
-        let container = make(host, set, arguments, directories)?;
-        if let Err(error) = run(&container, directories) {
-            lifecycle::remove_one(&containers, &container, true, directories)?;
+        let container = make(host, set, arguments, engine)?;
+        if let Err(error) = run(&container) {
+            container.remove(RemoveOptions { force: true })?;
             return Err(error);
         }
     }
@@ -164,15 +161,10 @@ fn alias(image: &str) -> Option<&str> {
     is_name(name).then_some(name)
 }
 
-fn make(
-    host: &Host,
-    set: &Set,
-    arguments: &Arguments,
-    directories: &Directories,
-) -> Result<Container> {
+fn make(host: &Host, set: &Set, arguments: &Arguments, engine: &Engine) -> Result<Container> {
     let mut words = vec!["scale".to_owned()];
     let mut add = |name: &str, value: &str| words.push(format!("--{name}={value}"));
-    add("host", &host.config.id);
+    add("host", host.id());
     add("label", &format!("{LABEL}={}", set.image));
     if let Some(alias) = alias(&set.image) {
         add("network-alias", alias);
@@ -190,16 +182,15 @@ fn make(
         // The library's own words begin with a heading of theirs.
         anyhow::anyhow!("{}", error.to_string().trim().trim_start_matches("error: "))
     })?;
-    flags::create(&flags, directories, false, &mut |_| {})
+    let record = flags::create(&flags, engine.directories(), false, &mut |_| {})?;
+    Ok(engine.containers().with(record))
 }
 
-fn run(container: &Container, directories: &Directories) -> Result<()> {
-    let name = &container.config.name;
-    let link = start::start(container, directories, None)?;
-    match start::until_started(&link)? {
-        Some(Ended::Failed { message, .. }) => bail!("{name}: {message}"),
-        _ => outln!("started {name}"),
-    }
+fn run(container: &Container) -> Result<()> {
+    let name = container.name();
+    let link = container.start(StartOptions::default(), &mut Display::new())?;
+    start::until_started(name, &link)?;
+    outln!("started {name}");
     Ok(())
 }
 

@@ -23,7 +23,7 @@ use coracle_platform::clock;
 use coracle_protocol::{MAX_LAYERS, Shares, Stdio, TerminalSize};
 use images::store::{Image, Store};
 
-use super::{Backend, internal};
+use super::Backend;
 use crate::{
     create::{self, Body, Command, HostConfig},
     error::{ApiError, whole},
@@ -72,7 +72,7 @@ impl Backend {
         let made = made.map_err(|error| match self.check_free(name) {
             // Somebody was as quick.
             Err(taken) if !name.is_empty() => taken,
-            _ => internal(error),
+            _ => error.into(),
         })?;
         journal::note(&self.directories.data, &made.config, "create", &[]);
         Ok(made.config.id)
@@ -103,7 +103,7 @@ impl Backend {
         }
         let (mode, shared) = network::resolve(body, host.as_deref(), &self.containers)?;
         let (disk, memory) = storage(wanted, host.is_some())?;
-        let id = identifier().map_err(internal)?;
+        let id = identifier()?;
         let mut request = Request {
             disk: disk.is_some(),
             upper_memory: memory,

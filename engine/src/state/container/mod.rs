@@ -26,7 +26,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 
 pub use config::{Config, Health, Isolation, LogPolicy, Restart};
 pub use state::{Shown, State, Status, Wellness};
@@ -37,6 +37,7 @@ use super::{
     files::{self, Lock, Reader, lock, read, write},
     host, journal, words,
 };
+use crate::{Error, ErrorKind};
 use coracle_platform::clock;
 
 /// Version of both files; a later release that changes them reads this one too.
@@ -106,7 +107,7 @@ impl Containers {
         if config.name.is_empty() {
             config.name = self.free_name(&config.id)?;
         } else if let Some(holder) = self.holder(&config.name) {
-            bail!(in_use(&config.name, &holder));
+            return Err(in_use(&config.name, &holder).into());
         }
         let state = State::new(Shown::from(&config));
         let new = files::prepare(&self.root, &config.id, &config, &state)?;
@@ -139,9 +140,7 @@ impl Containers {
             .filter(|id| hexadecimal && id.starts_with(text));
         match (matching.next(), matching.next()) {
             (Some(id), None) => self.open(&id),
-            (Some(_), Some(_)) => {
-                bail!("container ID {text:?} is ambiguous: several begin with it; give more digits")
-            }
+            (Some(_), Some(_)) => Err(super::ambiguous("container", text).into()),
             (None, _) => Err(self.not_found(text).into()),
         }
     }
@@ -250,7 +249,7 @@ impl Containers {
         let _edit = container.edit()?;
         let _lock = self.lock()?;
         if let Some(holder) = self.holder(name) {
-            bail!(in_use(name, &holder));
+            return Err(in_use(name, &holder).into());
         }
         self.link(name, &container.config.id)?;
         let before = std::mem::replace(&mut container.config.name, name.into());
@@ -437,12 +436,13 @@ pub fn short(id: &str) -> &str {
     id.get(..SHORT_ID).unwrap_or(id)
 }
 
-fn in_use(name: &str, holder: &str) -> String {
-    format!(
+fn in_use(name: &str, holder: &str) -> Error {
+    let words = format!(
         "the container name {name:?} is in use by container {}; remove or rename that one, or \
          choose another name",
         short(holder)
-    )
+    );
+    Error::new(ErrorKind::Conflict, words)
 }
 
 /// Whether there is a container of this name.
