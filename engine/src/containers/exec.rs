@@ -55,7 +55,7 @@ impl ExecRequest {
     ///
     /// # Errors
     /// When it cannot be one.
-    pub(crate) fn process(&self, first: &Process) -> Result<Process> {
+    pub fn process(&self, first: &Process) -> Result<Process> {
         let invalid = |words: String| Err(Error::new(ErrorKind::Invalid, words));
         if self.command.is_empty() {
             return invalid("no command specified".into());
