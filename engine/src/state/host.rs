@@ -18,7 +18,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -26,6 +26,7 @@ use super::{
     files::{self, Lock, lock, read, write},
     journal, words,
 };
+use crate::Error;
 use coracle_platform::clock;
 
 /// Version of both files; a later release that changes them reads this one too.
@@ -171,11 +172,12 @@ impl Hosts {
         files::sweep(&self.root);
         let directory = self.root.join(&config.name);
         if directory.is_dir() {
-            bail!(
+            return Err(Error::conflict(format!(
                 "host {0} already exists; start it with 'coracle host start {0}', or choose another \
                  name",
                 config.name
-            );
+            ))
+            .into());
         }
         let new = files::prepare(&self.root, &config.id, &config, &State::new())?;
         files::publish(&new, &directory)?;
@@ -200,7 +202,8 @@ impl Hosts {
         match (matching.next(), matching.next()) {
             (Some(host), None) => Ok(host),
             (Some(_), Some(_)) => {
-                bail!("host ID {text:?} is ambiguous: several begin with it; give more digits")
+                let words = "several begin with it; give more digits";
+                Err(Error::invalid(format!("host ID {text:?} is ambiguous: {words}")).into())
             }
             (None, _) => Err(self.not_found(text).into()),
         }

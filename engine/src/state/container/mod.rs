@@ -16,6 +16,7 @@
 //! while nobody holds its lock has ended.
 
 mod config;
+mod request;
 mod state;
 
 use std::{
@@ -26,9 +27,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 
 pub use config::{Config, Health, Isolation, LogPolicy, Restart};
+pub use request::{
+    CreateRequest, Device, Endpoint, Healthcheck, HostConfig, LogConfig, Mount, PortBinding,
+    PullPolicy, RestartPolicy, Ulimit,
+};
 pub use state::{Shown, State, Status, Wellness};
 
 use super::{
@@ -37,6 +42,7 @@ use super::{
     files::{self, Lock, Reader, lock, read, write},
     host, journal, words,
 };
+use crate::Error;
 use coracle_platform::clock;
 
 /// Version of both files; a later release that changes them reads this one too.
@@ -95,7 +101,7 @@ impl Containers {
         if config.name.is_empty() {
             config.name = self.free_name(&config.id)?;
         } else if let Some(holder) = self.holder(&config.name) {
-            bail!(in_use(&config.name, &holder));
+            return Err(in_use(&config.name, &holder));
         }
         let state = State::new(Shown::from(&config));
         let new = files::prepare(&self.root, &config.id, &config, &state)?;
@@ -129,7 +135,8 @@ impl Containers {
         match (matching.next(), matching.next()) {
             (Some(id), None) => self.open(&id),
             (Some(_), Some(_)) => {
-                bail!("container ID {text:?} is ambiguous: several begin with it; give more digits")
+                let words = "several begin with it; give more digits";
+                Err(Error::invalid(format!("container ID {text:?} is ambiguous: {words}")).into())
             }
             (None, _) => Err(self.not_found(text).into()),
         }
@@ -226,7 +233,7 @@ impl Containers {
         let _edit = container.edit()?;
         let _lock = self.lock()?;
         if let Some(holder) = self.holder(name) {
-            bail!(in_use(name, &holder));
+            return Err(in_use(name, &holder));
         }
         self.link(name, &container.config.id)?;
         let before = std::mem::replace(&mut container.config.name, name.into());
@@ -399,12 +406,13 @@ pub fn short(id: &str) -> &str {
     id.get(..SHORT_ID).unwrap_or(id)
 }
 
-fn in_use(name: &str, holder: &str) -> String {
-    format!(
+fn in_use(name: &str, holder: &str) -> anyhow::Error {
+    Error::conflict(format!(
         "the container name {name:?} is in use by container {}; remove or rename that one, or \
          choose another name",
         short(holder)
-    )
+    ))
+    .into()
 }
 
 /// Whether there is a container of this name.
