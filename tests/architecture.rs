@@ -14,10 +14,12 @@ use std::{
 use serde_json::Value;
 
 /// The arrows between our own crates; nothing else may be drawn.
-const ARROWS: [(&str, &[&str]); 12] = [
+const ARROWS: [(&str, &[&str]); 14] = [
     (
         "coracle",
         &[
+            "coracle-api",
+            "coracle-docker-model",
             "coracle-engine",
             "coracle-images",
             "coracle-platform",
@@ -25,6 +27,25 @@ const ARROWS: [(&str, &[&str]); 12] = [
             "coracle-software-host",
             "coracle-terminal",
             "coracle-vmm",
+        ],
+    ),
+    (
+        "coracle-docker-model",
+        &[
+            "coracle-engine",
+            "coracle-images",
+            "coracle-platform",
+            "coracle-protocol",
+        ],
+    ),
+    (
+        "coracle-api",
+        &[
+            "coracle-docker-model",
+            "coracle-engine",
+            "coracle-images",
+            "coracle-platform",
+            "coracle-protocol",
         ],
     ),
     ("coracle-bench", &["coracle-platform", "coracle-terminal"]),
@@ -55,7 +76,7 @@ const ARROWS: [(&str, &[&str]); 12] = [
     ("coracle-vmm", &[]),
     ("coracle-init", &["coracle-protocol"]),
     ("coracle-protocol", &[]),
-    ("coracle-images", &[]),
+    ("coracle-images", &["coracle-platform"]),
     ("coracle-tests", &[]),
     // It takes the place of a guest's init, and speaks as one.
     ("coracle-hostile", &["coracle-protocol"]),

@@ -153,6 +153,14 @@ pub fn parse(name: &str) -> Option<u64> {
         .map(|number| 1 << number)
 }
 
+/// Names, without `CAP_`, of the capabilities of a set.
+pub fn names(capabilities: u64) -> Vec<&'static str> {
+    let all = NAMES.iter().enumerate();
+    all.filter(|(number, _)| capabilities >> number & 1 == 1)
+        .map(|(_, name)| *name)
+        .collect()
+}
+
 /// The default set with what is added and dropped. As docker does it: `ALL` on one side gives way
 /// to single names on the other; otherwise what is dropped stays dropped.
 pub fn adjusted(add: &[u64], drop: &[u64]) -> u64 {
@@ -187,6 +195,13 @@ mod tests {
         assert_eq!(parse("cap_sys_admin"), Some(1 << 21));
         assert_eq!(parse("NET_ADMIN"), Some(1 << 12));
         assert_eq!(parse("NET_ADMINISTRATOR"), None);
+    }
+
+    #[test]
+    fn names_are_those_that_are_parsed() {
+        assert_eq!(names(1 << 12 | 1 << 21), ["NET_ADMIN", "SYS_ADMIN"]);
+        assert_eq!(names(ALL).len(), NAMES.len());
+        assert_eq!(names(0), [""; 0]);
     }
 
     #[test]

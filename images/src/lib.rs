@@ -14,5 +14,4 @@ mod rebuild;
 pub mod reference;
 pub mod source;
 pub mod store;
-mod time;
 mod verity;

@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
+use images::reference::Reference;
 use images::store::{StoreError, short_id};
 use serde_json::json;
 
@@ -220,26 +221,30 @@ fn given_name_takes_the_place_of_the_images_own() {
 }
 
 #[test]
-fn inspect_has_dockers_shape() {
+fn inspect_tells_all_that_the_image_says() {
     let (place, images) = three();
     let shown = place.store.inspect("example.com/three:3").unwrap();
-    assert_eq!(shown["Id"], json!(images[2].id()));
-    assert_eq!(shown["RepoTags"], json!(["example.com/three:3"]));
-    let digest = shown["RepoDigests"][0].as_str().unwrap();
-    assert!(digest.starts_with("example.com/three@sha256:"), "{digest}");
-    assert_eq!(shown["Architecture"], json!("amd64"));
-    assert_eq!(shown["Os"], json!("linux"));
-    assert_eq!(shown["Created"], json!("2024-01-02T03:04:05Z"));
-    assert_eq!(shown["Config"]["Cmd"], json!(["sh"]));
-    assert_eq!(shown["Config"]["Env"], json!(["A=1"]));
-    assert_eq!(shown["Config"]["Entrypoint"], json!(null));
-    assert_eq!(shown["RootFS"]["Type"], json!("layers"));
-    assert_eq!(
-        shown["RootFS"]["Layers"],
-        images[2].config["rootfs"]["diff_ids"]
-    );
+    assert_eq!(shown.id.to_string(), images[2].id());
+    let familiar: Vec<String> = shown.names.iter().map(Reference::familiar).collect();
+    assert_eq!(familiar, ["example.com/three:3"]);
+    assert_eq!(shown.digests[0].familiar_name(), "example.com/three");
+    assert!(shown.digests[0].digest().is_some());
+    assert_eq!(shown.platform.architecture, "amd64");
+    assert_eq!(shown.platform.os, "linux");
+    assert_eq!(shown.created, "2024-01-02T03:04:05Z");
+    let config = &shown.config.config;
+    assert_eq!(config.cmd.as_deref(), Some(&["sh".to_owned()][..]));
+    assert_eq!(config.env, ["A=1"]);
+    assert_eq!(config.entrypoint, None);
+    let diff_ids: Vec<String> = shown
+        .layers
+        .iter()
+        .map(|layer| layer.diff_id.to_string())
+        .collect();
+    assert_eq!(json!(diff_ids), images[2].config["rootfs"]["diff_ids"]);
     let size: u64 = place.store.resolve("example.com/three:3").unwrap().layers[0].size;
-    assert_eq!(shown["Size"], json!(size));
+    assert_eq!(shown.size, size);
+    assert!(shown.stored.is_some());
 }
 
 #[test]

@@ -1,5 +1,5 @@
 //! What the standard library and rustix lack, for all of Coracle's programs: signals as descriptors, processes that
-//! are waited for and ended, files that are their user's alone, clocks, archives for initramfs, sizes and spans of
+//! are waited for and ended, files that are their user's alone, clocks and the calendar, archives for initramfs, sizes and spans of
 //! time as people write them, and text that is safe to show.
 //!
 //! Nothing in it knows of containers.
@@ -8,6 +8,7 @@
 pub mod clean;
 pub mod clock;
 pub mod cpio;
+pub mod date;
 mod directories;
 pub mod duration;
 #[cfg(any(test, feature = "fuzzing"))]

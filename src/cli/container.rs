@@ -2,9 +2,10 @@
 
 use anyhow::{Result, bail};
 use clap::Subcommand;
+use docker_model::filters::Filters;
 
 use super::{
-    filter::has_label,
+    filter,
     lifecycle::{self, remove_one},
     moment::Moment,
     ps, start,
@@ -56,12 +57,16 @@ fn prune(arguments: &Prune) -> Result<()> {
     }
     let directories = Directories::from_environment()?;
     let containers = Containers::new(&directories);
+    let filters = filter::filters(&arguments.filter, &["until", "label"])?;
+    let until = filters.values("until").map(str::parse);
+    let until = until.collect::<Result<Vec<Moment>, _>>();
+    let until = until.map_err(anyhow::Error::msg)?;
     let mut removed = Vec::new();
     for container in containers.list()? {
         let Ok(state) = container.state() else {
             continue;
         };
-        if state.status.is_live() || !chosen(&container, &arguments.filter)? {
+        if state.status.is_live() || !is_meant(&container, &filters, &until) {
             continue;
         }
         match remove_one(&containers, &container, false, &directories) {
@@ -87,21 +92,10 @@ fn asked() -> Result<bool> {
     Ok(answer.trim().eq_ignore_ascii_case("y"))
 }
 
-fn chosen(container: &Container, filters: &[(String, String)]) -> Result<bool> {
-    for (name, value) in filters {
-        let holds = match name.as_str() {
-            "until" => {
-                let Moment(until) = value.parse().map_err(anyhow::Error::msg)?;
-                container.config.created < until
-            }
-            "label" => has_label(&container.config.labels, value),
-            _ => bail!("unknown filter {name:?}; there are until and label"),
-        };
-        if !holds {
-            return Ok(false);
-        }
-    }
-    Ok(true)
+fn is_meant(container: &Container, filters: &Filters, until: &[Moment]) -> bool {
+    let config = &container.config;
+    let mut until = until.iter();
+    until.all(|Moment(until)| config.created < *until) && filters.labels(&config.labels)
 }
 
 /// Starts the containers whose restart policy wants it.

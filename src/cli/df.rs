@@ -7,7 +7,6 @@ use images::store::{ImageUsage, Store, Usage, short_id};
 use serde_json::json;
 
 use super::{
-    age::age,
     prune::images_of,
     table::{self, size},
 };
@@ -17,7 +16,9 @@ use coracle_engine::state::{
     disk,
     host::{self, Hosts},
 };
+use coracle_platform::clock;
 use coracle_terminal::output;
+use docker_model::age;
 
 /// Show what images, containers and hosts take on the disk, and what of it would be free without them
 #[derive(clap::Args)]
@@ -188,13 +189,14 @@ fn images(usage: &Usage) {
         "CONTAINERS",
     ];
     let mut printed = table::table(&headings);
+    let now = clock::wall();
     for image in &usage.images {
         let (repository, tag) = name(image);
         printed.add_row([
             repository,
             tag,
             short_id(&image.id),
-            age(&image.created),
+            age::ago_of(&image.created, now),
             size(image.shared + image.unique),
             size(image.shared),
             size(image.unique),

@@ -6,15 +6,22 @@ use std::{
     path::Path,
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
+use docker_model::{
+    event::{Event, FILTERS},
+    filters::Filters,
+};
 use rustix::{
     buffer::spare_capacity,
     event::{PollFd, PollFlags, Timespec, poll},
     fs::inotify::{self, CreateFlags, WatchFlags},
 };
-use serde_json::Value;
 
-use super::{format::Format, moment::Moment};
+use super::{
+    filter,
+    format::{self, Format},
+    moment::Moment,
+};
 use coracle_engine::state::{self, Directories, journal};
 use coracle_platform::clock;
 use coracle_terminal::output;
@@ -28,7 +35,7 @@ pub(super) struct Arguments {
     /// Stream events until this timestamp
     #[arg(long, value_name = "TIME")]
     until: Option<Moment>,
-    /// Filter output based on conditions: event, container, host, image, label, type
+    /// Filter output based on conditions: event, container, host, image, label, type, and others of docker's
     #[arg(short, long, value_name = "NAME=VALUE", value_parser = |text: &str| super::options::pair(text, '='))]
     filter: Vec<(String, String)>,
     /// Format output as json, or by a Go template such as '{{.Action}} {{.Actor.ID}}'
@@ -36,14 +43,8 @@ pub(super) struct Arguments {
     format: Option<Format>,
 }
 
-const FILTERS: [&str; 6] = ["event", "container", "host", "image", "label", "type"];
-
 pub(super) fn main(arguments: &Arguments) -> Result<()> {
-    for (name, _) in &arguments.filter {
-        if !FILTERS.contains(&name.as_str()) {
-            bail!("unknown filter {name:?}; there are {}", FILTERS.join(", "));
-        }
-    }
+    let filters = filter::filters(&arguments.filter, &FILTERS)?;
     let [old, current] = journal::paths(&Directories::from_environment()?.data);
     let directory = current.parent().unwrap_or(Path::new("/"));
     state::create_directory(directory)?;
@@ -54,7 +55,7 @@ pub(super) fn main(arguments: &Arguments) -> Result<()> {
         .since
         .map_or_else(clock::wall, |Moment(since)| since);
     if let Ok(file) = File::open(&old) {
-        print_all(&mut BufReader::new(file), arguments, since)?;
+        print_all(&mut BufReader::new(file), arguments, &filters, since)?;
     }
     let mut reader: Option<BufReader<File>> = None;
     loop {
@@ -63,7 +64,7 @@ pub(super) fn main(arguments: &Arguments) -> Result<()> {
             .until
             .is_some_and(|Moment(until)| clock::wall() >= until);
         if let Some(reader) = &mut reader {
-            print_all(reader, arguments, since)?;
+            print_all(reader, arguments, &filters, since)?;
         }
         if is_other(reader.as_ref(), &current)
             && let Ok(file) = File::open(&current)
@@ -87,7 +88,12 @@ fn is_other(reader: Option<&BufReader<File>>, current: &Path) -> bool {
 }
 
 /// Prints the events that are whole.
-fn print_all(reader: &mut BufReader<File>, arguments: &Arguments, since: u64) -> Result<()> {
+fn print_all(
+    reader: &mut BufReader<File>,
+    arguments: &Arguments,
+    filters: &Filters,
+    since: u64,
+) -> Result<()> {
     loop {
         let at = reader.stream_position()?;
         let mut line = String::new();
@@ -97,13 +103,13 @@ fn print_all(reader: &mut BufReader<File>, arguments: &Arguments, since: u64) ->
             reader.seek(SeekFrom::Start(at))?;
             return Ok(());
         }
-        let Ok(event) = serde_json::from_str::<Value>(&line) else {
+        let Some(event) = Event::read(&line) else {
             continue;
         };
-        let time = event.get("timeNano").and_then(Value::as_u64).unwrap_or(0);
+        let time = event.time_nano;
         let late = arguments.until.is_some_and(|Moment(until)| time > until);
-        if time >= since && !late && wanted(&event, &arguments.filter) {
-            print(&event, time, arguments)?;
+        if time >= since && !late && event.matches(filters) {
+            print(&event, arguments)?;
             output::check()?;
         }
     }
@@ -128,59 +134,10 @@ fn wait(changes: &rustix::fd::OwnedFd, until: Option<Moment>) -> Result<()> {
     Ok(())
 }
 
-fn text<'a>(event: &'a Value, path: &str) -> &'a str {
-    event.pointer(path).and_then(Value::as_str).unwrap_or("")
-}
-
-fn wanted(event: &Value, filters: &[(String, String)]) -> bool {
-    FILTERS.iter().all(|filter| {
-        let mut values = filters.iter().filter(|(name, _)| name == filter).peekable();
-        values.peek().is_none() || values.any(|(name, value)| holds(event, name, value))
-    })
-}
-
-fn holds(event: &Value, name: &str, value: &str) -> bool {
-    match name {
-        "event" => text(event, "/Action") == value,
-        "container" | "host" => {
-            let named = text(event, "/Actor/Attributes/name") == value;
-            text(event, "/Type") == name && (named || text(event, "/id").starts_with(value))
-        }
-        "image" => text(event, "/from") == value,
-        "type" => text(event, "/Type") == value,
-        _ => {
-            let (label, wanted) = match value.split_once('=') {
-                Some((label, wanted)) => (label, Some(wanted)),
-                None => (value, None),
-            };
-            let attributes = event.pointer("/Actor/Attributes");
-            let own = attributes
-                .and_then(|all| all.get(label))
-                .and_then(Value::as_str);
-            own.is_some_and(|own| wanted.is_none_or(|wanted| own == wanted))
-        }
+fn print(event: &Event, arguments: &Arguments) -> Result<()> {
+    match &arguments.format {
+        Some(format) => format::print(format, std::slice::from_ref(event))?,
+        None => outln!("{}", event.line()),
     }
-}
-
-fn print(event: &Value, time: u64, arguments: &Arguments) -> Result<()> {
-    if let Some(format) = &arguments.format {
-        return format.print(std::slice::from_ref(event));
-    }
-    let attributes = event
-        .pointer("/Actor/Attributes")
-        .and_then(Value::as_object);
-    let pairs: Vec<String> = attributes
-        .into_iter()
-        .flatten()
-        .map(|(name, value)| format!("{name}={}", value.as_str().unwrap_or_default()))
-        .collect();
-    outln!(
-        "{} {} {} {} ({})",
-        clock::rfc3339(time),
-        text(event, "/Type"),
-        text(event, "/Action"),
-        text(event, "/id"),
-        pairs.join(", ")
-    );
     Ok(())
 }

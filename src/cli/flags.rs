@@ -107,8 +107,8 @@ pub(super) struct Flags {
     #[arg(long)]
     verify: bool,
     /// size=SIZE: keep the writable layer on a disk of this size until 'rm'; without it, it is in the
-    /// guest's memory, and lost when the container exits. memory=SIZE: keep it in memory, at most this
-    /// much, even if the named host has a disk
+    /// guest's memory, and lost when the container exits. In a named host with a disk: let it take this
+    /// much of that. memory=SIZE: keep it in memory, at most this much, even if the named host has a disk
     #[arg(long, value_name = "NAME=VALUE", value_parser = |text: &str| options::pair(text, '='))]
     storage_opt: Vec<(String, String)>,
     /// Mount the container's root file system as read-only

@@ -3,8 +3,10 @@
 use anyhow::Result;
 use images::store::{Store, short_id};
 
-use super::{age::age, table};
+use super::table;
 use coracle_engine::state::Directories;
+use coracle_platform::clock;
+use docker_model::age;
 
 /// Show the history of an image, newest step first
 #[derive(clap::Args)]
@@ -22,6 +24,7 @@ const COMMAND: usize = 45;
 pub(super) fn main(arguments: &Arguments) -> Result<()> {
     let steps = Store::open(&Directories::from_environment()?.data)?.history(&arguments.image)?;
     let mut printed = table::table(&["IMAGE", "CREATED", "CREATED BY", "SIZE", "COMMENT"]);
+    let now = clock::wall();
     for step in steps {
         let mut command = step.created_by.clone();
         if !arguments.no_trunc && command.chars().count() > COMMAND {
@@ -34,7 +37,7 @@ pub(super) fn main(arguments: &Arguments) -> Result<()> {
         };
         printed.add_row([
             id,
-            age(&step.created),
+            age::ago_of(&step.created, now),
             command,
             table::size(step.size),
             step.comment,

@@ -7,9 +7,11 @@ use images::{
 };
 use serde_json::json;
 
-use super::{age::age, table};
+use super::table;
 use coracle_engine::state::Directories;
+use coracle_platform::clock;
 use coracle_terminal::output;
+use docker_model::age;
 
 /// List images
 #[derive(clap::Args)]
@@ -62,6 +64,7 @@ pub(super) fn main(arguments: &Arguments) -> Result<()> {
     let mut headings = vec!["REPOSITORY", "TAG", "DIGEST", "IMAGE ID", "CREATED", "SIZE"];
     headings.retain(|heading| arguments.digests || *heading != "DIGEST");
     let mut printed = table::table(&headings);
+    let now = clock::wall();
     for row in rows {
         let mut cells = vec![row.repository(), row.tag()];
         if arguments.digests {
@@ -69,7 +72,7 @@ pub(super) fn main(arguments: &Arguments) -> Result<()> {
         }
         cells.extend([
             row.id(arguments.no_trunc),
-            age(&row.image.created),
+            age::ago_of(&row.image.created, now),
             table::size(row.image.size),
         ]);
         printed.add_row(cells);
@@ -137,7 +140,7 @@ impl Row<'_> {
             "Digest": self.digest(),
             "ID": self.image.id.to_string(),
             "CreatedAt": self.image.created,
-            "CreatedSince": age(&self.image.created),
+            "CreatedSince": age::ago_of(&self.image.created, clock::wall()),
             "Size": table::size(self.image.size),
             "Bytes": self.image.size,
         })

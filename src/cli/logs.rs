@@ -18,8 +18,8 @@ use coracle_engine::state::{
     container::{Container, Containers, LogPolicy},
     log::{Reader, Record},
 };
-use coracle_platform::clock;
 use coracle_terminal::output::{self, Stream};
+use docker_model::time;
 
 /// Fetch the logs of a container
 #[derive(clap::Args)]
@@ -193,7 +193,7 @@ impl Printer {
         }
         for line in record.bytes.split_inclusive(|byte| *byte == b'\n') {
             if *at_start {
-                write!(out, "{} ", clock::rfc3339(record.time))?;
+                write!(out, "{} ", time::rfc3339_fixed(record.time))?;
             }
             out.write_all(line)?;
             *at_start = line.ends_with(b"\n");

@@ -1,6 +1,6 @@
 //! The command line: one file per subcommand.
 
-mod age;
+mod api;
 mod attach;
 mod bench;
 mod choices;
@@ -159,6 +159,8 @@ enum Command {
     Image(Lazy<image::Image>),
     /// Manage Coracle: df, prune, start and stop everything
     System(Lazy<image::System>),
+    /// Serve the Docker Engine API on a unix socket, for docker's clients
+    Api(Lazy<api::Arguments>),
     /// Build and list guest kernels
     Kernel(Lazy<kernel::Arguments>),
     /// Manage the software host, for machines whose KVM cannot run a guest
@@ -303,6 +305,7 @@ fn dispatch(command: Command, begun: u64) -> anyhow::Result<u8> {
         Command::Prune(arguments) => prune::main(&arguments)?,
         Command::Image(arguments) => return image::image(&arguments),
         Command::System(arguments) => return image::system(&arguments),
+        Command::Api(arguments) => return api::main(&arguments),
         Command::Kernel(arguments) => kernel::main(&arguments)?,
         Command::Machine(arguments) => return machine::main(&arguments),
         Command::Bench(arguments) => return bench::main(&arguments),

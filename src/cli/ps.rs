@@ -1,21 +1,25 @@
 //! `coracle ps`.
 
-use anyhow::{Result, bail};
-use serde_json::{Value, json};
-
-use super::{
-    age,
-    filter::{Ancestor, NamePattern, has_label},
-    format::Format,
-    table,
-};
+use anyhow::Result;
 use coracle_engine::state::{
     Directories,
-    container::{Containers, Shown, State, Status, Summary, Wellness, short},
+    container::{self, Containers, short},
     host::{Host, Hosts},
 };
 use coracle_platform::clock;
 use coracle_terminal::output::{self, Stream};
+use docker_model::{
+    age,
+    container::{FILTERS, Filter, Seen, Summary, command_line, status},
+    records, time,
+};
+use serde_json::{Value, json};
+
+use super::{
+    filter::{self, Failure, Things},
+    format::{self, Format},
+    table,
+};
 
 /// List containers
 #[derive(clap::Args)]
@@ -35,7 +39,8 @@ pub(super) struct Arguments {
     /// Show the last created containers (includes all states)
     #[arg(short = 'n', long, value_name = "NUMBER")]
     last: Option<usize>,
-    /// Filter output based on conditions: id, name, label, status, exited, ancestor, health, host
+    /// Filter output based on conditions: ancestor, before, exited, expose, health, host, id, label, name, network,
+    /// publish, since, status, volume
     #[arg(short, long, value_name = "NAME=VALUE", value_parser = |text: &str| super::options::pair(text, '='))]
     filter: Vec<(String, String)>,
     /// Format output as json, or by a Go template such as '{{.ID}} {{.Names}}'
@@ -54,23 +59,17 @@ pub(super) fn main(arguments: &Arguments) -> Result<()> {
     let directories = Directories::from_environment()?;
     let list = Containers::new(&directories).summaries()?;
     let hosts = Hosts::new(&directories).list()?;
-    let filters = Filters::new(&arguments.filter, &directories)?;
+    let filters = filter::filters(&arguments.filter, &FILTERS)?;
+    let filter = Filter::new(filters, &mut Things(&directories)).map_err(|Failure(error)| error)?;
     let limit = match (arguments.latest, arguments.last) {
         (true, _) => Some(1),
         (false, last) => last,
     };
-    let by_status = arguments
-        .filter
-        .iter()
-        .any(|(name, _)| name == "status" || name == "exited");
-    let all = arguments.all || limit.is_some() || by_status;
-    let mut rows: Vec<Row> = list
-        .into_iter()
-        .map(|summary| row(summary, &hosts))
-        .filter(|row| all || row.summary.state.status.is_live())
-        .filter(|row| filters.match_row(row))
-        .collect();
-    rows.truncate(limit.unwrap_or(usize::MAX));
+    let all = arguments.all || limit.is_some() || filter.wants_all();
+    let shown = |known: &container::Summary| all || known.state.status.is_live();
+    let rows = list.iter().filter(|known| shown(known));
+    let rows = rows.filter_map(|known| row(known, &hosts, &filter));
+    let rows: Vec<Row> = rows.take(limit.unwrap_or(usize::MAX)).collect();
     if arguments.quiet {
         let lines = rows.iter().map(|row| row.id(arguments.no_trunc) + "\n");
         output::write(Stream::Output, &lines.collect::<String>());
@@ -79,9 +78,9 @@ pub(super) fn main(arguments: &Arguments) -> Result<()> {
     if let Some(format) = &arguments.format {
         let values: Vec<Value> = rows
             .iter()
-            .map(|row| row.json(arguments.no_trunc))
+            .map(|row| row.json(arguments.no_trunc, clock::wall()))
             .collect();
-        return format.print(&values);
+        return format::print(format, &values);
     }
     let mut printed = table::table(&[
         "CONTAINER ID",
@@ -96,10 +95,10 @@ pub(super) fn main(arguments: &Arguments) -> Result<()> {
     for row in rows {
         printed.add_row([
             row.id(arguments.no_trunc),
-            row.shown().image.clone(),
+            row.summary.image.clone(),
             row.command(arguments.no_trunc),
-            age::since(row.shown().created, now),
-            status(&row.summary.state, now),
+            age::ago(row.summary.created, now),
+            status(&row.summary.life, now),
             String::new(),
             row.summary.name,
         ]);
@@ -108,59 +107,34 @@ pub(super) fn main(arguments: &Arguments) -> Result<()> {
     Ok(())
 }
 
-fn row(summary: Summary, hosts: &[Host]) -> Row {
-    let host = summary.state.shown.host.as_ref().and_then(|id| {
-        let host = hosts.iter().find(|host| host.config.id == *id);
-        host.map(|host| host.config.name.clone())
-    });
-    Row {
-        host: host.unwrap_or_default(),
-        summary,
-    }
-}
-
-/// A container's status in docker's words.
-pub(super) fn status(state: &State, now: u64) -> String {
-    let since = |wall: u64| age::duration(now.saturating_sub(wall) / clock::SECOND);
-    match state.status {
-        Status::Created => "Created".into(),
-        Status::Running => {
-            let health = match state.health {
-                None => "",
-                Some(Wellness::Starting) => " (health: starting)",
-                Some(Wellness::Healthy) => " (healthy)",
-                Some(Wellness::Unhealthy) => " (unhealthy)",
-            };
-            format!("Up {}{health}", since(state.started))
-        }
-        Status::Paused => format!("Up {} (Paused)", since(state.started)),
-        Status::Restarting => format!(
-            "Restarting ({}) {} ago",
-            state.exit_code,
-            since(state.finished)
-        ),
-        Status::Exited => format!("Exited ({}) {} ago", state.exit_code, since(state.finished)),
-    }
+/// A container's row, if the filters hold.
+fn row(known: &container::Summary, hosts: &[Host], filter: &Filter) -> Option<Row> {
+    let host_id = known.state.shown.host.as_deref().unwrap_or_default();
+    let host = hosts.iter().find(|host| host.config.id == host_id);
+    let host = host.map_or("", |host| &host.config.name);
+    let summary = records::summary(known);
+    filter
+        .matches(&summary, Seen { host, host_id })
+        .then(|| Row {
+            host: host.to_owned(),
+            summary,
+        })
 }
 
 /// Longest command that is shown whole, as docker's.
 const COMMAND_LENGTH: usize = 20;
 
 impl Row {
-    fn shown(&self) -> &Shown {
-        &self.summary.state.shown
-    }
-
     fn id(&self, whole: bool) -> String {
         if whole {
-            self.shown().id.clone()
+            self.summary.id.clone()
         } else {
-            short(&self.shown().id).into()
+            short(&self.summary.id).into()
         }
     }
 
     fn command(&self, whole: bool) -> String {
-        let command = self.shown().command.join(" ");
+        let command = command_line(&self.summary.args);
         // Before it is shortened.
         let command = output::clean_line(&command);
         if whole || command.chars().count() <= COMMAND_LENGTH {
@@ -170,107 +144,29 @@ impl Row {
         format!("\"{start}…\"")
     }
 
-    fn json(&self, whole: bool) -> Value {
-        let labels: Vec<String> = self
-            .shown()
-            .labels
-            .iter()
+    fn json(&self, whole: bool, now: u64) -> Value {
+        let summary = &self.summary;
+        let pairs = summary.labels.iter();
+        let labels: Vec<String> = pairs
             .map(|(name, value)| format!("{name}={value}"))
             .collect();
+        let networks: Vec<&str> = summary.networks.keys().map(String::as_str).collect();
         json!({
             "ID": self.id(whole),
-            "Image": self.shown().image,
+            "Image": summary.image,
             "Command": self.command(whole),
-            "CreatedAt": clock::rfc3339(self.shown().created),
-            "RunningFor": age::since(self.shown().created, clock::wall()),
+            "CreatedAt": time::rfc3339_fixed(summary.created),
+            "RunningFor": age::ago(summary.created, now),
             "Ports": "",
-            "State": self.summary.state.status.word(),
-            "Status": status(&self.summary.state, clock::wall()),
-            "Names": self.summary.name,
+            "State": summary.life.status.word(),
+            "Status": status(&summary.life, now),
+            "Names": summary.name,
             "Labels": labels.join(","),
             "Mounts": "",
-            "Networks": self.shown().network,
+            "Networks": networks.join(","),
             "LocalVolumes": "0",
             "Size": "0B",
             "Host": self.host,
         })
-    }
-}
-
-/// Filters by their names.
-const FILTERS: [&str; 8] = [
-    "id", "name", "label", "status", "exited", "ancestor", "health", "host",
-];
-
-/// What is to hold for a row: as docker, one of the values of each filter that is given, and all labels.
-struct Filters<'a> {
-    labels: Vec<&'a str>,
-    /// The values of each other filter that is given.
-    others: Vec<(&'static str, Vec<Wanted<'a>>)>,
-}
-
-/// A filter's value, understood.
-enum Wanted<'a> {
-    Text(&'a str),
-    Name(NamePattern),
-    Image(Ancestor),
-}
-
-impl<'a> Filters<'a> {
-    fn new(given: &'a [(String, String)], directories: &Directories) -> Result<Self> {
-        let mut filters = Self {
-            labels: Vec::new(),
-            others: Vec::new(),
-        };
-        for (name, value) in given {
-            let Some(filter) = FILTERS.into_iter().find(|filter| filter == name) else {
-                bail!("unknown filter {name:?}; there are {}", FILTERS.join(", "));
-            };
-            let wanted = match filter {
-                "label" => {
-                    filters.labels.push(value);
-                    continue;
-                }
-                "name" => Wanted::Name(value.parse().map_err(anyhow::Error::msg)?),
-                "ancestor" => Wanted::Image(Ancestor::new(value, directories)?),
-                _ => Wanted::Text(value),
-            };
-            match filters
-                .others
-                .iter_mut()
-                .find(|(known, _)| *known == filter)
-            {
-                Some((_, values)) => values.push(wanted),
-                None => filters.others.push((filter, vec![wanted])),
-            }
-        }
-        Ok(filters)
-    }
-
-    fn match_row(&self, row: &Row) -> bool {
-        let labels = &row.shown().labels;
-        self.labels.iter().all(|wanted| has_label(labels, wanted))
-            && self
-                .others
-                .iter()
-                .all(|(name, values)| values.iter().any(|value| holds(row, name, value)))
-    }
-}
-
-fn holds(row: &Row, name: &str, wanted: &Wanted<'_>) -> bool {
-    let Row { summary, host } = row;
-    let (state, shown) = (&summary.state, row.shown());
-    let value = match wanted {
-        Wanted::Name(pattern) => return pattern.matches(&summary.name),
-        Wanted::Image(ancestor) => return ancestor.is_of(&shown.image, &shown.image_id),
-        Wanted::Text(value) => *value,
-    };
-    match name {
-        "host" => host == value || shown.host.as_ref().is_some_and(|id| id.starts_with(value)),
-        "id" => shown.id.starts_with(value),
-        "status" => state.status.word() == value,
-        "exited" => state.status == Status::Exited && state.exit_code.to_string() == value,
-        "health" => state.health.map_or("none", Wellness::word) == value,
-        _ => false,
     }
 }

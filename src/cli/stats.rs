@@ -6,7 +6,10 @@ use anyhow::Result;
 use coracle_protocol::Tool;
 use serde_json::{Value, json};
 
-use super::{format::Format, memory, table, tool};
+use super::{
+    format::{self, Format},
+    memory, table, tool,
+};
 use coracle_engine::state::{
     Directories,
     container::{Container, Containers},
@@ -249,7 +252,7 @@ fn hundredths(value: u64) -> String {
 
 fn print(arguments: &Arguments, rows: &[Value]) -> Result<()> {
     if let Some(format) = &arguments.format {
-        return format.print(rows);
+        return format::print(format, rows);
     }
     let columns = [
         ("CONTAINER ID", "ID"),

@@ -4,6 +4,7 @@
     reason = "a test ends where its scene cannot be set"
 )]
 
+mod api;
 mod attacks;
 mod bench;
 mod copy;

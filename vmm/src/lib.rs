@@ -7,6 +7,7 @@ pub mod arch;
 pub mod console;
 pub mod control;
 pub mod devices;
+pub mod elf;
 pub mod event_loop;
 pub mod jail;
 pub mod machine;

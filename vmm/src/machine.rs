@@ -227,7 +227,7 @@ impl Built {
         }
         timeline.mark("kernel loaded");
         let serial_line = event()?;
-        vm.register_irqfd(&serial_line, 4)
+        vm.register_irqfd(&serial_line, arch::ports::SERIAL_IRQ)
             .map_err(kvm("connect an interrupt line"))?;
         let console = Console::new(live_console);
         let serial = Mutex::new(Serial::new(Line(serial_line), console.clone()));

@@ -5,7 +5,11 @@ use std::{fmt, io};
 use kvm_ioctls::{Kvm, VcpuExit};
 use vm_memory::{Bytes, GuestAddress};
 
-use crate::arch::this::{Entry, set_up_machine, set_up_processor};
+use crate::arch::this::{
+    Entry,
+    probe::{CODE, ENTRY, SIGN},
+    set_up_machine, set_up_processor,
+};
 
 /// What was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,28 +40,7 @@ impl fmt::Display for Probe {
     }
 }
 
-/// 64-bit code at the address of a kernel's entry: instructions that every kernel uses early and
-/// incomplete virtualisations lack, and at the end a byte for a port.
-///
-/// `sub rsp, …; cmpxchg16b [rsp]; fxsave/fxrstor [rsp + 64]; mov al, 42; out 0x80, al; hlt`
-const CODE: &[u8] = &[
-    0x48, 0xc7, 0xc4, 0x00, 0x00, 0x08, 0x00, // mov rsp, 0x80000
-    0x31, 0xc0, 0x31, 0xd2, 0x31, 0xdb, 0x31, 0xc9, // xor eax, edx, ebx, ecx
-    0xf0, 0x48, 0x0f, 0xc7, 0x0c, 0x24, // lock cmpxchg16b [rsp]
-    0x0f, 0x20, 0xe0, // mov rax, cr4
-    0x48, 0x0d, 0x00, 0x06, 0x00, 0x00, // or rax, OSFXSR | OSXMMEXCPT
-    0x0f, 0x22, 0xe0, // mov cr4, rax
-    0x0f, 0xae, 0x44, 0x24, 0x40, // fxsave [rsp + 64]
-    0x0f, 0xae, 0x4c, 0x24, 0x40, // fxrstor [rsp + 64]
-    0x0f, 0x20, 0xd8, // mov rax, cr3
-    0x0f, 0x22, 0xd8, // mov cr3, rax
-    0xb0, 0x2a, // mov al, 42
-    0xe6, 0x80, // out 0x80, al
-    0xf4, // hlt
-];
-
-/// Where the code stands, and how much memory the probe has.
-const ENTRY: u64 = 0x10_0000;
+/// How much memory the probe has.
 const MEMORY: usize = 2 << 20;
 
 /// Exits that the code may take; it needs one.
@@ -105,7 +88,7 @@ fn instructions(kvm: &Kvm) -> Result<(), String> {
     set_up_processor(kvm, &vcpu, &memory, 0, 1, entry).map_err(source)?;
     for _ in 0..MAX_EXITS {
         match vcpu.run() {
-            Ok(VcpuExit::IoOut(0x80, [42])) => return Ok(()),
+            Ok(VcpuExit::IoOut(port, &[byte])) if (port, byte) == SIGN => return Ok(()),
             Ok(VcpuExit::InternalError) => {
                 return Err("it lacks instructions that kernels use".into());
             }

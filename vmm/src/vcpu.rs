@@ -11,21 +11,16 @@ use vm_superio::{Serial, Trigger, serial::NoEvents};
 use vmm_sys_util::eventfd::EventFd;
 
 use crate::{
-    arch::this::layout::{MMIO_SIZE, MMIO_START},
+    arch::this::{
+        layout::{MMIO_SIZE, MMIO_START},
+        ports,
+    },
     console::Console,
     control::StopReason,
     event_loop::Shared,
     sharing::Sharing,
     virtio::mmio::{INTERRUPT_ACKNOWLEDGE, INTERRUPT_STATUS},
 };
-
-/// Ports of the first serial port.
-const SERIAL: std::ops::Range<u16> = 0x3f8..0x400;
-/// The keyboard controller's command port, and the command that pulls the processor's reset line.
-const KEYBOARD: u16 = 0x64;
-const PULSE_RESET: u8 = 0xfe;
-/// The real-time clock's data port: no guest here keeps time by it, and zero says "not busy".
-const CLOCK: u16 = 0x71;
 
 /// An interrupt line as vm-superio pulls it.
 pub struct Line(pub EventFd);
@@ -145,29 +140,10 @@ pub fn handle(exit: VcpuExit<'_>, bus: &Bus) -> Option<StopReason> {
             None
         }
         VcpuExit::IoIn(port, data) => {
-            data.fill(if port == CLOCK || port == KEYBOARD {
-                0
-            } else {
-                0xff
-            });
-            if let (Some(register), [byte]) = (serial_register(port), data) {
-                *byte = bus
-                    .serial
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .read(register);
-            }
+            ports::read(port, data, &bus.serial);
             None
         }
-        VcpuExit::IoOut(KEYBOARD, [PULSE_RESET]) => Some(StopReason::GuestReset),
-        VcpuExit::IoOut(port, data) => {
-            if let (Some(register), [byte]) = (serial_register(port), data) {
-                let mut serial = bus.serial.lock().unwrap_or_else(PoisonError::into_inner);
-                // A console that cannot be printed is no reason to stop the guest.
-                let _ = serial.write(register, *byte);
-            }
-            None
-        }
+        VcpuExit::IoOut(port, data) => ports::write(port, data, &bus.serial),
         VcpuExit::Shutdown => Some(StopReason::TripleFault),
         VcpuExit::SystemEvent(KVM_SYSTEM_EVENT_SHUTDOWN | KVM_SYSTEM_EVENT_RESET, _) => {
             Some(StopReason::GuestReset)
@@ -185,11 +161,6 @@ pub fn handle(exit: VcpuExit<'_>, bus: &Bus) -> Option<StopReason> {
             "unexpected exit of a processor: {other:?}"
         ))),
     }
-}
-
-fn serial_register(port: u16) -> Option<u8> {
-    let offset = SERIAL.contains(&port).then(|| port - SERIAL.start)?;
-    u8::try_from(offset).ok()
 }
 
 #[cfg(test)]

@@ -3,8 +3,9 @@
 
 use std::{collections::BTreeMap, fmt::Write};
 
+use coracle_platform::date;
+
 use super::{answers, phase, remarks};
-use crate::clock;
 use crate::ladder;
 use crate::report::{Report, Step, Summary, System};
 
@@ -65,7 +66,7 @@ pub(super) fn page(report: &Report) -> String {
          system, side by side, after {1} that do not count · <code>{2}</code></p>\n",
         escaped(title.trim()),
         report.warmup,
-        escaped(&clock::day(report.taken)),
+        escaped(&date::day(report.taken)),
     );
     section(&mut page, "The ladder", &(picture(report) + &key()));
     section(&mut page, "Whole starts, milliseconds", &totals(report));

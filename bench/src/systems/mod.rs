@@ -221,7 +221,7 @@ impl Scene {
 
     /// The files of the image's layers, each an EROFS file system, the lowest first.
     pub(crate) fn layers(&self) -> Vec<PathBuf> {
-        let layers = self.inspected.pointer("/GraphDriver/Data/Layers");
+        let layers = self.inspected.pointer("/Coracle/Layers");
         let all = layers.and_then(Value::as_array).into_iter().flatten();
         all.filter_map(|layer| layer.get("Path")?.as_str().map(PathBuf::from))
             .collect()

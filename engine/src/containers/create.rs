@@ -48,9 +48,13 @@ impl Containers {
     pub fn create(&self, request: &CreateRequest, progress: &dyn Progress) -> Result<Container> {
         refuse::unsupported(request)?;
         refuse::without_machine(request)?;
-        let host = match &request.host {
-            Some(host) => Some(Hosts::new(&self.engine.directories).find(host)?.config.id),
-            None => None,
+        let (host, disk) = match &request.host {
+            Some(host) => {
+                let host = Hosts::new(&self.engine.directories).find(host)?.config;
+                let disk = policies::part_of_disk(request, &host)?;
+                (Some(host.id), disk)
+            }
+            None => (None, policies::storage(request)?.disk),
         };
         let aliases = network::aliases(request)?;
         let network = network::resolve(request, &aliases, host.as_deref(), &self.records)?;
@@ -62,6 +66,7 @@ impl Containers {
         progress.report(Report::Step("image found"));
         let config = Config {
             host,
+            disk,
             aliases,
             ..config(request, &obtained.image, network)?
         };
@@ -158,7 +163,7 @@ fn config(
         timeout: Some(request.timeout).filter(|seconds| *seconds > 0),
         memory: options.memory,
         cpu: options.cpu,
-        disk: policies::storage(request)?.disk,
+        disk: None,
         kernel: request.kernel.clone(),
         machine: request.machine,
         host: None,
@@ -212,7 +217,7 @@ fn options(request: &CreateRequest) -> Result<Options> {
         groups: list(&host.group_add),
         hostname: given(&request.hostname),
         terminal: request.tty.then(|| terminal(host.console_size)),
-        disk: storage.disk.is_some(),
+        disk: storage.disk.is_some() && request.host.is_none(),
         upper_memory: storage.memory,
         read_only: host.readonly_rootfs,
         tmpfs: tmpfs(request)?,

@@ -9,6 +9,7 @@ use crate::{
     state::{
         container::{Health, LogPolicy},
         disk,
+        host::Config as Host,
     },
 };
 
@@ -119,7 +120,7 @@ pub(super) fn log(request: &CreateRequest) -> Result<LogPolicy> {
 /// Where what the container writes goes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Storage {
-    /// Bytes of the disk, if it has one.
+    /// Bytes of a disk that were asked for.
     pub(super) disk: Option<u64>,
     /// Bytes of memory, if that is limited.
     pub(super) memory: Option<u64>,
@@ -157,13 +158,30 @@ pub(super) fn storage(request: &CreateRequest) -> Result<Storage> {
             "--storage-opt size and memory contradict each other: what is written goes to one of them",
         ));
     }
-    if storage.disk.is_some() && request.host.is_some() {
-        return Err(Error::invalid(
-            "--storage-opt is not for a named host, whose containers share the disk of 'coracle host create --disk'; a \
-             container with a host of its own can have one",
-        ));
-    }
     Ok(storage)
+}
+
+/// Most bytes that a container may write to the disk of its named host, if that has one.
+///
+/// # Errors
+/// When there is no such disk, or it is smaller.
+pub(super) fn part_of_disk(request: &CreateRequest, host: &Host) -> Result<Option<u64>> {
+    let name = &host.name;
+    let storage = storage(request)?;
+    match (storage.disk, storage.memory, host.disk) {
+        (None, None, _) => Ok(host.container_disk()),
+        (None, Some(_), _) => Ok(None),
+        (Some(_), _, None) => Err(Error::invalid(format!(
+            "--storage-opt size: the named host {name} has no disk, and keeps what its containers write in its memory; \
+             'coracle host create --disk SIZE' makes one that has"
+        ))),
+        (Some(part), _, Some(disk)) if part > disk => Err(Error::invalid(format!(
+            "--storage-opt size={}: the disk of the named host {name} has {}",
+            size::binary(part),
+            size::binary(disk)
+        ))),
+        (part, _, Some(_)) => Ok(part),
+    }
 }
 
 #[cfg(test)]
@@ -271,24 +289,22 @@ mod tests {
 
     #[test]
     fn what_is_written_goes_to_a_disk_or_to_memory() {
-        for (options, host, good) in [
-            (&[][..], None, true),
-            (&[("size", "1g")], None, true),
-            (&[("memory", "64m")], Some("blue"), true),
-            (&[("size", "1g")], Some("blue"), false),
-            (&[("size", "1g"), ("memory", "64m")], None, false),
-            (&[("memory", "0")], None, false),
-            (&[("inodes", "1")], None, false),
-            (&[("size", "much")], None, false),
+        for (options, good) in [
+            (&[][..], true),
+            (&[("size", "1g")], true),
+            (&[("memory", "64m")], true),
+            (&[("size", "1g"), ("memory", "64m")], false),
+            (&[("memory", "0")], false),
+            (&[("inodes", "1")], false),
+            (&[("size", "much")], false),
         ] {
             let request = request(|request| {
-                request.host = host.map(str::to_owned);
                 let all = options.iter();
                 request.host_config.storage_opt = all
                     .map(|(name, value)| ((*name).into(), (*value).into()))
                     .collect();
             });
-            assert_eq!(storage(&request).is_ok(), good, "{options:?} {host:?}");
+            assert_eq!(storage(&request).is_ok(), good, "{options:?}");
         }
     }
 }

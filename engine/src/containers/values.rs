@@ -47,8 +47,8 @@ pub fn memory(bytes: u64) -> Result<Option<u64>, String> {
     }
 }
 
-/// Resources by the names that docker gives them, at their Linux number.
-const RESOURCES: [&str; 16] = [
+/// Resources of `setrlimit(2)` by the names that docker gives them, at their Linux number.
+pub const RLIMITS: [&str; 16] = [
     "cpu",
     "fsize",
     "data",
@@ -72,7 +72,7 @@ const RESOURCES: [&str; 16] = [
 /// # Errors
 /// When there is no such resource, or the soft limit is above the hard one.
 pub fn rlimit(limit: &Ulimit) -> Result<Rlimit, String> {
-    let resource = RESOURCES
+    let resource = RLIMITS
         .iter()
         .position(|known| *known == limit.name)
         .and_then(|index| u32::try_from(index).ok())
@@ -80,7 +80,7 @@ pub fn rlimit(limit: &Ulimit) -> Result<Rlimit, String> {
             format!(
                 "invalid ulimit type {:?}: use one of {}",
                 limit.name,
-                RESOURCES.join(", ")
+                RLIMITS.join(", ")
             )
         })?;
     let number = |value: i64| match value {

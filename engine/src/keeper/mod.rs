@@ -44,6 +44,8 @@ pub use prepare::{Prepared, prepare, prepare_host};
 pub use restart::wants_start;
 pub use socket::connect;
 pub use start::{Start, refuse_running, start};
+/// A connection to a keeper.
+pub use vmm::control::Socket as Link;
 
 use crate::Guest;
 use crate::host::Host;

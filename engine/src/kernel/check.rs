@@ -8,6 +8,8 @@ use std::{
     path::Path,
 };
 
+use vmm::elf::{self, Header, Notes, PROGRAM_HEADER, Program};
+
 use super::KernelError;
 
 /// Bytes of the largest file that is read: a kernel with all of a distribution's drivers has a
@@ -121,30 +123,29 @@ fn speaks_for_itself(path: &Path) -> Option<bool> {
         .take(HEADERS as u64)
         .read_to_end(&mut headers)
         .ok()?;
-    if !headers.starts_with(b"\x7fELF\x02\x01") || u16_at(&headers, 18).ok()? != EM_X86_64 {
+    let header = Header::read(&headers).filter(|_| headers.starts_with(elf::MAGIC))?;
+    if !header.is_little_endian_64() || header.machine != elf::X86_64 {
         return Some(false);
     }
-    let table = u64_at(&headers, 32).ok()?;
+    let table = headers.get(usize::try_from(header.table).ok()?..)?;
     let mut known = (false, false);
-    for index in 0..u64::from(u16_at(&headers, 56).ok()?) {
-        let header = table.checked_add(index * u64::from(PROGRAM_HEADER))?;
-        let offset = u64_at(&headers, header.checked_add(8)?).ok()?;
-        let size = u64_at(&headers, header.checked_add(32)?).ok()?;
-        if offset.checked_add(size)? > length {
+    for index in 0..usize::from(header.count) {
+        let program = Program::read(table.get(index * PROGRAM_HEADER..)?)?;
+        if program.end()? > length {
             return Some(false);
         }
-        if u32_at(&headers, header).ok()? == PT_NOTE && size <= MAX_NOTES {
-            let mut notes = vec![0; usize::try_from(size).ok()?];
-            file.read_exact_at(&mut notes, offset).ok()?;
-            known.0 |= notes.windows(6).any(|name| name == b"Linux\0");
-            known.1 |= has_pvh_note(&notes, 0, size).ok()?;
+        if program.kind == elf::NOTE && program.in_file <= MAX_NOTES {
+            let mut notes = vec![0; usize::try_from(program.in_file).ok()?];
+            file.read_exact_at(&mut notes, program.offset).ok()?;
+            known.0 |= Notes(&notes).any(|note| note.owner.starts_with(b"Linux\0"));
+            known.1 |= has_pvh_note(&notes);
         }
     }
     Some(known == (true, true))
 }
 
 fn inspect(bytes: &[u8]) -> Result<KernelInfo, Fault> {
-    let (format, version) = if bytes.starts_with(b"\x7fELF") {
+    let (format, version) = if bytes.starts_with(elf::MAGIC) {
         elf(bytes)?
     } else if bytes.get(BOOT_MAGIC..BOOT_MAGIC + 4) == Some(b"HdrS") {
         (Format::BzImage, bz_image(bytes)?)
@@ -175,54 +176,45 @@ fn u32_at(bytes: &[u8], offset: u64) -> Result<u32, Fault> {
     bytes_at(bytes, offset).map(u32::from_le_bytes)
 }
 
-fn u64_at(bytes: &[u8], offset: u64) -> Result<u64, Fault> {
-    bytes_at(bytes, offset).map(u64::from_le_bytes)
-}
-
-/// Size of a program header, `Elf64_Phdr`.
-const PROGRAM_HEADER: u16 = 56;
-const PT_LOAD: u32 = 1;
-const PT_NOTE: u32 = 4;
-const ET_EXEC: u16 = 2;
-const ET_DYN: u16 = 3;
-const EM_X86_64: u16 = 62;
-
 fn elf(bytes: &[u8]) -> Result<(Format, String), Fault> {
-    let [class, order] = bytes_at(bytes, 4)?;
-    let machine = u16_at(bytes, 18)?;
-    if class != 2 || order != 1 || machine != EM_X86_64 {
-        let name = if class == 2 && order == 2 {
+    let needed = elf::FILE_HEADER as u64;
+    let header = Header::read(bytes).ok_or(Fault::Truncated { needed })?;
+    if !header.is_little_endian_64() || header.machine != elf::X86_64 {
+        let name = if header.class == elf::CLASS_64 && header.order == elf::BIG_ENDIAN {
             "a big-endian processor"
         } else {
-            machine_name(machine)
+            machine_name(header.machine)
         };
         return Err(Fault::Is(format!("is an ELF file for {name}")));
     }
-    let kind = u16_at(bytes, 16)?;
-    if kind != ET_EXEC && kind != ET_DYN {
+    if ![elf::EXECUTABLE, elf::DYNAMIC].contains(&header.kind) {
         return Err("is an ELF object file or core dump, nothing that runs".into());
     }
-    let entry = u64_at(bytes, 24)?;
-    let table = u64_at(bytes, 32)?;
-    let entry_size = u16_at(bytes, 54)?;
-    let entries = u16_at(bytes, 56)?;
-    if entry_size != PROGRAM_HEADER {
+    if usize::from(header.entry_size) != PROGRAM_HEADER {
         return Err("has ELF program headers of an unknown size".into());
     }
     let mut loads = 0;
     let mut pvh = false;
-    for index in 0..u64::from(entries) {
-        let header = table.saturating_add(index * u64::from(PROGRAM_HEADER));
-        let kind = u32_at(bytes, header)?;
-        let offset = u64_at(bytes, header.saturating_add(8))?;
-        let size = u64_at(bytes, header.saturating_add(32))?;
-        let end = offset.saturating_add(size);
+    for index in 0..u64::from(header.count) {
+        let at = header.table.saturating_add(index * PROGRAM_HEADER as u64);
+        let program: [u8; PROGRAM_HEADER] = bytes_at(bytes, at)?;
+        // As many bytes as there have to be.
+        let Some(program) = Program::read(&program) else {
+            continue;
+        };
+        let end = program.end().unwrap_or(u64::MAX);
         if end > bytes.len() as u64 {
             return Err(Fault::Truncated { needed: end });
         }
-        match kind {
-            PT_LOAD => loads += 1,
-            PT_NOTE => pvh |= has_pvh_note(bytes, offset, end)?,
+        match program.kind {
+            elf::LOAD => loads += 1,
+            elf::NOTE => {
+                let range = usize::try_from(program.offset)
+                    .ok()
+                    .zip(usize::try_from(end).ok());
+                let notes = range.and_then(|(start, end)| bytes.get(start..end));
+                pvh |= notes.is_some_and(has_pvh_note);
+            }
             _ => {}
         }
     }
@@ -230,30 +222,15 @@ fn elf(bytes: &[u8]) -> Result<(Format, String), Fault> {
         return Err("is an ELF file without anything to load".into());
     }
     let version = banner(bytes).ok_or("is an x86-64 ELF program, but no Linux kernel")?;
-    if !pvh && entry == 0 {
+    if !pvh && header.entry == 0 {
         return Err("has no entry point".into());
     }
     Ok((Format::Elf { pvh }, version))
 }
 
-/// Whether `XEN_ELFNOTE_PHYS32_ENTRY` (18) is among the notes: the 32-bit physical entry point of
-/// the PVH boot ABI.
-fn has_pvh_note(bytes: &[u8], mut offset: u64, end: u64) -> Result<bool, Fault> {
-    const PHYS32_ENTRY: u32 = 18;
-    const HEADER: u64 = 12;
-    let padded = |size: u32| u64::from(size).next_multiple_of(4);
-    // Each turn moves on by at least a header, so that this ends with the segment.
-    while offset.saturating_add(HEADER) <= end {
-        let name_size = u32_at(bytes, offset)?;
-        let description_size = u32_at(bytes, offset + 4)?;
-        let kind = u32_at(bytes, offset + 8)?;
-        if kind == PHYS32_ENTRY && name_size == 4 && bytes_at(bytes, offset + HEADER)? == *b"Xen\0"
-        {
-            return Ok(true);
-        }
-        offset += HEADER + padded(name_size) + padded(description_size);
-    }
-    Ok(false)
+/// Whether the 32-bit physical entry point of the PVH boot ABI is among the notes.
+fn has_pvh_note(notes: &[u8]) -> bool {
+    Notes(notes).any(|note| note.pvh_entry().is_some())
 }
 
 /// The release in the kernel's own banner, "Linux version 6.12.1 (…". Its format string has a
@@ -318,7 +295,7 @@ fn machine_name(machine: u16) -> &'static str {
         20 | 21 => "PowerPC",
         22 => "IBM Z (s390x)",
         40 => "32-bit ARM",
-        EM_X86_64 => "x86-64 in its 32-bit form (x32)",
+        elf::X86_64 => "x86-64 in its 32-bit form (x32)",
         183 => "64-bit ARM (aarch64)",
         243 => "RISC-V",
         258 => "LoongArch",

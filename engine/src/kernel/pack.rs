@@ -5,16 +5,9 @@
 //! so that it can be mapped as well as read. Section headers are left out: nothing that boots reads
 //! them.
 
-/// Sizes of the headers (System V ABI, `Elf64_Ehdr` and `Elf64_Phdr`).
-const FILE_HEADER: usize = 64;
-const PROGRAM_HEADER: usize = 56;
-const PT_LOAD: u32 = 1;
-const PT_NOTE: u32 = 4;
+use vmm::elf::{self, FILE_HEADER, Header, LOAD, NOTE, PROGRAM_HEADER, Program};
 
 const PAGE: usize = 4096;
-
-/// What notes are aligned to: loaders walk through them by this (System V ABI, "Note Section").
-const NOTE_ALIGNMENT: u64 = 4;
 
 /// A run of padding is left out from this many bytes on: what is gained has to be worth one more
 /// program header.
@@ -38,15 +31,15 @@ struct Part {
 /// The packed form of an ELF kernel; `None` when it is none, or is built in a way that is unknown
 /// here: it stays as it is then.
 pub(super) fn pack(kernel: &[u8]) -> Option<Vec<u8>> {
-    if !kernel.starts_with(b"\x7fELF") {
+    if !kernel.starts_with(elf::MAGIC) {
         return None;
     }
     let parts = parts(kernel)?;
     let mut kept: Vec<Part> = Vec::new();
-    for part in parts.iter().filter(|part| part.kind == PT_LOAD) {
+    for part in parts.iter().filter(|part| part.kind == LOAD) {
         kept.extend(without_padding(part, kernel)?);
     }
-    let notes = parts.iter().filter(|part| part.kind == PT_NOTE);
+    let notes = parts.iter().filter(|part| part.kind == NOTE);
     let count = kept.len() + notes.clone().count();
 
     let mut data = Vec::new();
@@ -84,23 +77,23 @@ pub(super) fn pack(kernel: &[u8]) -> Option<Vec<u8>> {
 
 /// All parts, each inside of the file.
 fn parts(kernel: &[u8]) -> Option<Vec<Part>> {
-    let table = usize::try_from(u64_at(kernel, 32)?).ok()?;
-    let size = u16_at(kernel, 54)?;
-    let count = usize::from(u16_at(kernel, 56)?);
-    if usize::from(size) != PROGRAM_HEADER {
+    let header = Header::read(kernel)?;
+    let table = usize::try_from(header.table).ok()?;
+    if usize::from(header.entry_size) != PROGRAM_HEADER {
         return None;
     }
-    (0..count)
+    (0..usize::from(header.count))
         .map(|index| {
             let at = table.checked_add(index * PROGRAM_HEADER)?;
+            let program = Program::read(kernel.get(at..)?)?;
             let part = Part {
-                kind: u32_at(kernel, at)?,
-                flags: u32_at(kernel, at + 4)?,
-                offset: usize::try_from(u64_at(kernel, at + 8)?).ok()?,
-                virtual_address: u64_at(kernel, at + 16)?,
-                physical_address: u64_at(kernel, at + 24)?,
-                in_file: usize::try_from(u64_at(kernel, at + 32)?).ok()?,
-                in_memory: u64_at(kernel, at + 40)?,
+                kind: program.kind,
+                flags: program.flags,
+                offset: usize::try_from(program.offset).ok()?,
+                virtual_address: program.virtual_address,
+                physical_address: program.physical_address,
+                in_file: usize::try_from(program.in_file).ok()?,
+                in_memory: program.in_memory,
             };
             let end = part.offset.checked_add(part.in_file)?;
             (end <= kernel.len()).then_some(part)
@@ -181,39 +174,21 @@ fn file_header(kernel: &[u8], count: usize) -> Option<Vec<u8>> {
 }
 
 fn bytes_of(part: &Part) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(PROGRAM_HEADER);
-    bytes.extend_from_slice(&part.kind.to_le_bytes());
-    bytes.extend_from_slice(&part.flags.to_le_bytes());
-    for value in [
-        part.offset as u64,
-        part.virtual_address,
-        part.physical_address,
-        part.in_file as u64,
-        part.in_memory,
-        match part.kind {
-            PT_NOTE => NOTE_ALIGNMENT,
-            _ => PAGE as u64,
-        },
-    ] {
-        bytes.extend_from_slice(&value.to_le_bytes());
-    }
-    bytes
-}
-
-fn bytes_at<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
-    bytes.get(at..)?.first_chunk().copied()
-}
-
-fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
-    bytes_at(bytes, at).map(u16::from_le_bytes)
-}
-
-fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
-    bytes_at(bytes, at).map(u32::from_le_bytes)
-}
-
-fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
-    bytes_at(bytes, at).map(u64::from_le_bytes)
+    let alignment = match part.kind {
+        NOTE => elf::NOTE_ALIGNMENT,
+        _ => PAGE,
+    };
+    let program = Program {
+        kind: part.kind,
+        flags: part.flags,
+        offset: part.offset as u64,
+        virtual_address: part.virtual_address,
+        physical_address: part.physical_address,
+        in_file: part.in_file as u64,
+        in_memory: part.in_memory,
+        alignment: alignment as u64,
+    };
+    program.bytes()
 }
 
 #[cfg(test)]
@@ -224,7 +199,7 @@ mod tests {
     fn loaded(file: &[u8]) -> Vec<u8> {
         let mut memory = Vec::new();
         for part in parts(file).unwrap() {
-            if part.kind == PT_LOAD {
+            if part.kind == LOAD {
                 let at = usize::try_from(part.physical_address).unwrap() - (16 << 20);
                 let end = at + usize::try_from(part.in_memory).unwrap();
                 memory.resize(memory.len().max(end), 0);
@@ -253,9 +228,9 @@ mod tests {
         let start = 2 * PAGE;
         let length = content.len();
         let parts = [
-            part(PT_LOAD, start, 16 << 20, length, length as u64 + 7777),
+            part(LOAD, start, 16 << 20, length, length as u64 + 7777),
             part(
-                PT_NOTE,
+                NOTE,
                 start + 3 * PAGE + LEAST_RUN + 8,
                 (16 << 20) + 8,
                 60,
@@ -291,17 +266,18 @@ mod tests {
     fn offsets_are_those_of_pages_and_the_note_is_found() {
         let packed = pack(&kernel()).unwrap();
         let parts = parts(&packed).unwrap();
-        for part in parts.iter().filter(|part| part.kind == PT_LOAD) {
+        for part in parts.iter().filter(|part| part.kind == LOAD) {
             assert_eq!(part.offset % PAGE, 0);
         }
-        let note = parts.iter().find(|part| part.kind == PT_NOTE).unwrap();
+        let note = parts.iter().find(|part| part.kind == NOTE).unwrap();
         assert_eq!(
             packed[note.offset..note.offset + note.in_file],
             vec![2; 60][..]
         );
-        // Its header is the last one, and the alignment its last field.
-        let at = FILE_HEADER + (parts.len() - 1) * PROGRAM_HEADER + 48;
-        assert_eq!(u64_at(&packed, at), Some(NOTE_ALIGNMENT));
+        // Its header is the last one.
+        let at = FILE_HEADER + (parts.len() - 1) * PROGRAM_HEADER;
+        let header = Program::read(&packed[at..]).unwrap();
+        assert_eq!(header.alignment, elf::NOTE_ALIGNMENT as u64);
     }
 
     #[test]

@@ -56,6 +56,23 @@ pub struct Config {
     /// Bytes of its disk, for what its containers write; without one they write to its memory.
     #[serde(default)]
     pub disk: Option<u64>,
+    /// Most bytes of the disk for each of its containers that asks for nothing else; `None` for
+    /// [`Config::container_disk`]'s own choice.
+    #[serde(default)]
+    pub container_disk: Option<u64>,
+}
+
+/// The part of a host's disk, one in so many, that a container may take unless told otherwise: however much it
+/// writes, as much is left for all others.
+const PART_OF_DISK: u64 = 2;
+
+impl Config {
+    /// Most bytes of its disk for a container that asks for nothing else, if it has a disk.
+    #[must_use]
+    pub fn container_disk(&self) -> Option<u64> {
+        let disk = self.disk?;
+        Some(self.container_disk.unwrap_or(disk / PART_OF_DISK))
+    }
 }
 
 /// Where a host is in its life.
@@ -330,6 +347,7 @@ mod tests {
             machine: MachineMode::Auto,
             labels: BTreeMap::new(),
             disk: None,
+            container_disk: None,
         }
     }
 

@@ -5,12 +5,13 @@ use std::io::{self, PipeReader, Read};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::SystemTime;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use coracle_platform::date;
 
 use super::files::Slice;
 use super::{Source, SourceError, SourceImage, SourceLayer};
 use crate::image::Platform;
-use crate::time::rfc3339;
 
 mod walk;
 
@@ -147,6 +148,12 @@ impl Read for Walked {
         }
         Ok(count)
     }
+}
+
+/// To the second, as builders write it; times before 1970 count as its beginning.
+fn rfc3339(time: SystemTime) -> String {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    format!("{}Z", date::second(since.as_secs()))
 }
 
 fn image(size: Option<u64>, made: SystemTime) -> SourceImage {

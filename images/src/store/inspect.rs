@@ -1,14 +1,14 @@
-//! What `inspect` and `history` show, in docker's shape.
+//! What `inspect` and `history` show.
 
 use std::fs;
 use std::io;
-
-use serde_json::{Value, json};
+use std::path::PathBuf;
+use std::time::SystemTime;
 
 use super::record::{REMOVE_IMAGE, Record};
 use super::{Store, StoreError, find};
 use crate::digest::Digest;
-use crate::image::{Descriptor, ImageConfig, Manifest};
+use crate::image::{Descriptor, ImageConfig, Manifest, Platform};
 use crate::reference::Reference;
 
 /// A step in the making of an image, the newest first in a list.
@@ -26,65 +26,89 @@ pub struct HistoryEntry {
     pub size: u64,
 }
 
+/// All that is known of an image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Inspected {
+    /// Digest of its configuration.
+    pub id: Digest,
+    /// Its names with tags.
+    pub names: Vec<Reference>,
+    /// Its names with the manifest's digest.
+    pub digests: Vec<Reference>,
+    /// Digest of its manifest; nothing for an archive without one.
+    pub manifest: Option<Digest>,
+    /// Its configuration.
+    pub config: ImageConfig,
+    /// When it was made, RFC 3339; empty when unknown.
+    pub created: String,
+    /// What it runs on.
+    pub platform: Platform,
+    /// Bytes of its layers on the disk, those that it shares included.
+    pub size: u64,
+    /// Its layers, from the base up.
+    pub layers: Vec<InspectedLayer>,
+    /// When it came into the store.
+    pub stored: Option<SystemTime>,
+}
+
+/// A layer of an image, from the manifest to what is mounted, each link by its digest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InspectedLayer {
+    /// Of the blob in the manifest.
+    pub blob: Option<Digest>,
+    /// Of what it unpacks to.
+    pub diff_id: Digest,
+    /// Where it was joined with the layers below it: of all of them.
+    pub chain_id: Option<Digest>,
+    /// Root of the tree of hashes over its file.
+    pub root_hash: Option<Digest>,
+    /// Where that tree begins in the file, in bytes; unknown of what an earlier version wrote.
+    pub hash_offset: Option<u64>,
+    /// Its file.
+    pub path: PathBuf,
+    /// Bytes of its file.
+    pub size: u64,
+}
+
 impl Store {
-    /// All that is known of an image, with the keys and the shape of `docker inspect`.
+    /// All that is known of an image.
     ///
     /// # Errors
     /// Those of [`Self::resolve`].
-    pub fn inspect(&self, name: &str) -> Result<Value, StoreError> {
+    pub fn inspect(&self, name: &str) -> Result<Inspected, StoreError> {
         let index = self.read_index()?;
         let (id, _) = find(&index, name)?;
         let entry = index.images.get(&id).cloned().unwrap_or_default();
         let (record, config) = self.documents(&id)?;
-        let familiar = |names: &[String]| -> Vec<String> {
-            names
-                .iter()
-                .filter_map(|name| Some(name.parse::<Reference>().ok()?.familiar()))
-                .collect()
+        let parsed = |names: &[String]| -> Vec<Reference> {
+            names.iter().filter_map(|name| name.parse().ok()).collect()
         };
-        let loaded = fs::metadata(self.record_path(&id)).and_then(|metadata| metadata.modified());
-        // From the manifest to what is mounted, each link by its digest.
+        let stored = fs::metadata(self.record_path(&id)).and_then(|metadata| metadata.modified());
         let blobs = self.layer_blobs(&record);
-        let layer_paths: Vec<Value> = record
-            .layers
-            .iter()
-            .enumerate()
-            .map(|(number, layer)| {
-                json!({
-                    "Digest": blobs.get(number).map(|blob| blob.digest.to_string()),
-                    "DiffId": layer.diff_id.to_string(),
-                    "ChainId": layer.joined.as_ref().map(|joined| joined.diff_id.to_string()),
-                    "RootHash": layer.used().root.as_ref().map(ToString::to_string),
-                    "HashOffset": layer.used().data,
-                    "Path": self.layer_path(&layer.used().diff_id),
-                    "Size": layer.used().size,
-                })
-            })
-            .collect();
-        Ok(json!({
-            "Id": id.to_string(),
-            "RepoTags": familiar(&entry.names),
-            "RepoDigests": familiar(&entry.digests),
-            "Manifest": record.manifest.as_ref().map(ToString::to_string),
-            "Comment": config.comment.unwrap_or_default(),
-            "Created": record.created,
-            "DockerVersion": config.docker_version.unwrap_or_default(),
-            "Author": config.author.unwrap_or_default(),
-            "Architecture": record.platform.architecture,
-            "Variant": record.platform.variant.clone().unwrap_or_default(),
-            "Os": record.platform.os,
-            "Size": record.size(),
-            "Config": config.config,
-            "RootFS": {
-                "Type": "layers",
-                "Layers": config.rootfs.diff_ids.iter().map(ToString::to_string)
-                    .collect::<Vec<_>>(),
-            },
-            "GraphDriver": { "Name": "erofs", "Data": { "Layers": layer_paths } },
-            "Metadata": {
-                "LastTagTime": loaded.map_or_else(|_| String::new(), crate::time::rfc3339),
-            },
-        }))
+        let layers = record.layers.iter().enumerate().map(|(number, layer)| {
+            let used = layer.used();
+            InspectedLayer {
+                blob: blobs.get(number).map(|blob| blob.digest.clone()),
+                diff_id: layer.diff_id.clone(),
+                chain_id: layer.joined.as_ref().map(|joined| joined.diff_id.clone()),
+                root_hash: used.root.clone(),
+                hash_offset: used.data,
+                path: self.layer_path(&used.diff_id),
+                size: used.size,
+            }
+        });
+        Ok(Inspected {
+            names: parsed(&entry.names),
+            digests: parsed(&entry.digests),
+            config,
+            size: record.size(),
+            layers: layers.collect(),
+            stored: stored.ok(),
+            id,
+            manifest: record.manifest,
+            created: record.created,
+            platform: record.platform,
+        })
     }
 
     /// How an image came about, the newest step first.

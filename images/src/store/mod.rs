@@ -45,7 +45,7 @@ use std::path::{Path, PathBuf};
 
 pub use error::StoreError;
 pub use hold::Held;
-pub use inspect::HistoryEntry;
+pub use inspect::{HistoryEntry, Inspected, InspectedLayer};
 pub use load::Loaded;
 pub use progress::{Event, Progress, Silent};
 pub use prune::{ImageUsage, Pruned, Usage};

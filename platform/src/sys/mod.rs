@@ -16,6 +16,7 @@ use std::{
         unix::process::CommandExt,
     },
     process::Command,
+    sync::atomic::{AtomicBool, Ordering},
 };
 
 use rustix::process::{Signal, set_parent_process_death_signal};
@@ -27,6 +28,28 @@ pub fn signal_with_parent(command: &mut Command, signal: Signal) {
     let ask = move || Ok(set_parent_process_death_signal(Some(signal))?);
     // SAFETY: between fork and exec the closure only makes one `prctl` system call.
     unsafe { command.pre_exec(ask) };
+}
+
+/// The first descriptor that a service manager passes on, as its protocol has it.
+const PASSED: i32 = 3;
+
+/// Takes the descriptor that a service manager has passed on to this program (sd_listen_fds(3)), once.
+///
+/// # Errors
+/// When there is none, or it was taken before.
+pub fn passed_descriptor() -> io::Result<OwnedFd> {
+    static TAKEN: AtomicBool = AtomicBool::new(false);
+    // SAFETY: the call only looks whether the number is of an open descriptor, and marks it.
+    let marked = unsafe { libc::fcntl(PASSED, libc::F_SETFD, libc::FD_CLOEXEC) };
+    if marked < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    if TAKEN.swap(true, Ordering::SeqCst) {
+        return Err(io::ErrorKind::NotFound.into());
+    }
+    // SAFETY: the descriptor is open, as was just seen; the caller says that a service manager has opened it
+    // before this program began, so that nothing in it owns it, and it is given to one owner.
+    Ok(unsafe { OwnedFd::from_raw_fd(PASSED) })
 }
 
 /// Signals as they come, read from a descriptor; they have no other effect meanwhile.

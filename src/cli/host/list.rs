@@ -1,13 +1,12 @@
 //! `coracle host ls` and `host inspect`.
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use serde_json::{Value, json};
 
 use super::{containers_of, counts};
 use crate::cli::{
-    age,
-    filter::{NamePattern, has_label},
-    format::Format,
+    filter,
+    format::{self, Format},
     inspect, options, table,
 };
 use coracle_engine::state::{
@@ -16,6 +15,11 @@ use coracle_engine::state::{
     host::{Host, Hosts, State, Status},
 };
 use coracle_platform::clock;
+use docker_model::{
+    age,
+    filters::{Filters, NamePattern},
+    time,
+};
 
 /// List hosts
 #[derive(clap::Args)]
@@ -55,13 +59,10 @@ const FILTERS: [&str; 3] = ["name", "status", "label"];
 pub(super) fn main(arguments: &Arguments) -> Result<()> {
     let directories = Directories::from_environment()?;
     // Told even where there is no host to filter.
-    for (name, value) in &arguments.filter {
-        match name.as_str() {
-            "name" => drop(value.parse::<NamePattern>().map_err(anyhow::Error::msg)?),
-            name if FILTERS.contains(&name) => {}
-            _ => bail!("unknown filter {name:?}; there are {}", FILTERS.join(", ")),
-        }
-    }
+    let filters = filter::filters(&arguments.filter, &FILTERS)?;
+    let names = filters.values("name").map(str::parse);
+    let names = names.collect::<Result<Vec<NamePattern>, _>>();
+    let names = names.map_err(anyhow::Error::msg)?;
     let counts = counts(&Containers::new(&directories).summaries()?);
     let mut rows = Vec::new();
     for host in Hosts::new(&directories).list()? {
@@ -69,7 +70,7 @@ pub(super) fn main(arguments: &Arguments) -> Result<()> {
         let Ok(state) = host.state() else {
             continue;
         };
-        if !chosen(&host, &state, &arguments.filter)? {
+        if !is_meant(&host, &state, &filters, &names) {
             continue;
         }
         let (containers, running) = counts.get(&host.config.id).copied().unwrap_or_default();
@@ -88,7 +89,7 @@ pub(super) fn main(arguments: &Arguments) -> Result<()> {
     }
     if let Some(format) = &arguments.format {
         let values: Vec<Value> = rows.iter().map(Row::json).collect();
-        return format.print(&values);
+        return format::print(format, &values);
     }
     let mut printed = table::table(&[
         "NAME",
@@ -117,11 +118,11 @@ pub(super) fn main(arguments: &Arguments) -> Result<()> {
 
 /// A host's status in the words of a container's.
 fn status(state: &State) -> String {
-    let since = |wall: u64| age::duration(clock::wall().saturating_sub(wall) / clock::SECOND);
+    let now = clock::wall();
     match state.status {
         Status::Created => "Created".into(),
-        Status::Running => format!("Up {}", since(state.started)),
-        Status::Exited => format!("Exited {} ago", since(state.finished)),
+        Status::Running => format!("Up {}", age::since(state.started, now)),
+        Status::Exited => format!("Exited {}", age::ago(state.finished, now)),
     }
 }
 
@@ -143,22 +144,11 @@ impl Row {
     }
 }
 
-fn chosen(host: &Host, state: &State, filters: &[(String, String)]) -> Result<bool> {
-    for (name, value) in filters {
-        let holds = match name.as_str() {
-            "name" => {
-                let pattern: NamePattern = value.parse().map_err(anyhow::Error::msg)?;
-                pattern.matches(&host.config.name)
-            }
-            "status" => state.status.word() == value,
-            "label" => has_label(&host.config.labels, value),
-            _ => bail!("unknown filter {name:?}; there are {}", FILTERS.join(", ")),
-        };
-        if !holds {
-            return Ok(false);
-        }
-    }
-    Ok(true)
+fn is_meant(host: &Host, state: &State, filters: &Filters, names: &[NamePattern]) -> bool {
+    let mut patterns = names.iter();
+    (names.is_empty() || patterns.any(|pattern| pattern.matches(&host.config.name)))
+        && filters.is("status", state.status.word())
+        && filters.labels(&host.config.labels)
 }
 
 /// Prints a list of those that there are; 1 when one is missing.
@@ -173,7 +163,7 @@ pub(super) fn inspect(arguments: &Inspect) -> Result<u8> {
 fn describe(host: &Host, containers: &Containers) -> Result<Value> {
     let state = host.state()?;
     let config = &host.config;
-    let time = |wall: u64| (wall > 0).then(|| clock::rfc3339(wall));
+    let time = |wall: u64| (wall > 0).then(|| time::rfc3339(wall));
     let own = containers_of(host, containers)?.into_iter();
     let own: Vec<Value> = own
         .map(|container| json!({"Id": container.config.id, "Name": container.config.name}))
@@ -181,10 +171,11 @@ fn describe(host: &Host, containers: &Containers) -> Result<Value> {
     Ok(json!({
         "Id": config.id,
         "Name": config.name,
-        "Created": clock::rfc3339(config.created),
+        "Created": time::rfc3339(config.created),
         "CPUs": config.cpus,
         "Memory": config.memory,
         "Disk": config.disk,
+        "ContainerDisk": config.container_disk(),
         "KernelFile": config.kernel,
         "Labels": config.labels,
         "State": {

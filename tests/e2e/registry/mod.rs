@@ -7,7 +7,7 @@ mod killed;
 mod login;
 mod mirrors;
 mod pull;
-mod server;
+pub(crate) mod server;
 mod sharing;
 mod store;
 mod tls;

@@ -22,7 +22,7 @@ pub(super) struct Options {
 }
 
 /// A registry that ends with this value.
-pub(super) struct Registry {
+pub(crate) struct Registry {
     child: Child,
     directory: TempDir,
     options: Options,
@@ -31,7 +31,7 @@ pub(super) struct Registry {
 }
 
 impl Registry {
-    pub(super) fn start() -> Self {
+    pub(crate) fn start() -> Self {
         Self::with(Options::default())
     }
 
@@ -90,7 +90,7 @@ impl Registry {
     }
 
     /// A name of an image in it.
-    pub(super) fn name(&self, name: &str) -> String {
+    pub(crate) fn name(&self, name: &str) -> String {
         format!("{}/{name}", self.address)
     }
 
@@ -100,7 +100,7 @@ impl Registry {
     }
 
     /// Copies an image into it by skopeo.
-    pub(super) fn copy(&self, from: &str, name: &str, more: &[&str]) {
+    pub(crate) fn copy(&self, from: &str, name: &str, more: &[&str]) {
         let to = format!("docker://{}", self.name(name));
         let mut arguments = vec!["copy", "-q", "--insecure-policy", "--dest-tls-verify=false"];
         if self.options.password {

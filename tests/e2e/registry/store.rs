@@ -285,10 +285,13 @@ fn inspect_shows_the_chain_from_manifest_to_root_hash() {
     let user = User::new();
     let _ = user.coracle(&["pull", "-q", &name]).expect(0);
     let inspected = user.inspect(&name);
-    assert_eq!(inspected["Manifest"], json!(sha256(&other.manifest)));
+    assert_eq!(
+        inspected["Coracle"]["Manifest"],
+        json!(sha256(&other.manifest))
+    );
     assert_eq!(inspected["Id"], json!(sha256(&other.config)));
     for (number, layer) in other.layers.iter().enumerate() {
-        let shown = &inspected["GraphDriver"]["Data"]["Layers"][number];
+        let shown = &inspected["Coracle"]["Layers"][number];
         assert_eq!(shown["Digest"], json!(sha256(&layer.blob)));
         assert_eq!(shown["DiffId"], json!(sha256(&layer.tar)));
         // The kernel's own tool checks the data, and the tree behind them, against the root.

@@ -75,7 +75,7 @@ fn layer_that_cannot_be_mounted_unchanged_is_refused() {
     let (_registry, user, image, name) = pulled();
     let path = layer_path(&user, &image.layers[0]);
     // The superblock of the file system, and a hash of the tree.
-    let tree = user.inspect(&name)["GraphDriver"]["Data"]["Layers"][0]["HashOffset"].clone();
+    let tree = user.inspect(&name)["Coracle"]["Layers"][0]["HashOffset"].clone();
     let tree = tree.as_u64().unwrap();
     for place in [1024 + 4, tree] {
         fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();

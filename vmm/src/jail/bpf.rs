@@ -31,9 +31,8 @@ const ARCHITECTURE: u32 = 4;
 const FIRST_ARGUMENT: u32 = 16;
 const ARGUMENT_SIZE: u32 = 8;
 
-/// `AUDIT_ARCH_X86_64` of linux/audit.h.
-#[cfg(target_arch = "x86_64")]
-const OUR_ARCHITECTURE: u32 = 0xc000_003e;
+/// Calls of this interface are looked at; others end the process.
+const OUR_ARCHITECTURE: u32 = crate::arch::this::AUDIT;
 
 const ALLOW: u32 = 0x7fff_0000;
 const KILL_PROCESS: u32 = 0x8000_0000;

@@ -3,6 +3,7 @@
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
 use super::*;
+use crate::arch::this::ports::{CLOCK, KEYBOARD, PULSE_RESET};
 use crate::virtio::{
     rng::Rng,
     testing::{Driver, RUNNING, register},

@@ -65,6 +65,17 @@ pub struct Summary {
 /// Name of the directory of all containers in the user's data.
 const ROOT: &str = "containers";
 
+/// What is known of a container beside its own records.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Surroundings {
+    /// The named host that it belongs to; its ID where that was removed.
+    pub host: Option<String>,
+    /// What stands around the monitor, in words: that of its host, or its own.
+    pub jail: String,
+    /// Its log.
+    pub log: PathBuf,
+}
+
 /// All containers of a user.
 #[derive(Debug, Clone)]
 pub struct Containers {
@@ -105,7 +116,7 @@ impl Containers {
         }
         let state = State::new(Shown::from(&config));
         let new = files::prepare(&self.root, &config.id, &config, &state)?;
-        if let Some(size) = config.disk {
+        if let Some(size) = config.own_disk() {
             self.sweep_disks();
             disk::create(self.data(), &config.id, size)?;
         }
@@ -269,7 +280,7 @@ impl Containers {
         if self.named(name).as_deref() == Some(id) {
             self.unlink(name);
         }
-        if container.config.disk.is_some() {
+        if container.config.own_disk().is_some() {
             self.sweep_disks();
         }
         drop(global);
@@ -343,6 +354,20 @@ impl Container {
     /// When its file cannot be read: it was removed meanwhile.
     pub fn state(&self) -> Result<State> {
         current(&self.directory)
+    }
+
+    /// What is known of it beside its own records.
+    pub fn surroundings(&self, state: &State, hosts: &host::Hosts) -> Surroundings {
+        let host = self.config.host.as_ref().map(|id| (id, hosts.find(id)));
+        Surroundings {
+            jail: match &host {
+                Some((_, Ok(host))) => host.state().map(|state| state.jail).unwrap_or_default(),
+                Some((_, Err(_))) => String::new(),
+                None => state.jail.clone(),
+            },
+            host: host.map(|(id, host)| host.map_or_else(|_| id.clone(), |host| host.config.name)),
+            log: self.directory.join("log"),
+        }
     }
 
     /// Replaces its state as a whole.

@@ -1,5 +1,4 @@
-//! A kernel's ELF file (ELF-64 object file format, version 1.5 draft 2): what it says of itself, and how it comes
-//! into memory.
+//! A kernel's ELF file: what of it can be loaded, and how it comes into memory.
 
 use std::{
     fs::File,
@@ -11,12 +10,12 @@ use std::{
 use vm_memory::{GuestAddress, GuestMemoryBackend, ReadVolatile};
 
 use super::{
-    error::BootError,
-    kernel::{long, short, word, wrong},
+    error::{BootError, wrong},
     layout::{HIGH_MEMORY, LARGE_PAGE, PAGE},
 };
 use crate::{
     arch::Copied,
+    elf::{self, Header, Notes, PROGRAM_HEADER, Program},
     virtio::{Memory, advice::advise},
 };
 
@@ -40,28 +39,11 @@ struct Segment {
     writable: bool,
 }
 
-/// Bytes of the header, and of a segment's.
-const HEADER: usize = 64;
-const SEGMENT: usize = 56;
-/// `EM_X86_64`.
-const X86_64: u16 = 62;
-/// Types of segments, and the flag of those that are written to.
-const LOAD: u32 = 1;
-const NOTE: u32 = 4;
-const WRITABLE: u32 = 2;
-
 /// Most segments: Linux has five, and more when the padding between their parts is left out. Each costs a read.
 const MAX_SEGMENTS: u16 = 64;
 
 /// Most bytes of the notes: Linux has some hundred.
 const MAX_NOTES: u64 = 64 << 10;
-
-/// The note with the PVH entry: its owner, and `XEN_ELFNOTE_PHYS32_ENTRY`.
-const NOTE_OWNER: &[u8] = b"Xen\0";
-const NOTE_ENTRY: u32 = 18;
-
-/// What lengths in notes are rounded up to (System V ABI, "Note Section"; Linux keeps to it on 64 bits too).
-const NOTE_ALIGNMENT: usize = 4;
 
 /// Bytes of which a large page is not worth it: so many small pages come as fast.
 const LITTLE: u64 = 128 << 10;
@@ -72,38 +54,36 @@ impl Elf {
     /// # Errors
     /// When it cannot be loaded.
     pub(super) fn inspect(file: &File, length: u64, header: &[u8]) -> Result<Self, BootError> {
-        if header.len() < HEADER {
+        let Some(header) = Header::read(header) else {
             return wrong("the ELF file is cut short");
-        }
-        // Class 64-bit, little endian.
-        if header.get(4..6) != Some(&[2, 1]) || short(header, 18) != X86_64 {
+        };
+        if !header.is_little_endian_64() || header.machine != elf::X86_64 {
             return wrong("the ELF file is for another processor");
         }
-        let count = short(header, 56);
-        if usize::from(short(header, 54)) != SEGMENT || count == 0 || count > MAX_SEGMENTS {
+        let count = header.count;
+        if usize::from(header.entry_size) != PROGRAM_HEADER || count == 0 || count > MAX_SEGMENTS {
             return wrong("the ELF file has no segments, or too many");
         }
-        let mut table = vec![0; usize::from(count) * SEGMENT];
-        if file.read_exact_at(&mut table, long(header, 32)).is_err() {
+        let mut table = vec![0; usize::from(count) * PROGRAM_HEADER];
+        if file.read_exact_at(&mut table, header.table).is_err() {
             return wrong("the ELF file is cut short");
         }
         let mut elf = Self {
             segments: Vec::new(),
-            entry: long(header, 24),
+            entry: header.entry,
             pvh: None,
         };
-        for segment in table.chunks_exact(SEGMENT) {
-            let (kind, offset, in_file) = (word(segment, 0), long(segment, 8), long(segment, 32));
-            let end = offset.checked_add(in_file);
-            if [LOAD, NOTE].contains(&kind) && end.is_none_or(|end| end > length) {
+        for program in table.chunks_exact(PROGRAM_HEADER).filter_map(Program::read) {
+            let is_read = [elf::LOAD, elf::NOTE].contains(&program.kind);
+            if is_read && program.end().is_none_or(|end| end > length) {
                 return wrong("the ELF file is cut short");
             }
-            match kind {
-                NOTE if in_file > MAX_NOTES => {
-                    return wrong(format!("its notes have {in_file} bytes"));
+            match program.kind {
+                elf::NOTE if program.in_file > MAX_NOTES => {
+                    return wrong(format!("its notes have {} bytes", program.in_file));
                 }
-                NOTE => elf.pvh = elf.pvh.or(pvh_entry(file, offset, in_file)?),
-                LOAD => elf.segments.extend(placed(segment)?),
+                elf::NOTE => elf.pvh = elf.pvh.or(pvh_entry(file, &program)?),
+                elf::LOAD => elf.segments.extend(placed(&program)?),
                 _ => {}
             }
         }
@@ -178,15 +158,20 @@ impl Segment {
 }
 
 /// The memory that a segment takes, if it takes any.
-fn placed(segment: &[u8]) -> Result<Option<Segment>, BootError> {
-    let (start, in_file, in_memory) = (long(segment, 24), long(segment, 32), long(segment, 40));
+fn placed(program: &Program) -> Result<Option<Segment>, BootError> {
+    let Program {
+        physical_address: start,
+        in_file,
+        in_memory,
+        ..
+    } = *program;
     match start.checked_add(in_memory) {
         _ if in_memory == 0 && in_file == 0 => Ok(None),
         Some(end) if in_file <= in_memory && start >= HIGH_MEMORY => Ok(Some(Segment {
             memory: start..end,
-            offset: long(segment, 8),
+            offset: program.offset,
             in_file,
-            writable: word(segment, 4) & WRITABLE != 0,
+            writable: program.flags & elf::WRITABLE != 0,
         })),
         _ => wrong(format!(
             "a segment of {in_memory} bytes at {start:#x} cannot be loaded"
@@ -217,34 +202,9 @@ fn unreadable(source: io::Error) -> BootError {
 }
 
 /// The PVH entry among notes, if it is there.
-fn pvh_entry(file: &File, offset: u64, length: u64) -> Result<Option<u64>, BootError> {
-    let mut notes = vec![0; usize::try_from(length.min(MAX_NOTES)).unwrap_or(0)];
-    file.read_exact_at(&mut notes, offset).map_err(unreadable)?;
-    let mut rest = notes.as_slice();
-    // Whatever is not whole ends them.
-    while let Some((header, behind)) = rest.split_at_checked(12) {
-        let padded = |at| {
-            usize::try_from(word(header, at))
-                .unwrap_or(usize::MAX)
-                .checked_next_multiple_of(NOTE_ALIGNMENT)
-        };
-        let (Some(owner), Some(description)) = (padded(0), padded(4)) else {
-            break;
-        };
-        let Some((owner, behind)) = behind.split_at_checked(owner) else {
-            break;
-        };
-        let Some((description, behind)) = behind.split_at_checked(description) else {
-            break;
-        };
-        if owner == NOTE_OWNER && word(header, 8) == NOTE_ENTRY {
-            return Ok(match word(header, 4) {
-                4 => Some(word(description, 0).into()),
-                8 => Some(long(description, 0)),
-                _ => None,
-            });
-        }
-        rest = behind;
-    }
-    Ok(None)
+fn pvh_entry(file: &File, program: &Program) -> Result<Option<u64>, BootError> {
+    let mut notes = vec![0; usize::try_from(program.in_file.min(MAX_NOTES)).unwrap_or(0)];
+    file.read_exact_at(&mut notes, program.offset)
+        .map_err(unreadable)?;
+    Ok(Notes(&notes).find_map(|note| note.pvh_entry()))
 }

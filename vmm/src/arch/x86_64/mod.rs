@@ -7,6 +7,8 @@ mod error;
 mod kernel;
 pub mod layout;
 mod mptable;
+pub mod ports;
+pub mod probe;
 mod registers;
 
 use kvm_ioctls::{Kvm, VcpuFd, VmFd};
@@ -18,6 +20,9 @@ pub use error::BootError;
 pub use registers::RegistersError;
 
 use crate::virtio::Memory;
+
+/// Of system calls as seccomp sees them: `AUDIT_ARCH_X86_64` of linux/audit.h.
+pub const AUDIT: u32 = 0xc000_003e;
 
 /// How a kernel is entered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

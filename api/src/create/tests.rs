@@ -1,0 +1,108 @@
+use super::*;
+use crate::json;
+
+fn body(text: &str) -> Body {
+    json::parse(text.as_bytes()).unwrap()
+}
+
+/// As docker's command sends it for `run -it --rm`: nearly everything is there, and means nothing.
+const USUAL: &str = r#"{"Hostname":"","Domainname":"","User":"","AttachStdin":true,"AttachStdout":true,
+"AttachStderr":true,"Tty":true,"OpenStdin":true,"StdinOnce":true,"Env":null,"Cmd":["sh"],"Image":"busybox",
+"Volumes":{},"WorkingDir":"","Entrypoint":null,"OnBuild":null,"Labels":{},"HostConfig":{"Binds":null,
+"ContainerIDFile":"","LogConfig":{"Type":"","Config":{}},"NetworkMode":"default","PortBindings":{},
+"RestartPolicy":{"Name":"no","MaximumRetryCount":0},"AutoRemove":true,"VolumeDriver":"","VolumesFrom":null,
+"ConsoleSize":[40,120],"CapAdd":null,"CapDrop":null,"CgroupnsMode":"","Dns":[],"DnsOptions":[],"DnsSearch":[],
+"ExtraHosts":null,"GroupAdd":null,"IpcMode":"","Cgroup":"","Links":null,"OomScoreAdj":0,"PidMode":"",
+"Privileged":false,"PublishAllPorts":false,"ReadonlyRootfs":false,"SecurityOpt":null,"UTSMode":"",
+"UsernsMode":"","ShmSize":0,"Isolation":"","CpuShares":0,"Memory":0,"NanoCpus":0,"CgroupParent":"",
+"BlkioWeight":0,"BlkioWeightDevice":[],"CpuPeriod":0,"CpuQuota":0,"CpusetCpus":"","CpusetMems":"",
+"Devices":[],"DeviceCgroupRules":null,"DeviceRequests":null,"MemoryReservation":0,"MemorySwap":0,
+"MemorySwappiness":-1,"OomKillDisable":false,"PidsLimit":0,"Ulimits":[],"MaskedPaths":null,
+"ReadonlyPaths":null},"NetworkingConfig":{"EndpointsConfig":{"default":{"IPAMConfig":null,"Links":null,
+"Aliases":null,"MacAddress":"","DriverOpts":null}}}}"#;
+
+#[test]
+fn usual_body_is_understood_and_nothing_of_it_refused() {
+    let body = body(USUAL);
+    assert!(body.tty && body.open_stdin && body.stdin_once);
+    assert_eq!(body.cmd, Some(Command::Words(vec!["sh".into()])));
+    assert_eq!(body.entrypoint, None);
+    assert_eq!(body.host_config.console_size, [40, 120]);
+    assert_eq!(unsupported(&body), Ok(()));
+    assert_eq!(warnings(&body), [""; 0]);
+}
+
+#[test]
+fn command_may_be_a_word_and_fields_be_unknown() {
+    let body = body(r#"{"Image":"x","Cmd":"true","Entrypoint":[""],"stdin":true,"name":"y"}"#);
+    assert_eq!(body.cmd.unwrap().words(), ["true"]);
+    assert_eq!(body.entrypoint.unwrap().words(), [""]);
+}
+
+#[test]
+fn what_cannot_be_had_is_refused_by_its_flag() {
+    for (host, word) in [
+        (r#"{"PortBindings":{"80/tcp":[{"HostPort":"8080"}]}}"#, "-p"),
+        (r#"{"PublishAllPorts":true}"#, "-P"),
+        (r#"{"Binds":["/a:/b"]}"#, "-v"),
+        (
+            r#"{"Mounts":[{"Type":"bind","Source":"/a","Target":"/b"}]}"#,
+            "--mount",
+        ),
+        (r#"{"Mounts":[{"Type":"volume","Target":"/b"}]}"#, "--mount"),
+        (r#"{"VolumesFrom":["x"]}"#, "--volumes-from"),
+        (r#"{"Devices":[{"PathOnHost":"/dev/kvm"}]}"#, "--device"),
+        (r#"{"DeviceRequests":[{"Count":-1}]}"#, "--gpus"),
+        (r#"{"Links":["a:b"]}"#, "--link"),
+        (r#"{"Dns":["1.1.1.1"]}"#, "--dns"),
+        (r#"{"LogConfig":{"Type":"syslog"}}"#, "--log-driver"),
+        (r#"{"PidMode":"container:x"}"#, "--pid"),
+        (r#"{"UTSMode":"host"}"#, "--uts"),
+        (r#"{"CpusetCpus":"0"}"#, "--cpuset-cpus"),
+        (r#"{"Runtime":"nvidia"}"#, "--runtime"),
+    ] {
+        let text = format!(r#"{{"Image":"x","HostConfig":{host}}}"#);
+        let error = unsupported(&body(&text)).unwrap_err();
+        assert_eq!(error.status, 501, "{host}");
+        assert!(error.message.contains(word), "{host}: {}", error.message);
+    }
+    let anonymous = body(r#"{"Image":"x","Volumes":{"/data":{}}}"#);
+    assert!(unsupported(&anonymous).is_err());
+    let address = r#"{"EndpointsConfig":{"bridge":{"IPAMConfig":{"IPv4Address":"172.17.0.9"}}}}"#;
+    let address = body(&format!(r#"{{"Image":"x","NetworkingConfig":{address}}}"#));
+    assert!(unsupported(&address).unwrap_err().message.contains("--ip"));
+}
+
+#[test]
+fn tmpfs_mounts_and_ports_that_are_only_exposed_are_no_reason() {
+    let body = body(
+        r#"{"Image":"x","ExposedPorts":{"80/tcp":{}},"HostConfig":{"PortBindings":{"80/tcp":null},
+        "Mounts":[{"Type":"tmpfs","Target":"/t","TmpfsOptions":{"SizeBytes":4096}}]}}"#,
+    );
+    assert_eq!(unsupported(&body), Ok(()));
+    assert_eq!(body.host_config.mounts[0].tmpfs_options.size_bytes, 4096);
+}
+
+#[test]
+fn what_is_passed_over_is_said() {
+    let body = body(r#"{"HostConfig":{"CpuShares":512,"Memory":1,"MemorySwap":-1}}"#);
+    let warnings = warnings(&body);
+    assert_eq!(warnings.len(), 1);
+    assert!(warnings[0].contains("CPU shares"));
+}
+
+#[test]
+fn names_are_docker_s() {
+    for name in ["ab", "a_b.c-d", "0x"] {
+        assert_eq!(check_name(name), Ok(()));
+    }
+    for name in ["", "a", "-a", "a/b", "ä1", "a b", "_a"] {
+        let error = check_name(name).unwrap_err();
+        assert_eq!(error.status, 400);
+        assert!(
+            error
+                .message
+                .starts_with(&format!("Invalid container name ({name}), only"))
+        );
+    }
+}

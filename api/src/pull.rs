@@ -1,0 +1,173 @@
+//! `images/create`: a pull, told step by step.
+
+use std::{io::Write, path::Path};
+
+use images::{
+    reference::Reference,
+    source::{
+        SourceError,
+        registry::{Registry, RegistryError, Settings},
+    },
+    store::{Store, StoreError},
+};
+use serde_json::json;
+
+use crate::{
+    auth,
+    error::{ApiError, whole},
+    http::{Exchange, Streaming},
+    progress::Lines,
+    routes::{Call, JSON},
+};
+
+/// The image that is asked for: by name and tag, or a digest in the tag's place.
+///
+/// # Errors
+/// When it is no name.
+fn wanted(image: &str, tag: Option<&str>) -> Result<Reference, ApiError> {
+    let name = match tag {
+        Some(digest) if digest.contains(':') => format!("{image}@{digest}"),
+        Some(tag) => format!("{}:{tag}", without_tag(image)),
+        None => image.to_owned(),
+    };
+    name.parse::<Reference>()
+        .map(Reference::with_default_tag)
+        .map_err(|_| ApiError::invalid(format!("invalid reference format: {name}")))
+}
+
+/// A name without its tag: what is behind the last colon, unless that is of a registry's port.
+fn without_tag(name: &str) -> &str {
+    match name.rsplit_once(':') {
+        Some((repository, tag)) if !tag.contains('/') => repository,
+        _ => name,
+    }
+}
+
+/// Begins its answer with the first line: until then, what goes wrong is an error of its own.
+struct Answer<'e, 'c> {
+    waiting: Option<&'e mut Exchange<'c>>,
+    stream: Option<Streaming<'e>>,
+}
+
+impl Answer<'_, '_> {
+    fn write(&mut self, line: &[u8]) {
+        if let Some(exchange) = self.waiting.take() {
+            self.stream = crate::routes::stream(exchange, JSON).ok();
+        }
+        // A client that is gone does not end the pull: docker's goes on, too.
+        if let Some(stream) = &mut self.stream
+            && stream.write_all(line).is_err()
+        {
+            self.stream = None;
+        }
+    }
+}
+
+/// Pulls an image into the store at a path, and answers.
+///
+/// # Errors
+/// When there is no such image, or it cannot be had.
+pub fn pull(call: &mut Call<'_, '_>, store: &Path, mut settings: Settings) -> Result<(), ApiError> {
+    let Some(image) = call.query.text("fromImage") else {
+        return Err(ApiError::unsupported(
+            "importing a file system is not supported (fromSrc): use 'coracle load'",
+        ));
+    };
+    let reference = wanted(image, call.query.text("tag"))?;
+    let mut store = Store::open(store).map_err(|error| failure(&reference, &error))?;
+    if let Some(platform) = call.query.text("platform") {
+        let platform = platform.parse().map_err(|_| {
+            ApiError::invalid(format!("{platform:?} is no platform such as linux/amd64"))
+        })?;
+        store = store.for_platform(platform);
+    }
+    let header = call.exchange.head().header(auth::HEADER);
+    let credentials = auth::file(header, reference.domain())?;
+    if let Some(file) = &credentials {
+        settings.credentials.insert(0, file.path().to_owned());
+    }
+    let registry =
+        Registry::new(&reference, settings).map_err(|error| ApiError::internal(whole(&error)))?;
+    let name = reference.familiar();
+    let before = store.resolve(&name).ok().map(|image| image.id);
+    let tag = reference.tag().filter(|_| reference.digest().is_none());
+    let tag = tag.map_or_else(|| name.clone(), str::to_owned);
+    let opening = json!({ "status": format!("Pulling from {}", reference.path()), "id": tag });
+    let mut answer = Answer {
+        waiting: Some(call.exchange()),
+        stream: None,
+    };
+    let done = {
+        let lines = Lines::new(|line: &[u8]| answer.write(line), opening);
+        let done = store.pull(&registry, &lines);
+        match &done {
+            Ok(loaded) => {
+                if let Some(digest) = &loaded.digest {
+                    lines.say(&json!({ "status": format!("Digest: {digest}") }));
+                }
+                let news = match before.as_ref() == Some(&loaded.id) {
+                    true => "Image is up to date for",
+                    false => "Downloaded newer image for",
+                };
+                lines.say(&json!({ "status": format!("Status: {news} {name}") }));
+            }
+            Err(error) if lines.has_begun() => {
+                let message = whole(error);
+                lines.say(&json!({ "errorDetail": { "message": message }, "error": message }));
+            }
+            Err(_) => {}
+        }
+        done
+    };
+    if answer.waiting.is_some()
+        && let Err(error) = done
+    {
+        return Err(failure(&reference, &error));
+    }
+    if let Some(stream) = answer.stream {
+        stream.finish()?;
+    }
+    Ok(())
+}
+
+/// What is wrong with a pull that has not begun, in the words that clients look for.
+fn failure(reference: &Reference, error: &StoreError) -> ApiError {
+    let name = reference.familiar();
+    let registry = match error {
+        StoreError::Source(SourceError::Registry(error)) => Some(&**error),
+        _ => None,
+    };
+    match registry {
+        Some(RegistryError::NotFound { .. }) => ApiError::not_found(format!(
+            "manifest for {name} not found: manifest unknown: manifest unknown"
+        )),
+        Some(RegistryError::Denied { .. }) => ApiError::not_found(format!(
+            "pull access denied for {}, repository does not exist or may require 'docker login': {}",
+            reference.familiar_name(),
+            whole(error)
+        )),
+        _ => ApiError::internal(whole(error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_put_together_as_clients_take_them_apart() {
+        let name = |image, tag| wanted(image, tag).unwrap().familiar();
+        assert_eq!(
+            name("docker.io/library/alpine", Some("3.10")),
+            "alpine:3.10"
+        );
+        assert_eq!(name("alpine", None), "alpine:latest");
+        assert_eq!(name("alpine:1", None), "alpine:1");
+        // docker-py names the tag twice.
+        assert_eq!(name("127.0.0.1:5000/a:1", Some("1")), "127.0.0.1:5000/a:1");
+        assert_eq!(name("127.0.0.1:5000/a", Some("2")), "127.0.0.1:5000/a:2");
+        let digest = format!("sha256:{}", "1".repeat(64));
+        assert_eq!(name("alpine", Some(&digest)), format!("alpine@{digest}"));
+        assert_eq!(wanted("A B", None).unwrap_err().status, 400);
+    }
+}

@@ -1,0 +1,426 @@
+//! The streams of a process in a container, carried to a client's raw connection and back.
+
+use std::{
+    io::{self, Read, Write},
+    net::Shutdown,
+    os::{fd::AsFd, unix::net::UnixStream},
+    thread,
+};
+
+use rustix::{
+    event::{PollFd, PollFlags, poll},
+    io::retry_on_intr,
+};
+
+use crate::{
+    frame::{self, Channel},
+    http::Hijacked,
+};
+
+/// Bytes moved at a time: what a pipe holds.
+const PIECE: usize = 64 << 10;
+
+/// News of a process.
+#[derive(Debug)]
+pub enum News {
+    /// One of its streams: 0 leads to it, 1 and 2 come from it.
+    Stream(u8, UnixStream),
+    /// It runs.
+    Started,
+    /// Nothing that concerns its streams.
+    Nothing,
+    /// It has ended, or could not be started: a reason then. Its output is in the streams.
+    Over(Option<String>),
+}
+
+/// A process whose streams are carried: readable when there is news.
+pub trait Process: AsFd {
+    /// The next news; waits for it.
+    ///
+    /// # Errors
+    /// When the connection to its keeper fails.
+    fn news(&mut self) -> io::Result<News>;
+
+    /// Its client goes away in good order: what was sent to it stays open.
+    fn detach(&mut self);
+}
+
+/// Which streams a client wants, and how.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Wishes {
+    /// What the client sends is the process's input.
+    pub input: bool,
+    /// The client gets standard output.
+    pub output: bool,
+    /// The client gets standard error.
+    pub error: bool,
+    /// Pieces have headers that tell the streams apart. A terminal has one stream, without them.
+    pub frames: bool,
+    /// The process's input ends with the client's.
+    pub closes_input: bool,
+}
+
+/// Why no more is carried.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// The process is over, and the client has all of its output.
+    Over(Option<String>),
+    /// The client is gone.
+    ClientGone,
+}
+
+/// Carries streams until the process is over or the client gone. A client that ends its half of the
+/// connection gets the output that follows all the same.
+///
+/// # Errors
+/// When the connection to the keeper fails.
+pub fn carry(process: &mut impl Process, client: Hijacked, wishes: Wishes) -> io::Result<Ended> {
+    let Hijacked { stream, early } = client;
+    let mut pump = Pump {
+        client: &stream,
+        wishes,
+        outputs: Vec::new(),
+        over: None,
+    };
+    thread::scope(|scope| {
+        let mut early = Some(early);
+        let mut input = None;
+        let ended = loop {
+            match pump.turn(process) {
+                Ok(Turn::Input(to)) => {
+                    // One that is restarted has another; what was sent is the first one's.
+                    let early = early.take().unwrap_or_default();
+                    let from = &stream;
+                    if let Ok(copy) = to.try_clone() {
+                        let feeding = thread::Builder::new().name("input".into());
+                        let _ = feeding.spawn_scoped(scope, move || {
+                            feed(from, &copy, &early, wishes.closes_input);
+                        });
+                    }
+                    input = Some(to);
+                }
+                Ok(Turn::Nothing) => {}
+                Ok(Turn::Ended(ended)) => break Ok(ended),
+                Err(error) => break Err(error),
+            }
+        };
+        if matches!(ended, Ok(Ended::ClientGone)) && !wishes.closes_input {
+            process.detach();
+        }
+        // The thread that feeds waits for one of them. The client may still be told something.
+        let _ = stream.shutdown(Shutdown::Read);
+        if let Some(input) = input {
+            let _ = input.shutdown(Shutdown::Both);
+        }
+        ended
+    })
+}
+
+struct Pump<'c> {
+    client: &'c UnixStream,
+    wishes: Wishes,
+    outputs: Vec<(Channel, UnixStream)>,
+    over: Option<Option<String>>,
+}
+
+enum Turn {
+    Nothing,
+    Input(UnixStream),
+    Ended(Ended),
+}
+
+impl Pump<'_> {
+    /// Waits for one thing, and does it.
+    fn turn(&mut self, process: &mut impl Process) -> io::Result<Turn> {
+        if self.outputs.is_empty()
+            && let Some(reason) = self.over.take()
+        {
+            return Ok(Turn::Ended(Ended::Over(reason)));
+        }
+        let mut descriptors = vec![PollFd::new(self.client, PollFlags::empty())];
+        let streams = self.outputs.iter();
+        descriptors.extend(streams.map(|(_, stream)| PollFd::new(stream, PollFlags::IN)));
+        if self.over.is_none() {
+            descriptors.push(PollFd::from_borrowed_fd(process.as_fd(), PollFlags::IN));
+        }
+        retry_on_intr(|| poll(&mut descriptors, None))?;
+        let ready = descriptors.iter();
+        let ready: Vec<bool> = ready.map(|one| !one.revents().is_empty()).collect();
+        let is_ready = |index: usize| ready.get(index).copied().unwrap_or(false);
+        if is_ready(0) {
+            return Ok(Turn::Ended(Ended::ClientGone));
+        }
+        let count = self.outputs.len();
+        // Output comes before the news that it is over.
+        let mut index = 0;
+        let mut gone = false;
+        let wishes = self.wishes;
+        let client = self.client;
+        self.outputs.retain_mut(|(channel, stream)| {
+            index += 1;
+            if !is_ready(index) || gone {
+                return true;
+            }
+            match pass(*channel, stream, client, wishes) {
+                Ok(more) => more,
+                Err(_) => {
+                    gone = true;
+                    false
+                }
+            }
+        });
+        if gone {
+            return Ok(Turn::Ended(Ended::ClientGone));
+        }
+        if self.over.is_none() && is_ready(count + 1) {
+            return self.news(process);
+        }
+        Ok(Turn::Nothing)
+    }
+
+    fn news(&mut self, process: &mut impl Process) -> io::Result<Turn> {
+        match process.news()? {
+            News::Stream(0, stream) => {
+                stream.set_nonblocking(false)?;
+                if self.wishes.input {
+                    return Ok(Turn::Input(stream));
+                }
+            }
+            News::Stream(index, stream) => {
+                stream.set_nonblocking(false)?;
+                let channel = match index {
+                    2 => Channel::Error,
+                    _ => Channel::Output,
+                };
+                self.outputs.push((channel, stream));
+            }
+            News::Started | News::Nothing => {}
+            News::Over(reason) => self.over = Some(reason),
+        }
+        Ok(Turn::Nothing)
+    }
+}
+
+/// Passes a piece of output on; false at its end. What the client does not want is read all the same, so
+/// that the process does not wait.
+///
+/// # Errors
+/// When the client is gone.
+fn pass(
+    channel: Channel,
+    mut from: &UnixStream,
+    mut client: &UnixStream,
+    wishes: Wishes,
+) -> io::Result<bool> {
+    let mut piece = vec![0; PIECE];
+    let length = loop {
+        match from.read(&mut piece) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Ok(0) | Err(_) => return Ok(false),
+            Ok(length) => break length,
+        }
+    };
+    let bytes = piece.get(..length).unwrap_or_default();
+    let wanted = match channel {
+        Channel::Output => wishes.output,
+        Channel::Error => wishes.error,
+    };
+    if !wanted {
+        return Ok(true);
+    }
+    if wishes.frames {
+        let mut frames = Vec::with_capacity(length + 8);
+        frame::append(&mut frames, channel, bytes);
+        client.write_all(&frames)?;
+    } else {
+        client.write_all(bytes)?;
+    }
+    Ok(true)
+}
+
+/// Copies what a client sends to a process, until the client ends its half or the process wants no
+/// more.
+fn feed(mut from: &UnixStream, mut to: &UnixStream, early: &[u8], closes: bool) {
+    let mut piece = vec![0; PIECE];
+    let mut result = to.write_all(early);
+    while result.is_ok() {
+        match from.read(&mut piece) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Ok(0) | Err(_) => break,
+            Ok(length) => result = to.write_all(piece.get(..length).unwrap_or_default()),
+        }
+    }
+    if closes {
+        let _ = to.shutdown(Shutdown::Write);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        collections::VecDeque,
+        os::fd::{BorrowedFd, OwnedFd},
+    };
+
+    use super::*;
+
+    /// A process that the test plays: its news come when the test writes a byte.
+    struct Played {
+        signal: OwnedFd,
+        news: VecDeque<News>,
+        detached: bool,
+    }
+
+    impl AsFd for Played {
+        fn as_fd(&self) -> BorrowedFd<'_> {
+            self.signal.as_fd()
+        }
+    }
+
+    impl Process for Played {
+        fn news(&mut self) -> io::Result<News> {
+            rustix::io::read(&self.signal, &mut [0])?;
+            self.news
+                .pop_front()
+                .ok_or_else(|| io::Error::other("no news"))
+        }
+
+        fn detach(&mut self) {
+            self.detached = true;
+        }
+    }
+
+    struct Scene {
+        process: Played,
+        /// A byte for each piece of news that may be seen.
+        tell: io::PipeWriter,
+        input: UnixStream,
+        output: UnixStream,
+        error: UnixStream,
+        client: UnixStream,
+        hijacked: Hijacked,
+    }
+
+    fn scene(early: &[u8]) -> Scene {
+        let (signal, tell) = io::pipe().unwrap();
+        let (input, to_process) = UnixStream::pair().unwrap();
+        let (output, from_output) = UnixStream::pair().unwrap();
+        let (error, from_error) = UnixStream::pair().unwrap();
+        let (client, stream) = UnixStream::pair().unwrap();
+        let process = Played {
+            signal: signal.into(),
+            news: VecDeque::from([
+                News::Stream(0, to_process),
+                News::Stream(1, from_output),
+                News::Stream(2, from_error),
+                News::Started,
+                News::Over(None),
+            ]),
+            detached: false,
+        };
+        Scene {
+            process,
+            tell,
+            input,
+            output,
+            error,
+            client,
+            hijacked: Hijacked {
+                stream,
+                early: early.to_vec(),
+            },
+        }
+    }
+
+    const ALL: Wishes = Wishes {
+        input: true,
+        output: true,
+        error: true,
+        frames: true,
+        closes_input: true,
+    };
+
+    #[test]
+    fn client_that_ends_its_half_gets_all_output() {
+        let mut scene = scene(b"ear");
+        scene.tell.write_all(&[0; 4]).unwrap();
+        let mut process = scene.process;
+        let hijacked = scene.hijacked;
+        let carrying = thread::spawn(move || carry(&mut process, hijacked, ALL));
+        scene.client.write_all(b"ly").unwrap();
+        scene.client.shutdown(Shutdown::Write).unwrap();
+        let mut input = String::new();
+        scene.input.read_to_string(&mut input).unwrap();
+        assert_eq!(input, "early");
+        scene.output.write_all(b"out").unwrap();
+        let mut frame = [0; 11];
+        scene.client.read_exact(&mut frame).unwrap();
+        assert_eq!(&frame, b"\x01\0\0\0\0\0\0\x03out");
+        scene.error.write_all(b"err").unwrap();
+        // It is over before its output is read.
+        scene.tell.write_all(&[0]).unwrap();
+        drop((scene.output, scene.error));
+        let mut rest = Vec::new();
+        scene.client.read_to_end(&mut rest).unwrap();
+        assert_eq!(rest, b"\x02\0\0\0\0\0\0\x03err");
+        let ended = carrying.join().unwrap().unwrap();
+        assert_eq!(ended, Ended::Over(None));
+    }
+
+    #[test]
+    fn stream_ends_with_the_process_even_if_the_client_could_send_more() {
+        let mut scene = scene(b"");
+        scene.tell.write_all(&[0; 5]).unwrap();
+        drop((scene.output, scene.error));
+        let mut process = scene.process;
+        let hijacked = scene.hijacked;
+        let carrying = thread::spawn(move || carry(&mut process, hijacked, ALL));
+        assert_eq!(scene.client.read(&mut [0]).unwrap(), 0);
+        assert_eq!(carrying.join().unwrap().unwrap(), Ended::Over(None));
+    }
+
+    #[test]
+    fn client_that_goes_leaves_a_terminal_open() {
+        let mut scene = scene(b"");
+        scene.tell.write_all(&[0; 4]).unwrap();
+        let mut process = scene.process;
+        let hijacked = scene.hijacked;
+        let wishes = Wishes {
+            frames: false,
+            closes_input: false,
+            ..ALL
+        };
+        let carrying = thread::spawn(move || {
+            let ended = carry(&mut process, hijacked, wishes);
+            (ended.unwrap(), process.detached)
+        });
+        scene.output.write_all(b"raw").unwrap();
+        let mut text = [0; 3];
+        scene.client.read_exact(&mut text).unwrap();
+        assert_eq!(&text, b"raw");
+        drop(scene.client);
+        assert_eq!(carrying.join().unwrap(), (Ended::ClientGone, true));
+    }
+
+    #[test]
+    fn output_that_is_not_wanted_holds_nothing_up() {
+        let mut scene = scene(b"");
+        scene.tell.write_all(&[0; 4]).unwrap();
+        let mut process = scene.process;
+        let hijacked = scene.hijacked;
+        let wishes = Wishes {
+            error: false,
+            frames: false,
+            ..ALL
+        };
+        let carrying = thread::spawn(move || carry(&mut process, hijacked, wishes));
+        scene.error.write_all(&vec![b'e'; 1 << 20]).unwrap();
+        scene.output.write_all(b"o").unwrap();
+        scene.tell.write_all(&[0]).unwrap();
+        drop((scene.output, scene.error));
+        let mut text = String::new();
+        scene.client.read_to_string(&mut text).unwrap();
+        assert_eq!(text, "o");
+        assert_eq!(carrying.join().unwrap().unwrap(), Ended::Over(None));
+    }
+}

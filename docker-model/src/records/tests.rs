@@ -1,0 +1,271 @@
+//! Records of a container as docker's JSON.
+
+use coracle_engine::state::MachineMode;
+use coracle_protocol::{
+    ContainerSpec, Cpu, Network as GuestNetwork, Process, Resources, Root, Shares, Stdio,
+    TerminalSize,
+};
+use serde_json::{Value, json};
+
+use super::*;
+use crate::container::{inspect, list};
+
+const ID: &str = "452cebf1e45e528f664fdea201c25fcd1bdca8a9356b3d36257b47ab82572c04";
+
+fn words(words: &[&str]) -> Vec<String> {
+    words.iter().map(|word| (*word).to_owned()).collect()
+}
+
+/// `create --name web -it --network bridge …` of an image, as its record is.
+fn record() -> record::Config {
+    record::Config {
+        version: record::VERSION,
+        id: ID.into(),
+        name: "web".into(),
+        created: 1_796_110_682_740_714_250,
+        image: "alpine:3.10".into(),
+        image_id: format!("sha256:{ID}"),
+        layers: Vec::new(),
+        labels: [("a".into(), "b".into())].into(),
+        interactive: true,
+        input_once: true,
+        remove: true,
+        log: LogPolicy::Local(10 << 20),
+        restart: Restart::OnFailure(3),
+        stop_signal: 15,
+        stop_timeout: 10,
+        timeout: None,
+        memory: Some(64 << 20),
+        cpu: Some(1500),
+        disk: Some(1 << 30),
+        kernel: None,
+        machine: MachineMode::Auto,
+        host: None,
+        isolation: record::Isolation::Vm,
+        network: Mode::Bridge,
+        aliases: words(&["db"]),
+        health: None,
+        spec: spec(),
+    }
+}
+
+fn spec() -> ContainerSpec {
+    ContainerSpec {
+        id: ID.into(),
+        root: Root {
+            disk: 0,
+            layers: Vec::new(),
+            upper: Upper::Disk(1),
+            read_only: true,
+        },
+        hostname: "web".into(),
+        process: Process {
+            args: words(&["sh", "-c", "a b"]),
+            env: words(&["PATH=/bin"]),
+            cwd: "/srv".into(),
+            user: "www".into(),
+            groups: words(&["audio"]),
+            terminal: Some(TerminalSize {
+                rows: 24,
+                columns: 80,
+            }),
+            rlimits: vec![Rlimit {
+                resource: 7,
+                soft: 10,
+                hard: u64::MAX,
+            }],
+            capabilities: capability::adjusted(&[1 << 12], &[1 << 27]),
+            no_new_privileges: true,
+            seccomp: SeccompProfile::Unconfined,
+            init: true,
+        },
+        mounts: vec![Mount {
+            kind: "tmpfs".into(),
+            source: "tmpfs".into(),
+            target: "/t".into(),
+            options: words(&["nosuid", "nodev"]),
+        }],
+        shm_size: 1 << 20,
+        masked_paths: words(&["/proc/kcore"]),
+        readonly_paths: words(&["/proc/sys"]),
+        sysctls: vec![("net.a".into(), "1".into())],
+        resources: Resources {
+            pids: Some(100),
+            cpu: Some(Cpu {
+                quota: 150_000,
+                period: 100_000,
+            }),
+            ..Resources::default()
+        },
+        user_namespace: false,
+        shares: Shares {
+            ipc: true,
+            ..Shares::default()
+        },
+        privileged: false,
+        network: GuestNetwork::None,
+        resolv_conf: None,
+        extra_hosts: vec![("10.0.0.1".into(), "one".into())],
+        stdio: Stdio::default(),
+    }
+}
+
+fn state() -> record::State {
+    record::State {
+        status: record::Status::Running,
+        keeper: 77,
+        pid: 5,
+        address: Some([172, 17, 0, 2]),
+        started: 1_796_110_683_000_000_000,
+        health: Some(Wellness::Healthy),
+        ..record::State::new(Shown::from(&record()))
+    }
+}
+
+fn shown(config: &record::Config, state: &record::State) -> Value {
+    let around = record::Surroundings {
+        log: "/log".into(),
+        host: Some("blue".into()),
+        jail: "seccomp, namespaces".into(),
+    };
+    serde_json::to_value(inspect(&container(config, state, &around))).unwrap()
+}
+
+#[test]
+fn everything_that_the_record_tells_is_shown_by_docker_s_name() {
+    let value = shown(&record(), &state());
+    for (pointer, expected) in [
+        ("/Id", json!(ID)),
+        ("/Name", json!("/web")),
+        ("/Created", json!("2026-12-01T07:38:02.74071425Z")),
+        ("/Path", json!("sh")),
+        ("/Args", json!(["-c", "a b"])),
+        ("/LogPath", json!("/log")),
+        ("/State/Status", json!("running")),
+        ("/State/Pid", json!(5)),
+        ("/State/StartedAt", json!("2026-12-01T07:38:03Z")),
+        ("/State/Health/Status", json!("healthy")),
+        ("/HostConfig/AutoRemove", json!(true)),
+        (
+            "/HostConfig/RestartPolicy",
+            json!({"Name": "on-failure", "MaximumRetryCount": 3}),
+        ),
+        (
+            "/HostConfig/LogConfig",
+            json!({"Type": "local", "Config": {"max-file": "2", "max-size": "10485760"}}),
+        ),
+        ("/HostConfig/NetworkMode", json!("bridge")),
+        ("/HostConfig/CapAdd", json!(["CAP_NET_ADMIN"])),
+        ("/HostConfig/CapDrop", json!(["CAP_MKNOD"])),
+        ("/HostConfig/ExtraHosts", json!(["one:10.0.0.1"])),
+        ("/HostConfig/GroupAdd", json!(["audio"])),
+        ("/HostConfig/IpcMode", json!("host")),
+        ("/HostConfig/PidMode", json!("")),
+        ("/HostConfig/ReadonlyRootfs", json!(true)),
+        (
+            "/HostConfig/SecurityOpt",
+            json!(["no-new-privileges", "seccomp=unconfined"]),
+        ),
+        ("/HostConfig/StorageOpt", json!({"size": "1073741824"})),
+        ("/HostConfig/Tmpfs", json!({"/t": "nosuid,nodev"})),
+        ("/HostConfig/ShmSize", json!(1 << 20)),
+        ("/HostConfig/Sysctls", json!({"net.a": "1"})),
+        ("/HostConfig/Memory", json!(64 << 20)),
+        ("/HostConfig/MemorySwap", json!(64 << 20)),
+        ("/HostConfig/NanoCpus", json!(1_500_000_000)),
+        ("/HostConfig/PidsLimit", json!(100)),
+        (
+            "/HostConfig/Ulimits",
+            json!([{"Name": "nofile", "Hard": -1, "Soft": 10}]),
+        ),
+        ("/HostConfig/MaskedPaths", json!(["/proc/kcore"])),
+        ("/HostConfig/Init", json!(true)),
+        ("/HostConfig/Runtime", json!("coracle")),
+        ("/Config/Hostname", json!("web")),
+        ("/Config/User", json!("www")),
+        ("/Config/Tty", json!(true)),
+        ("/Config/OpenStdin", json!(true)),
+        ("/Config/StdinOnce", json!(true)),
+        ("/Config/Image", json!("alpine:3.10")),
+        ("/Config/WorkingDir", json!("/srv")),
+        ("/Config/Labels", json!({"a": "b"})),
+        ("/Config/StopSignal", Value::Null),
+        ("/NetworkSettings/IPAddress", json!("172.17.0.2")),
+        (
+            "/NetworkSettings/Networks/bridge/Gateway",
+            json!("172.17.0.1"),
+        ),
+        ("/NetworkSettings/Networks/bridge/Aliases", json!(["db"])),
+        (
+            "/NetworkSettings/Networks/bridge/DNSNames",
+            json!(["web", "452cebf1e45e", "db"]),
+        ),
+        ("/Mounts", json!([])),
+        (
+            "/Coracle",
+            json!({"Host": "blue", "Jail": ["seccomp", "namespaces"], "KeeperPid": 77}),
+        ),
+    ] {
+        let found = value.pointer(pointer).unwrap_or(&Value::Null);
+        assert_eq!(found, &expected, "{pointer}");
+    }
+}
+
+#[test]
+fn what_was_not_asked_for_is_not_shown() {
+    let mut config = record();
+    config.spec.process.capabilities = capability::adjusted(&[], &[]);
+    config.spec.process.rlimits.clear();
+    config.spec.extra_hosts.clear();
+    config.spec.mounts.clear();
+    config.spec.root.upper = Upper::Tmpfs(None);
+    config.disk = None;
+    config.memory = None;
+    config.network = Mode::None;
+    config.aliases.clear();
+    config.stop_signal = 3;
+    config.stop_timeout = 1;
+    let mut state = state();
+    state.status = record::Status::Exited;
+    state.health = None;
+    let value = shown(&config, &state);
+    for pointer in [
+        "/State/Health",
+        "/HostConfig/CapAdd",
+        "/HostConfig/CapDrop",
+        "/HostConfig/Ulimits",
+        "/HostConfig/ExtraHosts",
+        "/HostConfig/Tmpfs",
+        "/HostConfig/StorageOpt",
+        "/NetworkSettings/Networks/none/DNSNames",
+        "/NetworkSettings/Networks/none/Aliases",
+    ] {
+        let found = value.pointer(pointer).unwrap_or(&Value::Null);
+        assert_eq!(found, &Value::Null, "{pointer}");
+    }
+    assert_eq!(value["NetworkSettings"]["IPAddress"], "");
+    assert_eq!(value["HostConfig"]["NetworkMode"], "none");
+    assert_eq!(value["Config"]["StopSignal"], "3");
+    assert_eq!(value["Config"]["StopTimeout"], 1);
+    assert_eq!(value["Coracle"]["KeeperPid"], 0);
+}
+
+#[test]
+fn lists_need_the_small_record_only() {
+    let summary = summary(&record::Summary {
+        name: "web".into(),
+        state: state(),
+    });
+    let now = 1_796_110_690_000_000_000;
+    let row = serde_json::to_value(list(&summary, now)).unwrap();
+    assert_eq!(row["Names"], json!(["/web"]));
+    assert_eq!(row["Command"], "sh -c 'a b'");
+    assert_eq!(row["Status"], "Up 7 seconds (healthy)");
+    assert_eq!(row["Labels"], json!({"a": "b"}));
+    assert_eq!(row["HostConfig"]["NetworkMode"], "bridge");
+    assert_eq!(
+        row["NetworkSettings"]["Networks"]["bridge"]["IPAddress"],
+        "172.17.0.2"
+    );
+    assert_eq!(row["Created"], 1_796_110_682);
+}
