@@ -159,6 +159,7 @@ mod tests {
             network: Mode::None,
             aliases: Vec::new(),
             health: None,
+            asked: None,
             spec: spec.unwrap(),
         }
     }

@@ -19,7 +19,7 @@ use crate::{
     progress::{Progress, Report},
     spec::Options,
     state::{
-        container::{self, Config, Isolation, Restart},
+        container::{self, Asked, Config, Isolation, Restart},
         host::Hosts,
         journal,
         network::Mode,
@@ -175,6 +175,10 @@ fn config(
             image.config.healthcheck.as_ref(),
         )?,
         spec,
+        asked: Some(Box::new(Asked {
+            request: request.clone(),
+            image: image.config.clone(),
+        })),
     })
 }
 
