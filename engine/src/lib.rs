@@ -20,6 +20,7 @@ pub mod kernel;
 pub mod policy;
 pub mod progress;
 pub mod signal;
+mod software_host;
 mod spec;
 pub mod state;
 mod system;
