@@ -45,6 +45,7 @@ fn record() -> record::Config {
         network: Mode::Bridge,
         aliases: words(&["db"]),
         health: None,
+        asked: None,
         spec: spec(),
     }
 }
