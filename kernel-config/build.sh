@@ -156,13 +156,16 @@ unpack() {
     [ -f "$tree/Makefile" ] && [ -f "$tree/arch/x86/Kconfig" ] || fail "$tarball is no kernel source"
 }
 
-# Made for the versions that were checked; where one does not apply, the kernel does as well without it.
+# Made for the versions that were checked; where one does not apply, the kernel does as well without it, unless the
+# patch's first line says that it is required.
 patch_source() {
     local file
     for file in "$here"/patches/*.patch; do
         [ -f "$file" ] || continue
         if patch -d "$tree" -p1 --forward --dry-run < "$file" >> "$log" 2>&1; then
             patch -d "$tree" -p1 --forward < "$file" >> "$log" 2>&1 || fail "cannot apply ${file##*/}"
+        elif head -n 1 "$file" | grep -q '^Required: '; then
+            fail "${file##*/} does not fit the source $version, and guests are not safe without it"
         else
             echo "notice ${file##*/} does not fit the source $version and is left out: guests will boot slower"
         fi

@@ -9,6 +9,7 @@ extern crate coracle_terminal;
 mod attached;
 mod cli;
 mod destination;
+mod front;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
 mod kernel_build;

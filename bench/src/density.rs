@@ -56,7 +56,7 @@ pub(crate) struct Container {
 /// When the system cannot be measured here, or a start fails.
 pub(crate) fn main(arguments: &Arguments) -> Result<u8> {
     let density = if arguments.virtual_time {
-        virtual_time::density(arguments)?
+        serde_json::from_slice(&virtual_time::density(arguments)?)?
     } else {
         measure(arguments)?
     };

@@ -12,7 +12,6 @@ use anyhow::{Context, Result, bail};
 use crate::arguments::{Density as DensityArguments, Ladder};
 use crate::command;
 use crate::compare;
-use crate::density::Density;
 use crate::report::Report;
 use crate::systems::Scene;
 
@@ -65,11 +64,11 @@ pub(crate) fn measure(arguments: &Ladder) -> Result<Report> {
     Ok(report)
 }
 
-/// Measures density.
+/// Measures density; returns what `density --json` wrote.
 ///
 /// # Errors
 /// Those of [`measure`].
-pub(crate) fn density(arguments: &DensityArguments) -> Result<Density> {
+pub(crate) fn density(arguments: &DensityArguments) -> Result<Vec<u8>> {
     let scene = Scene::new(&arguments.image)?;
     let (number, idle) = (arguments.number.to_string(), arguments.idle.to_string());
     let load = format!("/{ARCHIVE}");
@@ -89,8 +88,7 @@ pub(crate) fn density(arguments: &DensityArguments) -> Result<Density> {
     ];
     let memory = MEMORY + MEMORY_OF_CONTAINER * u64::from(arguments.number);
     let output = run(&scene, memory, &words)?;
-    let text = fs::read(output.join(RESULT)).context("the machine has left no result")?;
-    Ok(serde_json::from_slice(&text)?)
+    fs::read(output.join(RESULT)).context("the machine has left no result")
 }
 
 /// Runs this program with these arguments in the machine; gives the directory of what it left.

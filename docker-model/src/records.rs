@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use coracle_engine::{
     capability,
+    containers::values::RLIMITS,
     state::{
         container::{self as record, LogPolicy, Restart, Shown, Wellness},
         network::{GATEWAY, Mode, PREFIX},
@@ -280,26 +281,6 @@ fn ulimit(limit: &Rlimit) -> Option<Ulimit> {
         soft: value(limit.soft),
     })
 }
-
-/// Resources of `setrlimit(2)` by the names that docker gives them, at their Linux number.
-pub const RLIMITS: [&str; 16] = [
-    "cpu",
-    "fsize",
-    "data",
-    "stack",
-    "core",
-    "rss",
-    "nproc",
-    "nofile",
-    "memlock",
-    "as",
-    "locks",
-    "sigpending",
-    "msgqueue",
-    "nice",
-    "rtprio",
-    "rttime",
-];
 
 /// The network that it is in; that of another container is not its own.
 fn networks(config: &record::Config, state: &record::State) -> BTreeMap<String, Network> {

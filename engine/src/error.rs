@@ -2,7 +2,10 @@
 
 use std::fmt::{self, Display};
 
-use images::store::StoreError;
+use images::{
+    source::{SourceError, registry::RegistryError},
+    store::StoreError,
+};
 
 use crate::state::NotFound;
 
@@ -45,6 +48,16 @@ impl Error {
             kind,
             cause: anyhow::Error::msg(message),
         }
+    }
+
+    /// A request that cannot be carried out as it is.
+    pub(crate) fn invalid(message: impl Display + fmt::Debug + Send + Sync + 'static) -> Self {
+        Self::new(ErrorKind::Invalid, message)
+    }
+
+    /// What cannot be while something is as it is.
+    pub(crate) fn conflict(message: impl Display + fmt::Debug + Send + Sync + 'static) -> Self {
+        Self::new(ErrorKind::Conflict, message)
     }
 
     /// Its kind.
@@ -94,9 +107,48 @@ fn kind_of(cause: &(dyn std::error::Error + 'static)) -> Option<ErrorKind> {
     if cause.is::<NotFound>() {
         return Some(ErrorKind::NotFound);
     }
-    match cause.downcast_ref::<StoreError>() {
-        Some(StoreError::NotFound { .. }) => Some(ErrorKind::NotFound),
+    if let Some(error) = cause.downcast_ref::<RegistryError>() {
+        return of_registry(error);
+    }
+    cause.downcast_ref::<StoreError>().and_then(of_store)
+}
+
+fn of_store(error: &StoreError) -> Option<ErrorKind> {
+    match error {
+        StoreError::NotFound { .. } => Some(ErrorKind::NotFound),
+        StoreError::ManyNames { .. } => Some(ErrorKind::Conflict),
+        StoreError::Ambiguous { .. }
+        | StoreError::Name { .. }
+        | StoreError::DigestAsTag(_)
+        | StoreError::AlgorithmAsName(_)
+        | StoreError::OneNameForMany { .. } => Some(ErrorKind::Invalid),
+        StoreError::Contended(_) => Some(ErrorKind::Unavailable),
+        // Its own words are those of what it holds, which is not a cause of its own.
+        StoreError::Source(SourceError::Registry(error)) => of_registry(error),
         _ => None,
+    }
+}
+
+fn of_registry(error: &RegistryError) -> Option<ErrorKind> {
+    match error {
+        // As docker: a registry does not tell what is missing from what is not for this user.
+        RegistryError::NotFound { .. } | RegistryError::Denied { .. } => Some(ErrorKind::NotFound),
+        RegistryError::Transport { .. } | RegistryError::Busy { .. } => {
+            Some(ErrorKind::Unavailable)
+        }
+        _ => None,
+    }
+}
+
+impl From<StoreError> for Error {
+    fn from(error: StoreError) -> Self {
+        anyhow::Error::from(error).into()
+    }
+}
+
+impl From<RegistryError> for Error {
+    fn from(error: RegistryError) -> Self {
+        anyhow::Error::from(error).into()
     }
 }
 

@@ -12,9 +12,11 @@ pub mod fuzzing;
 mod guest;
 pub mod host;
 mod identifier;
+pub mod images;
 pub mod keeper;
 pub mod kernel;
 pub mod policy;
+pub mod progress;
 pub mod signal;
 mod spec;
 pub mod state;
@@ -24,10 +26,11 @@ mod words;
 pub use error::{Error, ErrorKind, Kind, Result};
 pub use guest::Guest;
 pub use identifier::identifier;
-pub use spec::{DISK, Request, set as set_variable};
+pub use spec::{DISK, set as set_variable};
 pub use timeline::Timeline;
 pub use words::{clean, damage, failure, merge, stopped};
 
+use self::images::{Images, Registries};
 use containers::Containers;
 use state::Directories;
 
@@ -36,6 +39,18 @@ use state::Directories;
 pub struct Settings {
     /// The user's directories.
     pub directories: Directories,
+    /// Where the settings and credentials of registries come from.
+    pub registries: Registries,
+}
+
+impl Settings {
+    /// These directories, and registries without credentials.
+    pub fn new(directories: Directories) -> Self {
+        Self {
+            directories,
+            registries: Registries::default(),
+        }
+    }
 }
 
 /// The containers, images and hosts of one user. Clones are the same engine; any number of threads and processes
@@ -43,6 +58,7 @@ pub struct Settings {
 #[derive(Debug, Clone)]
 pub struct Engine {
     pub(crate) directories: Directories,
+    pub(crate) registries: Registries,
 }
 
 impl Engine {
@@ -53,6 +69,7 @@ impl Engine {
     pub fn open(settings: Settings) -> Result<Self> {
         Ok(Self {
             directories: settings.directories,
+            registries: settings.registries,
         })
     }
 
@@ -64,5 +81,10 @@ impl Engine {
     /// The containers.
     pub fn containers(&self) -> Containers {
         Containers::new(self)
+    }
+
+    /// The images.
+    pub fn images(&self) -> Images {
+        Images::new(self)
     }
 }

@@ -6,7 +6,7 @@ use std::{
     path::Path,
 };
 
-use coracle_protocol::{ContainerSpec, FailureKind, Process, SeccompProfile};
+use coracle_protocol::{ContainerSpec, FailureKind, Process, SeccompProfile, Upper};
 use rustix::{
     fs::{Gid, Mode, OFlags, Uid, fchown, open},
     io::{Errno, read, write},
@@ -22,7 +22,9 @@ use crate::{
     failure::{Failure, Stage},
     filesystem::{self, Parts},
     fresh::{self, Role},
-    program, seccomp, sys,
+    program,
+    seccomp::{self, Rights},
+    sys,
     users::Identity,
 };
 
@@ -132,7 +134,10 @@ impl Child<'_> {
         become_program(
             process,
             &self.streams,
-            self.capabilities,
+            Rights {
+                capabilities: self.capabilities,
+                is_limited: matches!(spec.root.upper, Upper::Shared { .. }),
+            },
             Way::First,
             || {
                 if spec.root.read_only {
@@ -169,7 +174,7 @@ pub(crate) enum Way {
 pub(crate) fn become_program(
     process: &Process,
     streams: &[OwnedFd; 3],
-    capabilities: u64,
+    rights: Rights,
     way: Way,
     seal: impl FnOnce() -> Result<(), Failure>,
 ) -> Result<Program, Failure> {
@@ -182,7 +187,7 @@ pub(crate) fn become_program(
     enter_directory(&process.cwd, way)?;
     seal()?;
     umask(DEFAULT_UMASK);
-    drop_privileges(process, capabilities, &identity)?;
+    drop_privileges(process, rights, &identity)?;
     Program::find(process, &identity)
 }
 
@@ -260,23 +265,17 @@ fn enter_directory(path: &str, way: Way) -> Result<(), Failure> {
 
 /// Installs the filter and becomes the user. Without no_new_privs a filter needs `CAP_SYS_ADMIN`,
 /// so it comes first then; else it comes last, so that it need not allow what is done here.
-fn drop_privileges(
-    process: &Process,
-    capabilities: u64,
-    identity: &Identity,
-) -> Result<(), Failure> {
+fn drop_privileges(process: &Process, rights: Rights, identity: &Identity) -> Result<(), Failure> {
+    let interfaces = seccomp::Interfaces::of_kernel;
     let filter = match process.seccomp {
-        SeccompProfile::Default => {
-            let interfaces = seccomp::Interfaces::of_kernel();
-            Some(seccomp::program(capabilities, interfaces))
-        }
-        SeccompProfile::Unconfined => Some(seccomp::unconfined(seccomp::Interfaces::of_kernel())),
+        SeccompProfile::Default => Some(seccomp::program(rights, interfaces())),
+        SeccompProfile::Unconfined => Some(seccomp::unconfined(rights, interfaces())),
         SeccompProfile::Off => None,
     };
     if let (Some(filter), false) = (&filter, process.no_new_privileges) {
         seccomp::install(filter)?;
     }
-    credentials::become_user(identity, capabilities)?;
+    credentials::become_user(identity, rights.capabilities)?;
     if process.no_new_privileges {
         credentials::forbid_new_privileges()?;
         if let Some(filter) = &filter {

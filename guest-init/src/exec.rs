@@ -22,6 +22,7 @@ use crate::{
     credentials,
     failure::{Failure, Stage},
     fresh::{self, Role},
+    seccomp::Rights,
     setting::Setting,
     sys::{self, Cloned},
     task::{Streams, Task},
@@ -200,8 +201,11 @@ fn lead(
     if container.user_namespace() {
         credentials::become_root()?;
     }
-    let capabilities = process.capabilities & container.capabilities();
-    let program = child::become_program(process, streams, capabilities, Way::Beside, || Ok(()))?;
+    let rights = Rights {
+        capabilities: process.capabilities & container.capabilities(),
+        is_limited: container.root().is_limited(),
+    };
+    let program = child::become_program(process, streams, rights, Way::Beside, || Ok(()))?;
     let terminal = process.terminal.is_some();
     fresh::execute_program((own, Role::Beside), &program, terminal, report)
 }

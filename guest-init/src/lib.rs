@@ -33,6 +33,7 @@ pub mod namespace;
 pub mod network;
 pub mod program;
 pub mod pump;
+mod quota;
 pub mod reaper;
 pub mod root;
 pub mod seccomp;

@@ -4,6 +4,7 @@
 //! unmount of it frees all.
 
 use std::{
+    ffi::CStr,
     os::fd::{AsRawFd, OwnedFd},
     path::{Path, PathBuf},
 };
@@ -24,6 +25,7 @@ use crate::{
     failure::{Failure, Stage},
     inherit::inherit,
     mounts::{attach, copy_of},
+    quota,
     shift::Shift,
     sys::{self, Cloned},
     verity::Checked,
@@ -86,7 +88,7 @@ impl MountedRoot {
         files: &[OwnedFd],
         shift: Option<Shift>,
     ) -> Result<Self, Failure> {
-        if let Upper::Disk(_) | Upper::Shared(_) = spec.upper {
+        if let Upper::Disk(_) | Upper::Shared { .. } = spec.upper {
             return Err(Failure::setup(
                 "cannot give a disk to a container without a machine",
             ));
@@ -140,7 +142,9 @@ impl MountedRoot {
         let bits = mode.bits();
         let options = match upper {
             Upper::Tmpfs(Some(limit)) => format!("mode={bits:o},size={limit}"),
-            Upper::Tmpfs(None) | Upper::Disk(_) | Upper::Shared(_) => format!("mode={bits:o}"),
+            Upper::Tmpfs(None) | Upper::Disk(_) | Upper::Shared { .. } => {
+                format!("mode={bits:o}")
+            }
         };
         let options = std::ffi::CString::new(options).unwrap_or_default();
         mount(
@@ -174,10 +178,10 @@ impl MountedRoot {
         let layers = self.join_layers(&spec.layers, mount)?;
         let writable = match spec.upper {
             Upper::Tmpfs(_) => self.place.clone(),
-            Upper::Disk(number) => self.mount_disk(&device::disk(number)?)?,
-            Upper::Shared(number) => {
-                let disk = self.mount_disk(&device::disk(number)?)?;
-                self.own_directory(&disk)?
+            Upper::Disk(number) => self.mount_disk(&device::disk(number)?, quota::WITHOUT)?,
+            Upper::Shared { disk, limit } => {
+                let disk = self.mount_disk(&device::disk(disk)?, quota::WITH_LIMITS)?;
+                self.own_directory(&disk, limit)?
             }
         };
         overlay(&layers, &writable, self.shift)
@@ -256,24 +260,34 @@ impl MountedRoot {
         Ok(targets)
     }
 
-    fn mount_disk(&mut self, disk: &str) -> Result<PathBuf, Failure> {
+    fn mount_disk(&mut self, disk: &str, options: &CStr) -> Result<PathBuf, Failure> {
         device::wait_for(disk)?;
         let target = self.place.join("disk");
         make_directory(&target, PRIVATE)?;
-        // What is deleted there is free on the host again.
-        mount(disk, &target, "ext4", MountFlags::NOATIME, c"discard")
-            .stage(|| format!("mount ext4 from {disk}"))?;
+        let mounted = mount(disk, &target, "ext4", MountFlags::NOATIME, options);
+        mounted.stage(|| format!("mount ext4 from {disk} ({})", options.to_string_lossy()))?;
         self.disk = Some(target.clone());
         Ok(target)
     }
 
-    /// A directory of this container's on a disk that others use, too.
-    fn own_directory(&mut self, disk: &Path) -> Result<PathBuf, Failure> {
+    /// A directory of this container's on a disk that others use, too, in which no more than this many bytes fit.
+    fn own_directory(&mut self, disk: &Path, limit: u64) -> Result<PathBuf, Failure> {
         let name = self.place.file_name().unwrap_or_default();
         let directory = disk.join(name);
         make_directory(&directory, PRIVATE)?;
         self.own = Some(directory.clone());
+        let open = |path: &Path| {
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            open(path, flags, Mode::empty()).stage(|| format!("open {}", path.display()))
+        };
+        quota::limit(open(disk)?, open(&directory)?, limit)?;
         Ok(directory)
+    }
+
+    /// What is written counts for a limit on a disk that others use, too.
+    #[must_use]
+    pub fn is_limited(&self) -> bool {
+        self.own.is_some()
     }
 
     /// Removes what was written on a shared disk, in a process of its own: there may be much of it, and
@@ -289,6 +303,9 @@ impl MountedRoot {
         if let Ok(root) = open(disk, flags, Mode::empty())
             && let Ok(Cloned::Child) = sys::clone3(0, None)
         {
+            if let Ok(own) = openat(&root, name, flags, Mode::empty()) {
+                quota::forget(&root, own);
+            }
             let removed = fchdir(root).map(|()| std::fs::remove_dir_all(name));
             sys::exit(i32::from(removed.is_err()));
         }

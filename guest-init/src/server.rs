@@ -368,7 +368,7 @@ impl Server {
         if self.find(&spec.id).is_some() {
             return Err(Failure::setup("a container of this name is running"));
         }
-        if spec.shares.processes || matches!(spec.root.upper, Upper::Shared(_)) {
+        if spec.shares.processes || matches!(spec.root.upper, Upper::Shared { .. }) {
             self.watch_orphans()?;
         }
         let joined = match &spec.network {

@@ -18,9 +18,11 @@ use rustix::{
 };
 
 mod limits;
+mod quota;
 mod vsock;
 
 pub(crate) use limits::{raise_rlimit, set_rlimit};
+pub(crate) use quota::{set_limits, set_project};
 pub(crate) use vsock::vsock_connect;
 
 /// `CLONE_INTO_CGROUP`; the C library's binding gives it a type that it does not fit into.

@@ -5,15 +5,12 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::Subcommand;
 
-use super::{
-    options::{self, Bytes},
-    table,
-};
-use coracle_engine::host;
+use super::{options::Bytes, table};
 use coracle_engine::state::{
     Directories,
     container::{Container, Containers, Isolation, Restart, Status},
 };
+use coracle_engine::{containers::values, host};
 use coracle_software_host::{
     self,
     virtual_time::{self, Addition, Job, MIN_MEMORY_MIB},
@@ -68,7 +65,7 @@ struct VirtualTime {
 
 fn memory_mib(text: &str) -> Result<u64, String> {
     let Bytes(bytes) = text.parse()?;
-    options::at_least(bytes, MIN_MEMORY_MIB << 20).map(|bytes| bytes >> 20)
+    values::at_least(bytes, MIN_MEMORY_MIB << 20).map(|bytes| bytes >> 20)
 }
 
 pub(super) fn main(arguments: &Arguments) -> Result<u8> {

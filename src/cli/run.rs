@@ -1,16 +1,23 @@
 //! `coracle run`.
 
-use anyhow::{Result, bail};
+use std::path::PathBuf;
+
+use anyhow::{Result, anyhow, bail};
 use serde_json::json;
 
 use super::{
-    flags::{self, Flags},
+    flags::{self, Flags, How},
     table,
+    told::Told,
 };
-use crate::attached::{Attached, Ended};
+use crate::{
+    attached::{Attached, Ended},
+    front,
+};
 use coracle_engine::Timeline;
+use coracle_engine::containers::CreateRequest;
 use coracle_engine::keeper::wire::Exit;
-use coracle_engine::state::{Directories, container::Container};
+use coracle_engine::state::container::Container;
 use coracle_platform::sys;
 use coracle_terminal::output::{self, Stream};
 use coracle_terminal::raw::{DetachKeys, Terminal};
@@ -39,75 +46,121 @@ pub(super) struct Arguments {
     timeline: bool,
 }
 
+/// A container to be made and run, and how this command goes with it.
+pub(super) struct Run {
+    /// What is asked for, if that could be put together.
+    pub(super) request: Result<CreateRequest>,
+    /// Its image, for people.
+    pub(super) image: String,
+    /// File for its ID.
+    pub(super) cidfile: Option<PathBuf>,
+    /// It is left alone.
+    pub(super) detach: bool,
+    /// Keys that detach from it.
+    pub(super) detach_keys: Option<DetachKeys>,
+    /// How it ended is told as JSON.
+    pub(super) json: bool,
+    /// Its start is shown step by step.
+    pub(super) timeline: bool,
+}
+
 /// What a run that began came to.
 struct Done {
     container: Container,
     ended: Ended,
 }
 
-/// Runs the container; gives its exit code.
+/// Runs the container of the flags; gives its exit code.
 pub(super) fn main(arguments: &Arguments, begun: u64) -> Result<u8> {
-    let mut timeline = Timeline::new("command line starts", begun);
-    let result = run(arguments, &mut timeline);
-    if let Ok(Done {
-        ended: Ended::Exited(exit),
-        ..
-    }) = &result
-    {
-        for (step, at) in &exit.timeline {
-            timeline.insert(step, *at);
-        }
-    }
-    if arguments.timeline {
-        print_timeline(&timeline);
-    }
-    if arguments.json {
-        print_json(arguments, &result, &timeline);
-    }
-    match result {
-        Ok(Done {
-            container,
+    let flags = &arguments.flags;
+    let image = flags.image_and_command.first().cloned().unwrap_or_default();
+    // Its arguments may hold secrets, and it lives as long as the container.
+    sys::show(&format!("coracle run {image}"));
+    let how = match arguments.detach {
+        true => How::Detached,
+        false => How::Attached,
+    };
+    let run = Run {
+        request: flags.request(how),
+        image,
+        cidfile: flags.cidfile.clone(),
+        detach: arguments.detach,
+        detach_keys: arguments.detach_keys.clone(),
+        json: arguments.json,
+        timeline: arguments.timeline,
+    };
+    run.run(begun)
+}
+
+impl Run {
+    /// Runs the container; gives its exit code.
+    pub(super) fn run(self, begun: u64) -> Result<u8> {
+        let arguments = &self;
+        let mut timeline = Timeline::new("command line starts", begun);
+        let result = run(arguments, &mut timeline);
+        if let Ok(Done {
             ended: Ended::Exited(exit),
-        }) => {
-            explain(&container, &exit);
-            Ok(exit.code)
-        }
-        Ok(Done {
-            ended: Ended::Failed { message, code },
             ..
-        }) => {
-            report::error(&anyhow::Error::msg(message));
-            Ok(code)
+        }) = &result
+        {
+            for (step, at) in &exit.timeline {
+                timeline.insert(step, *at);
+            }
         }
-        Ok(Done {
-            ended: Ended::Detached,
-            ..
-        }) => Ok(0),
-        Err(error) => Err(error),
+        if arguments.timeline {
+            print_timeline(&timeline);
+        }
+        if arguments.json {
+            print_json(arguments, &result, &timeline);
+        }
+        match result {
+            Ok(Done {
+                container,
+                ended: Ended::Exited(exit),
+            }) => {
+                explain(&container, &exit);
+                Ok(exit.code)
+            }
+            Ok(Done {
+                ended: Ended::Failed { message, code },
+                ..
+            }) => {
+                report::error(&anyhow::Error::msg(message));
+                Ok(code)
+            }
+            Ok(Done {
+                ended: Ended::Detached,
+                ..
+            }) => Ok(0),
+            Err(error) => Err(error),
+        }
     }
 }
 
-fn run(arguments: &Arguments, timeline: &mut Timeline) -> Result<Done> {
-    let flags = &arguments.flags;
-    if let Some(image) = flags.image_and_command.first() {
-        // Its arguments may hold secrets, and it lives as long as the container.
-        sys::show(&format!("coracle run {image}"));
-    }
+fn run(arguments: &Run, timeline: &mut Timeline) -> Result<Done> {
+    let request = match &arguments.request {
+        Ok(request) => request,
+        Err(error) => return Err(anyhow!("{error:#}")),
+    };
+    let (tty, interactive) = (request.tty, request.open_stdin);
     let is_terminal = coracle_terminal::raw::standard_input_is_terminal();
-    if flags.tty && flags.interactive && !arguments.detach && !is_terminal {
+    if tty && interactive && !arguments.detach && !is_terminal {
         bail!("the input device is not a TTY; omit -t, or run in a terminal");
     }
     // Before any thread exists: they inherit the mask.
     let signals = crate::attached::take_signals()?;
-    let directories = Directories::from_environment()?;
-    let once = !arguments.detach;
-    let container = flags::create(flags, &directories, once, &mut |step| timeline.mark(step))?;
+    let engine = front::engine()?;
+    let directories = engine.directories();
+    let told = Told::noting(timeline);
+    let container = flags::create(&engine, request, arguments.cidfile.as_deref(), &told)?;
+    drop(told);
+    let container = container.record().clone();
     timeline.mark("container created");
     let owner = !arguments.detach;
     let planned = || timeline.mark("plan made");
     let begun = super::start::begin(
         &container,
-        &directories,
+        directories,
         owner.then_some(true),
         owner,
         planned,
@@ -115,7 +168,7 @@ fn run(arguments: &Arguments, timeline: &mut Timeline) -> Result<Done> {
     let link = match begun {
         Ok(link) => link,
         Err(error) => {
-            super::start::give_up(&container, &directories);
+            super::start::give_up(&container, directories);
             return Err(error);
         }
     };
@@ -125,13 +178,13 @@ fn run(arguments: &Arguments, timeline: &mut Timeline) -> Result<Done> {
             Ended::Detached
         })
     } else {
-        let raw = match flags.tty && is_terminal {
+        let raw = match tty && is_terminal {
             true => Some(Terminal::raw()?),
             false => None,
         };
         let keys = arguments.detach_keys.clone().unwrap_or_default();
-        let keys = (flags.tty && flags.interactive).then_some(keys);
-        let ended = Attached::new(link, signals, true, flags.tty, keys)?.run();
+        let keys = (tty && interactive).then_some(keys);
+        let ended = Attached::new(link, signals, true, tty, keys)?.run();
         drop(raw);
         ended?
     };
@@ -173,8 +226,8 @@ fn print_timeline(timeline: &Timeline) {
     }
 }
 
-fn print_json(arguments: &Arguments, result: &Result<Done>, timeline: &Timeline) {
-    let image = arguments.flags.image_and_command.first();
+fn print_json(arguments: &Run, result: &Result<Done>, timeline: &Timeline) {
+    let image = &arguments.image;
     let mut value = match result {
         Ok(Done {
             container,

@@ -190,7 +190,7 @@ fn containers_of_a_host_share_its_disk_and_each_gives_its_part_back() {
     let taken = || fs::metadata(&file).unwrap().blocks() * 512;
     let empty = taken();
     let writer = host.hold("disk-writer", &["--memory", "24m"]);
-    let neighbour = host.hold("disk-neighbour", &[]);
+    let neighbour = host.hold("disk-neighbour", &["--storage-opt", "size=300m"]);
     let write = "dd if=/dev/zero of=/big bs=1M count=100 2>&1 && sync";
     let _ = writer.exec(&["sh", "-c", write]).expect(0);
     assert!(taken() > empty + (100 << 20), "{}", taken());

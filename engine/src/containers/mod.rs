@@ -1,8 +1,19 @@
 //! Containers, from their creation to their removal: one file for each thing that a front does with them.
 
+mod create;
+pub mod network;
+mod policies;
+mod refuse;
+pub mod values;
+
 use crate::{
     Engine, Result,
     state::container::{self, Config, State},
+};
+
+pub use crate::state::container::{
+    CreateRequest, Device, Endpoint, Healthcheck, HostConfig, LogConfig, Mount, PortBinding,
+    PullPolicy, RestartPolicy, Ulimit,
 };
 
 /// The containers of one user.

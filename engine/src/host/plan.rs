@@ -20,6 +20,8 @@ pub struct Shape {
     pub verify: bool,
     /// A second disk, which the guest writes to: its file, and bytes.
     pub disk: Option<(PathBuf, u64)>,
+    /// Containers have limits of their own there.
+    pub limits: bool,
 }
 
 /// Memory of a guest in MiB unless told otherwise. It is taken from the machine only as the guest
@@ -82,6 +84,9 @@ const NOT_STARTED: &str = "initcall_blacklist=serial8250_init,slab_late_init,\
 /// its cache of hashes.
 const NO_VERITY: &str = ",dm_init,dm_verity_init,dm_bufio_init";
 
+/// And after those, unless containers have limits on a disk: quotas, whose cache has a thread of its own.
+const NO_QUOTAS: &str = ",dquot_init,init_v2_quota_format";
+
 /// Places in the kernel's table of names of files for each MiB of memory; it has half as many for files themselves.
 /// A quarter of Linux's own measure, which takes 1.5 KiB of each MiB, whether there are files or not.
 const NAMES_PER_MIB: u64 = 32;
@@ -125,7 +130,7 @@ pub fn plan(
     Ok(Plan {
         kernel: shape.kernel.clone(),
         initramfs: Some(initramfs::ensure(cache)?),
-        command_line: command_line(place, shape.verify, memory_mib),
+        command_line: command_line(place, shape, memory_mib),
         memory_mib,
         cpus: cpus(shape.cpu)?,
         disks,
@@ -138,16 +143,17 @@ pub fn plan(
     })
 }
 
-fn command_line(place: Place, verify: bool, memory_mib: u32) -> String {
+fn command_line(place: Place, shape: &Shape, memory_mib: u32) -> String {
     let names = (u64::from(memory_mib) * NAMES_PER_MIB).next_power_of_two();
     let files = names / 2;
     let more = match place {
         Place::Here => "",
         Place::Machine => coracle_software_host::FOR_KERNELS,
     };
-    let parts = if verify { "" } else { NO_VERITY };
+    let verity = if shape.verify { "" } else { NO_VERITY };
+    let quotas = if shape.limits { "" } else { NO_QUOTAS };
     let tables = format!("dhash_entries={names} ihash_entries={files}");
-    format!("{COMMAND_LINE} {tables} {NOT_STARTED}{parts} {more}")
+    format!("{COMMAND_LINE} {tables} {NOT_STARTED}{verity}{quotas} {more}")
         .trim_end()
         .into()
 }
@@ -199,16 +205,32 @@ mod tests {
         }
     }
 
-    #[test]
-    fn only_an_emulated_guest_is_told_of_what_the_emulation_gets_wrong() {
-        assert!(!command_line(Place::Here, false, 512).contains("clearcpuid"));
-        assert!(command_line(Place::Machine, false, 512).ends_with(" clearcpuid=cx16"));
+    fn shape(verify: bool, limits: bool) -> Shape {
+        Shape {
+            memory: None,
+            cpu: None,
+            kernel: PathBuf::new(),
+            verify,
+            disk: None,
+            limits,
+        }
     }
 
     #[test]
-    fn device_mapper_is_started_only_where_layers_are_checked() {
-        assert!(command_line(Place::Here, false, 512).contains("irq_sysfs_init,dm_init,"));
-        assert!(command_line(Place::Here, true, 512).ends_with("irq_sysfs_init"));
+    fn only_an_emulated_guest_is_told_of_what_the_emulation_gets_wrong() {
+        let shape = shape(false, false);
+        assert!(!command_line(Place::Here, &shape, 512).contains("clearcpuid"));
+        assert!(command_line(Place::Machine, &shape, 512).ends_with(" clearcpuid=cx16"));
+    }
+
+    #[test]
+    fn parts_of_the_kernel_are_started_where_they_are_needed() {
+        let line = |verify, limits| command_line(Place::Here, &shape(verify, limits), 512);
+        assert!(line(false, false).contains("irq_sysfs_init,dm_init,"));
+        assert!(line(false, false).ends_with(",dm_bufio_init,dquot_init,init_v2_quota_format"));
+        assert!(line(false, true).ends_with(",dm_bufio_init"));
+        assert!(line(true, false).ends_with("irq_sysfs_init,dquot_init,init_v2_quota_format"));
+        assert!(line(true, true).ends_with("irq_sysfs_init"));
     }
 
     #[test]
@@ -222,7 +244,7 @@ mod tests {
                 "dhash_entries=137438953472 ihash_entries=68719476736 ",
             ),
         ] {
-            let line = command_line(Place::Here, false, mib);
+            let line = command_line(Place::Here, &shape(false, false), mib);
             assert!(line.contains(expected), "{line}");
         }
     }

@@ -279,8 +279,12 @@ impl Keeper {
                 layer.verity = wanted.verity;
             }
             // Where it is not to be in memory in any case.
-            if named.record.config.disk.is_some() && spec.root.upper == Upper::Tmpfs(None) {
-                spec.root.upper = Upper::Shared(crate::DISK);
+            let limit = named.record.config.container_disk();
+            if let (Some(limit), Upper::Tmpfs(None)) = (limit, &spec.root.upper) {
+                spec.root.upper = Upper::Shared {
+                    disk: crate::DISK,
+                    limit: config.disk.unwrap_or(limit),
+                };
             }
         }
         let mut failed = Ok(());

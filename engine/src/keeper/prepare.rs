@@ -48,8 +48,9 @@ pub fn prepare(
         kernel: kernel_of(config.kernel.as_deref(), directories, observer)?,
         verify: config.spec.root.is_checked(),
         disk: config
-            .disk
+            .own_disk()
             .map(|size| (state::disk::path(&directories.data, &config.id), size)),
+        limits: false,
     };
     let disk = images::disk::join(&config.layers).context("cannot join the image's layers")?;
     prepared(config.machine, directories, |place| {
@@ -76,6 +77,7 @@ pub fn prepare_host(
             let path = state::disk::path_of_host(&directories.data, &config.name);
             (path, size)
         }),
+        limits: config.disk.is_some(),
     };
     let empty = vec![images::disk::Extent::Zeros(super::shelf::SIZE)];
     prepared(config.machine, directories, |place| {

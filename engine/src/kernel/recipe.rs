@@ -41,6 +41,7 @@ const FILES: &[Entry] = embed![
     "patches/85-report-all-free.patch",
     "patches/90-memory-when-needed.patch",
     "patches/95-program-pack.patch",
+    "patches/97-limits-of-projects.patch",
 ];
 
 /// Hexadecimal digits of a hash that a cache entry's name has: 64 bits tell the recipes that one

@@ -18,6 +18,8 @@ use super::{create_directory, private};
 use coracle_platform::clock;
 use coracle_platform::size;
 
+mod quota;
+
 /// Name of the directory in the user's data.
 const DIRECTORY: &str = "disks";
 
@@ -74,17 +76,18 @@ pub fn size(bytes: u64) -> Result<u64> {
 /// When there is no space for its first blocks, or no file of this size can be.
 pub(super) fn create(data: &Path, id: &str, size: u64) -> Result<()> {
     create_directory(&directory(data))?;
-    make(&path(data, id), id, size)
+    make(&path(data, id), id, size, Use::One)
 }
 
-/// Makes a named host's disk, in place of what an earlier one left there.
+/// Makes a named host's disk, in place of what an earlier one left there. Each of its containers can have a limit
+/// there.
 ///
 /// # Errors
 /// As `create`.
 pub fn create_for_host(data: &Path, (name, id): (&str, &str), size: u64) -> Result<()> {
     create_directory(&directory(data))?;
     remove_of_host(data, name);
-    make(&path_of_host(data, name), id, size)
+    make(&path_of_host(data, name), id, size, Use::Many)
 }
 
 /// Removes a named host's disk, if it has one.
@@ -93,8 +96,17 @@ pub fn remove_of_host(data: &Path, name: &str) {
     let _ = fs::remove_file(path_of_host(data, name));
 }
 
-fn make(path: &Path, id: &str, size: u64) -> Result<()> {
-    let made = format(path, id, size);
+/// How many containers write to a disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Use {
+    /// One, which may fill it.
+    One,
+    /// Many, each of which has a limit of its own.
+    Many,
+}
+
+fn make(path: &Path, id: &str, size: u64, usage: Use) -> Result<()> {
+    let made = format(path, id, size, usage);
     if made.is_err() {
         // What is left of it would be swept away by the next one.
         let _ = fs::remove_file(path);
@@ -102,15 +114,26 @@ fn make(path: &Path, id: &str, size: u64) -> Result<()> {
     made.with_context(|| format!("cannot make the writable layer {}", path.display()))
 }
 
-fn format(path: &Path, id: &str, size: u64) -> Result<()> {
+fn format(path: &Path, id: &str, size: u64, usage: Use) -> Result<()> {
     let file = private::options().write(true).create_new(true).open(path)?;
     file.set_len(size)?;
     let epoch = i64::try_from(clock::wall() / clock::SECOND)?;
-    let mut options = Options::new(size, uuid(id), epoch);
+    let uuid = uuid(id);
+    let mut options = Options::new(size, uuid, epoch);
     // Only the container's root writes there, for whom space would be reserved.
     options.reserved_percent = 0;
-    let layout = FsBuilder::new(options)?.seal()?;
-    layout.writer(Sparse { file })?.finish()?;
+    let mut builder = FsBuilder::new(options)?;
+    let sink = Sparse { file };
+    match usage {
+        Use::One => drop(builder.seal()?.writer(sink)?.finish()?),
+        Use::Many => {
+            let file = quota::declare(&mut builder, epoch)?;
+            let layout = builder.seal()?;
+            let mut writer = layout.writer(quota::Corrected { sink, uuid })?;
+            writer.fill(file, &mut &*quota::file())?;
+            writer.finish()?;
+        }
+    }
     Ok(())
 }
 
@@ -176,9 +199,15 @@ mod tests {
     #[test]
     fn disk_of_any_size_is_sound_and_takes_little_space() {
         let data = tempfile::tempdir().unwrap();
-        for size in [MIN_SIZE, 100 << 20, 10 << 30, 1 << 36] {
-            create(data.path(), ID, size).unwrap();
+        let sizes = [MIN_SIZE, 100 << 20, 10 << 30, 1 << 36];
+        let uses = [Use::One, Use::Many];
+        for (size, usage) in uses
+            .into_iter()
+            .flat_map(|usage| sizes.map(|size| (size, usage)))
+        {
+            create_directory(&directory(data.path())).unwrap();
             let path = path(data.path(), ID);
+            make(&path, ID, size, usage).unwrap();
             let checked = Command::new("/sbin/e2fsck").arg("-fn").arg(&path).output();
             let checked = checked.expect("e2fsck is installed (apt-get install e2fsprogs)");
             let words = String::from_utf8_lossy(&checked.stdout);

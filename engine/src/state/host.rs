@@ -18,7 +18,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -26,6 +26,7 @@ use super::{
     files::{self, Lock, lock, read, write},
     journal, words,
 };
+use crate::Error;
 use coracle_platform::clock;
 
 /// Version of both files; a later release that changes them reads this one too.
@@ -55,6 +56,23 @@ pub struct Config {
     /// Bytes of its disk, for what its containers write; without one they write to its memory.
     #[serde(default)]
     pub disk: Option<u64>,
+    /// Most bytes of the disk for each of its containers that asks for nothing else; `None` for
+    /// [`Config::container_disk`]'s own choice.
+    #[serde(default)]
+    pub container_disk: Option<u64>,
+}
+
+/// The part of a host's disk, one in so many, that a container may take unless told otherwise: however much it
+/// writes, as much is left for all others.
+const PART_OF_DISK: u64 = 2;
+
+impl Config {
+    /// Most bytes of its disk for a container that asks for nothing else, if it has a disk.
+    #[must_use]
+    pub fn container_disk(&self) -> Option<u64> {
+        let disk = self.disk?;
+        Some(self.container_disk.unwrap_or(disk / PART_OF_DISK))
+    }
 }
 
 /// Where a host is in its life.
@@ -171,11 +189,12 @@ impl Hosts {
         files::sweep(&self.root);
         let directory = self.root.join(&config.name);
         if directory.is_dir() {
-            bail!(
+            return Err(Error::conflict(format!(
                 "host {0} already exists; start it with 'coracle host start {0}', or choose another \
                  name",
                 config.name
-            );
+            ))
+            .into());
         }
         let new = files::prepare(&self.root, &config.id, &config, &State::new())?;
         files::publish(&new, &directory)?;
@@ -200,7 +219,8 @@ impl Hosts {
         match (matching.next(), matching.next()) {
             (Some(host), None) => Ok(host),
             (Some(_), Some(_)) => {
-                bail!("host ID {text:?} is ambiguous: several begin with it; give more digits")
+                let words = "several begin with it; give more digits";
+                Err(Error::invalid(format!("host ID {text:?} is ambiguous: {words}")).into())
             }
             (None, _) => Err(self.not_found(text).into()),
         }
@@ -327,6 +347,7 @@ mod tests {
             machine: MachineMode::Auto,
             labels: BTreeMap::new(),
             disk: None,
+            container_disk: None,
         }
     }
 

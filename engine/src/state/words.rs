@@ -1,6 +1,8 @@
 //! Names of containers: docker's rule, and names for those who give none.
 
-use anyhow::{Result, bail};
+use anyhow::Result;
+
+use crate::Error;
 
 /// Longest name: that of a file.
 const MAX_NAME: usize = 255;
@@ -18,10 +20,11 @@ pub(crate) fn check(name: &str) -> Result<()> {
     if first && rest && (2..=MAX_NAME).contains(&name.len()) {
         return Ok(());
     }
-    bail!(
+    Err(Error::invalid(format!(
         "invalid container name {name:?}: 2 to {MAX_NAME} characters of [a-zA-Z0-9_.-], the first \
          a letter or digit"
-    )
+    ))
+    .into())
 }
 
 const ADJECTIVES: [&str; 32] = [

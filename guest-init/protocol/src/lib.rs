@@ -30,7 +30,7 @@ pub use spec::{
 pub use stream::{Port, SECRET_BYTES, Secret};
 
 /// Version of this contract; host and guest must agree exactly, since both ship together.
-pub const VERSION: u16 = 5;
+pub const VERSION: u16 = 6;
 
 /// Vsock context identifier of the host (virtio 1.2, section 5.10.4).
 pub const HOST_CID: u32 = 2;

@@ -131,7 +131,12 @@ pub enum Upper {
     /// On the disk of this index, formatted as ext4.
     Disk(u8),
     /// On such a disk, which containers share: in a directory of its own that goes with it.
-    Shared(u8),
+    Shared {
+        /// Index of the disk.
+        disk: u8,
+        /// Most bytes that it may take there; as large a part of the disk's inodes goes with them.
+        limit: u64,
+    },
 }
 
 /// What is executed in a container.

@@ -47,6 +47,12 @@ const GET_OPTION: u32 = 15;
 /// `SOL_SOCKET`: the level of options that all sockets have.
 const ALL_SOCKETS: u32 = 1;
 
+/// `FS_IOC_SETFLAGS`, by programs of 64 and of 32 bits, and `FS_IOC_FSSETXATTR` of linux/fs.h: by the first, what a
+/// directory gets does not inherit its project any more, and by the last a file changes it.
+const SET_FLAGS: u32 = 0x4008_6602;
+const SET_FLAGS_32: u32 = 0x4004_6602;
+const SET_ATTRIBUTES: u32 = 0x401c_5820;
+
 /// `CLONE_NEWNS`, `NEWCGROUP`, `NEWUTS`, `NEWIPC`, `NEWUSER`, `NEWPID`, `NEWNET`.
 const NAMESPACES: u32 = 0x7e02_0000;
 
@@ -133,6 +139,14 @@ fn leaf(outcome: Outcome) -> Vec<sock_filter> {
             step(LOAD, THIRD_ARGUMENT),
             branch(IF_EQUAL, option.into(), 0, 1),
             fail(super::ENOPROTOOPT),
+            allow,
+        ],
+        Outcome::NoFileAttributes => vec![
+            step(LOAD, SECOND_ARGUMENT),
+            branch(IF_EQUAL, SET_FLAGS, 2, 0),
+            branch(IF_EQUAL, SET_FLAGS_32, 1, 0),
+            branch(IF_EQUAL, SET_ATTRIBUTES, 0, 1),
+            fail(super::ENOTTY),
             allow,
         ],
         Outcome::NoNamespace => vec![

@@ -40,6 +40,8 @@ enum Rule {
     GetSocketOption,
     /// For all options but the one by which such descriptors come with what is received.
     SetSocketOption,
+    /// Unless it takes files out of the project for whose limit they count.
+    Ioctl,
     /// When it makes no namespace, or with `CAP_SYS_ADMIN`.
     Clone,
     /// With `CAP_SYS_ADMIN`; else it does not seem to exist, so that the C library uses `clone`,
@@ -64,6 +66,8 @@ enum Outcome {
     /// Its second and third arguments do not name this option of all sockets, which seems not to exist, as in
     /// Linux before 6.5.
     NotOption(u16),
+    /// Its second argument sets no attributes of a file, which seem not to exist on its file system.
+    NoFileAttributes,
     /// Its first argument has no flag that makes a namespace.
     NoNamespace,
 }
@@ -77,6 +81,7 @@ enum Abi {
 }
 
 const EPERM: u16 = 1;
+const ENOTTY: u16 = 25;
 const ENOSYS: u16 = 38;
 const ENOPROTOOPT: u16 = 92;
 
@@ -85,9 +90,18 @@ const ENOPROTOOPT: u16 = 92;
 const PASS_PROCESS: u16 = 76;
 const PEER_PROCESS: u16 = 77;
 
+/// What a container may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rights {
+    /// Capability `n` is bit `n`.
+    pub capabilities: u64,
+    /// Its files count for a limit on a disk that others use, too, and must go on to.
+    pub is_limited: bool,
+}
+
 impl Rule {
-    fn outcome(self, capabilities: u64) -> Outcome {
-        let has = |capability: u8| capabilities & (1 << capability) != 0;
+    fn outcome(self, rights: Rights) -> Outcome {
+        let has = |capability: u8| rights.capabilities & (1 << capability) != 0;
         let allow_if = |condition| {
             if condition {
                 Outcome::Allow
@@ -104,6 +118,8 @@ impl Rule {
             Self::SocketCall => Outcome::PlainSocketCall,
             Self::GetSocketOption => Outcome::NotOption(PEER_PROCESS),
             Self::SetSocketOption => Outcome::NotOption(PASS_PROCESS),
+            Self::Ioctl if rights.is_limited => Outcome::NoFileAttributes,
+            Self::Ioctl => Outcome::Allow,
             Self::Clone | Self::Clone3 if has(SYS_ADMIN) => Outcome::Allow,
             Self::Clone => Outcome::NoNamespace,
             Self::Clone3 => Outcome::Fail(ENOSYS),
@@ -114,12 +130,12 @@ impl Rule {
 /// Ranges of call numbers with the same outcome, as (first number, outcome), in order from 0. What
 /// lies above the newest known call does not exist, as far as a container can tell: a C library
 /// that tries something new then takes the older way, where `EPERM` would stop it.
-fn ranges(abi: Abi, capabilities: u64) -> Vec<(u32, Outcome)> {
+fn ranges(abi: Abi, rights: Rights) -> Vec<(u32, Outcome)> {
     let mut known: Vec<(u32, Outcome)> = table::CALLS
         .iter()
         .filter_map(|call| {
             let number = *call.numbers.get(abi as usize)?;
-            let outcome = call.rule.outcome(capabilities);
+            let outcome = call.rule.outcome(rights);
             (number != table::NO).then_some((u32::from(number), outcome))
         })
         .collect();
@@ -163,12 +179,11 @@ impl Interfaces {
     }
 }
 
-/// The filter for a container with these capabilities (bit `n` is capability `n`). For the native
-/// interface alone it has a third of the instructions; a call by another one, which the kernel then
-/// has not, ends the process.
+/// The filter for a container with these rights. For the native interface alone it has a third of the
+/// instructions; a call by another one, which the kernel then has not, ends the process.
 #[must_use]
-pub fn program(capabilities: u64, interfaces: Interfaces) -> Vec<sock_filter> {
-    assembled(interfaces, |abi| bpf::search(&ranges(abi, capabilities)))
+pub fn program(rights: Rights, interfaces: Interfaces) -> Vec<sock_filter> {
+    assembled(interfaces, |abi| bpf::search(&ranges(abi, rights)))
 }
 
 fn assembled(interfaces: Interfaces, search: impl Fn(Abi) -> Vec<sock_filter>) -> Vec<sock_filter> {
@@ -179,46 +194,59 @@ fn assembled(interfaces: Interfaces, search: impl Fn(Abi) -> Vec<sock_filter>) -
 }
 
 /// The filter of a container that is to have none: all that it keeps a program from is a vsock
-/// socket, whose other end is the host, and init's descriptors, which would be reached through a socket
-/// of a process that init has just sent into the container. `io_uring` could do either past any filter.
+/// socket, whose other end is the host, init's descriptors, which would be reached through a socket
+/// of a process that init has just sent into the container, and, where there is one, a way out of its limit.
+/// `io_uring` could do the first two past any filter.
 #[must_use]
-pub fn unconfined(interfaces: Interfaces) -> Vec<sock_filter> {
-    let search = |abi| bpf::search(&unconfined_ranges(abi));
+pub fn unconfined(rights: Rights, interfaces: Interfaces) -> Vec<sock_filter> {
+    let search = |abi| bpf::search(&unconfined_ranges(abi, rights));
     assembled(interfaces, search)
 }
 
-fn unconfined_ranges(abi: Abi) -> Vec<(u32, Outcome)> {
+fn unconfined_ranges(abi: Abi, rights: Rights) -> Vec<(u32, Outcome)> {
     let set = Outcome::NotOption(PASS_PROCESS);
     let get = Outcome::NotOption(PEER_PROCESS);
     let refused = Outcome::Fail(EPERM);
-    // In order. 425 is `io_uring_setup`, and 438 `pidfd_getfd`.
+    let ioctl = Rule::Ioctl.outcome(rights);
+    let attributes = match rights.is_limited {
+        true => Outcome::Fail(ENOSYS),
+        false => Outcome::Allow,
+    };
+    // In order. 425 is `io_uring_setup`, 438 `pidfd_getfd`, and 469 `file_setattr`, of Linux 6.17.
     let special: &[(u32, Outcome)] = match abi {
         Abi::X86_64 => &[
+            (16, ioctl),
             (41, Outcome::NotVsock),
             (54, set),
             (55, get),
             (425, refused),
             (438, refused),
+            (469, attributes),
         ],
         Abi::I386 => &[
+            (54, ioctl),
             (102, Outcome::PlainSocketCall),
             (359, Outcome::NotVsock),
             (365, get),
             (366, set),
             (425, refused),
             (438, refused),
+            (469, attributes),
         ],
         Abi::X32 => &[
             (41, Outcome::NotVsock),
             (425, refused),
             (438, refused),
+            (469, attributes),
+            (514, ioctl),
             (541, set),
             (542, get),
         ],
     };
     let mut ranges = Vec::with_capacity(2 * special.len() + 1);
     let mut next = 0;
-    for (number, outcome) in special {
+    let special = special.iter();
+    for (number, outcome) in special.filter(|(_, outcome)| *outcome != Outcome::Allow) {
         if *number > next {
             ranges.push((next, Outcome::Allow));
         }

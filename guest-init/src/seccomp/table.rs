@@ -197,7 +197,7 @@ pub(super) static CALLS: &[Call] = &[
     call("io_pgetevents_time64", NO, 416, NO, ALWAYS),
     call("io_setup", 206, 245, 543, ALWAYS),
     call("io_submit", 209, 248, 544, ALWAYS),
-    call("ioctl", 16, 54, 514, ALWAYS),
+    call("ioctl", 16, 54, 514, Rule::Ioctl),
     call("ioperm", 173, 101, 173, C(SYS_RAWIO)),
     call("iopl", 172, 110, 172, C(SYS_RAWIO)),
     call("ioprio_get", 252, 290, 252, ALWAYS),

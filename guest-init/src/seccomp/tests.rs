@@ -10,13 +10,29 @@ const ALLOWED: u32 = 0x7fff_0000;
 const EPERM_RESULT: u32 = 0x0005_0001;
 const ENOSYS_RESULT: u32 = 0x0005_0026;
 const ENOPROTOOPT_RESULT: u32 = 0x0005_005c;
+const ENOTTY_RESULT: u32 = 0x0005_0019;
 
 /// Docker's default capabilities.
 const DEFAULT: u64 = 0xa804_25fb;
 
+/// Those of a container whose files count for no limit.
+fn rights(capabilities: u64) -> Rights {
+    Rights {
+        capabilities,
+        is_limited: false,
+    }
+}
+
+fn limited(capabilities: u64) -> Rights {
+    Rights {
+        capabilities,
+        is_limited: true,
+    }
+}
+
 fn result(capabilities: u64, architecture: u32, number: u32, first: u64) -> u32 {
     run(
-        &program(capabilities, Interfaces::All),
+        &program(rights(capabilities), Interfaces::All),
         architecture,
         number,
         first,
@@ -64,7 +80,7 @@ fn table_has_no_name_and_no_number_twice() {
 #[test]
 fn every_call_gets_its_rule_through_every_interface() {
     for capabilities in [0, DEFAULT, u64::MAX] {
-        let program = program(capabilities, Interfaces::All);
+        let program = program(rights(capabilities), Interfaces::All);
         for (abi, architecture, bit) in [
             (Abi::X86_64, X86_64, 0),
             (Abi::I386, I386, 0),
@@ -72,7 +88,7 @@ fn every_call_gets_its_rule_through_every_interface() {
         ] {
             for call in table::CALLS {
                 let number = call.numbers[abi as usize];
-                let expected = match call.rule.outcome(capabilities) {
+                let expected = match call.rule.outcome(rights(capabilities)) {
                     _ if number == table::NO => continue,
                     Outcome::Fail(errno) => 0x0005_0000 | u32::from(errno),
                     _ => ALLOWED,
@@ -160,9 +176,10 @@ fn call_for_all_of_sockets_makes_none() {
 fn nobody_gets_a_descriptor_for_the_process_at_the_other_end_of_a_socket() {
     let filters = |interfaces| {
         [
-            program(0, interfaces),
-            program(u64::MAX, interfaces),
-            unconfined(interfaces),
+            program(rights(0), interfaces),
+            program(limited(u64::MAX), interfaces),
+            unconfined(rights(u64::MAX), interfaces),
+            unconfined(limited(u64::MAX), interfaces),
         ]
     };
     let native = filters(Interfaces::Native);
@@ -202,9 +219,58 @@ fn nobody_gets_a_descriptor_for_the_process_at_the_other_end_of_a_socket() {
 }
 
 #[test]
+fn files_stay_in_the_project_for_whose_limit_they_count() {
+    // FS_IOC_SETFLAGS of 64 and of 32 bits, FS_IOC_FSSETXATTR.
+    let refused = [0x4008_6602, 0x4004_6602, 0x401c_5820];
+    // Their readers, TCGETS, FIONBIO, and numbers beside them.
+    let allowed = [
+        0x8008_6601,
+        0x801c_581f,
+        0x5401,
+        0x5421,
+        0x4008_6603,
+        0x401c_5821,
+    ];
+    let filters =
+        |rights, interfaces| [program(rights, interfaces), unconfined(rights, interfaces)];
+    let calls = [
+        (Interfaces::Native, X86_64, 16),
+        (Interfaces::All, X86_64, 16),
+        (Interfaces::All, I386, 54),
+        (Interfaces::All, X86_64, X32 | 514),
+    ];
+    for (interfaces, architecture, ioctl) in calls {
+        for capabilities in [0, DEFAULT, u64::MAX] {
+            for filter in &filters(limited(capabilities), interfaces) {
+                let decide = |request| {
+                    let arguments = [3, request, 0];
+                    run_with(filter, architecture, ioctl, arguments).0
+                };
+                for request in refused.into_iter().flat_map(|low| [low, low | 1 << 32]) {
+                    assert_eq!(decide(request), ENOTTY_RESULT, "{request:#x}");
+                }
+                for request in allowed {
+                    assert_eq!(decide(request), ALLOWED, "{request:#x}");
+                }
+                // file_setattr
+                let number = 469 | ioctl & X32;
+                assert_ne!(run(filter, architecture, number, 3).0, ALLOWED);
+            }
+            for filter in &filters(rights(capabilities), interfaces) {
+                for request in refused.into_iter().chain(allowed) {
+                    let arguments = [3, request, 0];
+                    let decided = run_with(filter, architecture, ioctl, arguments).0;
+                    assert_eq!(decided, ALLOWED, "{request:#x}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn unconfined_container_may_do_all_but_reach_the_host() {
     for interfaces in [Interfaces::Native, Interfaces::All] {
-        let program = unconfined(interfaces);
+        let program = unconfined(rights(u64::MAX), interfaces);
         let decide = |architecture, number, first| run(&program, architecture, number, first).0;
         for number in (0..600).filter(|number| ![41, 425, 438].contains(number)) {
             assert_eq!(decide(X86_64, number, 40), ALLOWED, "{number}");
@@ -215,7 +281,7 @@ fn unconfined_container_may_do_all_but_reach_the_host() {
         assert_eq!(decide(X86_64, 41, 1 << 32 | 40), EPERM_RESULT);
         assert_eq!(decide(X86_64, 425, 0), EPERM_RESULT);
     }
-    let program = unconfined(Interfaces::All);
+    let program = unconfined(rights(u64::MAX), Interfaces::All);
     let decide = |architecture, number, first| run(&program, architecture, number, first).0;
     assert_eq!(decide(I386, 359, 40), EPERM_RESULT);
     assert_eq!(decide(I386, 102, 1), EPERM_RESULT);
@@ -246,7 +312,7 @@ fn other_architecture_kills() {
 
 #[test]
 fn filter_is_short_and_decides_in_few_steps() {
-    let program = program(DEFAULT, Interfaces::All);
+    let program = program(rights(DEFAULT), Interfaces::All);
     assert!(program.len() < 800, "{} instructions", program.len());
     let most = (0..500)
         .map(|number| run(&program, X86_64, number, 0).1)
@@ -259,8 +325,8 @@ fn native_filter_decides_as_the_full_one_and_ends_other_interfaces() {
     const KILL_PROCESS: u32 = 0x8000_0000;
     for capabilities in [0, DEFAULT, u64::MAX] {
         let (native, all) = (
-            program(capabilities, Interfaces::Native),
-            program(capabilities, Interfaces::All),
+            program(rights(capabilities), Interfaces::Native),
+            program(rights(capabilities), Interfaces::All),
         );
         for number in 0..600 {
             for first in [0, 0x8, 40, 0x2_0000, 0x0200_0000] {

@@ -155,8 +155,12 @@ fn confine(capabilities: u64) -> Result<(), Failure> {
     };
     credentials::become_user(&root, capabilities)?;
     credentials::forbid_new_privileges()?;
-    // No service makes system calls that need a capability to be allowed.
-    let filter = seccomp::program(0, seccomp::Interfaces::of_kernel());
+    // No service makes system calls that need a capability to be allowed, or gives files to another project.
+    let rights = seccomp::Rights {
+        capabilities: 0,
+        is_limited: true,
+    };
+    let filter = seccomp::program(rights, seccomp::Interfaces::of_kernel());
     seccomp::install(&filter)
 }
 

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use crate::cli::choices;
 use crate::kernel_build::Display;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use super::super::options::{self, Bytes};
 use coracle_engine::keeper;
@@ -13,7 +13,7 @@ use coracle_engine::state::{
     Directories, MachineMode, disk,
     host::{self, Config, Hosts},
 };
-use coracle_platform::clock;
+use coracle_platform::{clock, size};
 
 /// Create a host and start it
 #[derive(clap::Args)]
@@ -32,6 +32,10 @@ pub(super) struct Arguments {
     /// as they use it, and empty whenever the host starts
     #[arg(long, value_name = "SIZE")]
     disk: Option<Bytes>,
+    /// Limit each container's writable layer to this much of the disk, unless it has a '--storage-opt size'
+    /// of its own [default: half of the disk]
+    #[arg(long, value_name = "SIZE", requires = "disk")]
+    container_disk: Option<Bytes>,
     /// Guest kernel to boot: an ELF vmlinux or a bzImage
     #[arg(long, value_name = "FILE")]
     kernel: Option<PathBuf>,
@@ -60,6 +64,7 @@ pub(super) fn main(arguments: &Arguments) -> Result<()> {
         .map(|label| label.split_once('=').unwrap_or((label, "")))
         .map(|(name, value)| (name.into(), value.into()))
         .collect();
+    let (disk, container_disk) = disks(arguments)?;
     let config = Config {
         version: host::VERSION,
         id: coracle_engine::identifier()?,
@@ -70,10 +75,8 @@ pub(super) fn main(arguments: &Arguments) -> Result<()> {
         kernel,
         machine: arguments.machine,
         labels,
-        disk: match arguments.disk {
-            Some(Bytes(bytes)) => Some(disk::size(bytes).context("--disk")?),
-            None => None,
-        },
+        disk,
+        container_disk,
     };
     // What cannot be is refused before anything is made.
     let prepared = keeper::prepare_host(&config, &directories, &mut Display::new())?;
@@ -86,4 +89,24 @@ pub(super) fn main(arguments: &Arguments) -> Result<()> {
     }
     outln!("{}", host.config.name);
     Ok(())
+}
+
+/// Bytes of the host's disk, and of each container's part of it, where they are given.
+fn disks(arguments: &Arguments) -> Result<(Option<u64>, Option<u64>)> {
+    let size = |given: Option<Bytes>, flag: &'static str| {
+        let size = given.map(|Bytes(bytes)| disk::size(bytes));
+        size.transpose().context(flag)
+    };
+    let disk = size(arguments.disk, "--disk")?;
+    let part = size(arguments.container_disk, "--container-disk")?;
+    if let (Some(disk), Some(part)) = (disk, part)
+        && part > disk
+    {
+        bail!(
+            "--container-disk is {}, more than the whole disk: {}",
+            size::binary(part),
+            size::binary(disk)
+        );
+    }
+    Ok((disk, part))
 }

@@ -175,6 +175,7 @@ fn describe(host: &Host, containers: &Containers) -> Result<Value> {
         "CPUs": config.cpus,
         "Memory": config.memory,
         "Disk": config.disk,
+        "ContainerDisk": config.container_disk(),
         "KernelFile": config.kernel,
         "Labels": config.labels,
         "State": {

@@ -1,28 +1,28 @@
 //! `coracle host scale`: a set of like containers in a host, brought to a number.
 
-use std::str::FromStr;
+use std::{collections::BTreeMap, str::FromStr};
 
 use anyhow::{Context, Result, bail};
-use clap::Parser;
 use coracle_protocol::is_name;
 
 use super::{
     super::{
-        each,
-        flags::{self, Flags},
-        lifecycle,
-        moment::Seconds,
-        start,
+        each, flags::environment, lifecycle, moment::Seconds, options::Memory, start, told::Told,
     },
     containers_of,
 };
-use crate::attached::Ended;
+use crate::{attached::Ended, front};
 use coracle_engine::state::{
     Directories,
     container::{Container, Containers},
     host::{Host, Hosts},
 };
+use coracle_engine::{
+    Engine,
+    containers::{CreateRequest, HostConfig, PullPolicy},
+};
 use coracle_platform::sys;
+use coracle_terminal::output::Stream;
 
 /// Most containers of one set: more than a guest's disk and sockets carry.
 const MAX_REPLICAS: u32 = 1000;
@@ -47,7 +47,7 @@ pub(super) struct Arguments {
     env: Vec<String>,
     /// Memory limit of each container that is started
     #[arg(short, long, value_name = "SIZE")]
-    memory: Option<String>,
+    memory: Option<Memory>,
     /// Time to wait before killing a container that is too many; -1 to wait forever [default: the container's]
     #[arg(
         short,
@@ -91,28 +91,21 @@ impl FromStr for Set {
     }
 }
 
-/// The flags of `run`, as they are parsed from words.
-#[derive(Parser)]
-#[command(disable_help_flag = true)]
-struct Words {
-    #[command(flatten)]
-    flags: Flags,
-}
-
 pub(super) fn main(arguments: &Arguments) -> Result<u8> {
     // As 'run' does: it waits for many starts.
     sys::show(&format!("coracle host scale {}", arguments.host));
-    let directories = Directories::from_environment()?;
-    let host = Hosts::new(&directories).find(&arguments.host)?;
+    let engine = front::engine()?;
+    let host = Hosts::new(engine.directories()).find(&arguments.host)?;
     // It says so when the host is not up.
     drop(start::keeper_of_host(&host)?);
     each(&arguments.sets, |set| {
-        scale(&host, set, arguments, &directories)
+        scale(&host, set, arguments, &engine)
             .with_context(|| format!("cannot scale {} to {}", set.image, set.number))
     })
 }
 
-fn scale(host: &Host, set: &Set, arguments: &Arguments, directories: &Directories) -> Result<()> {
+fn scale(host: &Host, set: &Set, arguments: &Arguments, engine: &Engine) -> Result<()> {
+    let directories = engine.directories();
     let containers = Containers::new(directories);
     let mut own: Vec<Container> = containers_of(host, &containers)?
         .into_iter()
@@ -146,7 +139,11 @@ fn scale(host: &Host, set: &Set, arguments: &Arguments, directories: &Directorie
         }
     }
     for _ in own.len()..wanted {
-        let container = make(host, set, arguments, directories)?;
+        let request = request(host, set, arguments)?;
+        let made = engine
+            .containers()
+            .create(&request, &Told::new(Stream::Error))?;
+        let container = made.record().clone();
         if let Err(error) = run(&container, directories) {
             lifecycle::remove_one(&containers, &container, true, directories)?;
             return Err(error);
@@ -164,33 +161,25 @@ fn alias(image: &str) -> Option<&str> {
     is_name(name).then_some(name)
 }
 
-fn make(
-    host: &Host,
-    set: &Set,
-    arguments: &Arguments,
-    directories: &Directories,
-) -> Result<Container> {
-    let mut words = vec!["scale".to_owned()];
-    let mut add = |name: &str, value: &str| words.push(format!("--{name}={value}"));
-    add("host", &host.config.id);
-    add("label", &format!("{LABEL}={}", set.image));
-    if let Some(alias) = alias(&set.image) {
-        add("network-alias", alias);
-    }
-    for env in &arguments.env {
-        add("env", env);
-    }
-    if let Some(memory) = &arguments.memory {
-        add("memory", memory);
-    }
-    words.push("--".into());
-    words.push(set.image.clone());
-    words.extend_from_slice(&arguments.command);
-    let Words { flags } = Words::try_parse_from(words).map_err(|error| {
-        // The library's own words begin with a heading of theirs.
-        anyhow::anyhow!("{}", error.to_string().trim().trim_start_matches("error: "))
-    })?;
-    flags::create(&flags, directories, false, &mut |_| {})
+/// One more container of a set.
+fn request(host: &Host, set: &Set, arguments: &Arguments) -> Result<CreateRequest> {
+    let command = arguments.command.clone();
+    let memory = arguments.memory.and_then(|memory| memory.0).unwrap_or(0);
+    let mut request = CreateRequest {
+        image: set.image.clone(),
+        pull: PullPolicy::Missing,
+        cmd: Some(command).filter(|command| !command.is_empty()),
+        env: environment(&arguments.env)?,
+        labels: BTreeMap::from([(LABEL.into(), set.image.clone())]),
+        host: Some(host.config.id.clone()),
+        host_config: HostConfig {
+            memory: i64::try_from(memory)?,
+            ..HostConfig::default()
+        },
+        ..CreateRequest::default()
+    };
+    request.add_aliases(alias(&set.image).map(str::to_owned));
+    Ok(request)
 }
 
 fn run(container: &Container, directories: &Directories) -> Result<()> {

@@ -9,6 +9,7 @@ mod helpers;
 mod images;
 mod neighbours;
 mod ports;
+mod quota;
 mod services;
 mod shown;
 

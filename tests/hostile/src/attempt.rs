@@ -58,6 +58,7 @@ pub(crate) fn name_of(number: Refused) -> String {
         (libc::EAFNOSUPPORT, "EAFNOSUPPORT"),
         (libc::ENOPKG, "ENOPKG"),
         (libc::EXDEV, "EXDEV"),
+        (libc::EDQUOT, "EDQUOT"),
     ];
     let known = names.iter().find(|(known, _)| *known == number);
     known.map_or_else(|| format!("error {number}"), |(_, name)| (*name).into())

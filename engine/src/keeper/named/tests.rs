@@ -46,6 +46,7 @@ impl Scene {
             machine: MachineMode::Auto,
             labels: std::collections::BTreeMap::new(),
             disk: None,
+            container_disk: None,
         });
         let record = record.unwrap();
         let signals = Signals::new(&[]).unwrap();

@@ -48,7 +48,8 @@ pub struct Config {
     pub memory: Option<u64>,
     /// Processors, in thousandths.
     pub cpu: Option<u64>,
-    /// Size of the disk that what it writes goes to, in bytes; without one, that is in its guest's memory.
+    /// Most bytes of what it writes, where that goes to a disk: the size of its own, or its part of its named host's
+    /// (which records of earlier releases leave to the host). Without, it is in its guest's memory.
     #[serde(default)]
     pub disk: Option<u64>,
     /// A kernel of the user's.
@@ -74,6 +75,12 @@ pub struct Config {
 }
 
 impl Config {
+    /// Size of the disk that is its own, if it has one.
+    #[must_use]
+    pub fn own_disk(&self) -> Option<u64> {
+        self.disk.filter(|_| self.host.is_none())
+    }
+
     /// Keeps the layers in the image store for as long as the files are open.
     ///
     /// # Errors

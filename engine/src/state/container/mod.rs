@@ -16,6 +16,7 @@
 //! while nobody holds its lock has ended.
 
 mod config;
+mod request;
 mod state;
 
 use std::{
@@ -26,9 +27,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 
 pub use config::{Config, Health, Isolation, LogPolicy, Restart};
+pub use request::{
+    CreateRequest, Device, Endpoint, Healthcheck, HostConfig, LogConfig, Mount, PortBinding,
+    PullPolicy, RestartPolicy, Ulimit,
+};
 pub use state::{Shown, State, Status, Wellness};
 
 use super::{
@@ -37,6 +42,7 @@ use super::{
     files::{self, Lock, Reader, lock, read, write},
     host, journal, words,
 };
+use crate::Error;
 use coracle_platform::clock;
 
 /// Version of both files; a later release that changes them reads this one too.
@@ -106,11 +112,11 @@ impl Containers {
         if config.name.is_empty() {
             config.name = self.free_name(&config.id)?;
         } else if let Some(holder) = self.holder(&config.name) {
-            bail!(in_use(&config.name, &holder));
+            return Err(in_use(&config.name, &holder));
         }
         let state = State::new(Shown::from(&config));
         let new = files::prepare(&self.root, &config.id, &config, &state)?;
-        if let Some(size) = config.disk {
+        if let Some(size) = config.own_disk() {
             self.sweep_disks();
             disk::create(self.data(), &config.id, size)?;
         }
@@ -140,7 +146,8 @@ impl Containers {
         match (matching.next(), matching.next()) {
             (Some(id), None) => self.open(&id),
             (Some(_), Some(_)) => {
-                bail!("container ID {text:?} is ambiguous: several begin with it; give more digits")
+                let words = "several begin with it; give more digits";
+                Err(Error::invalid(format!("container ID {text:?} is ambiguous: {words}")).into())
             }
             (None, _) => Err(self.not_found(text).into()),
         }
@@ -237,7 +244,7 @@ impl Containers {
         let _edit = container.edit()?;
         let _lock = self.lock()?;
         if let Some(holder) = self.holder(name) {
-            bail!(in_use(name, &holder));
+            return Err(in_use(name, &holder));
         }
         self.link(name, &container.config.id)?;
         let before = std::mem::replace(&mut container.config.name, name.into());
@@ -273,7 +280,7 @@ impl Containers {
         if self.named(name).as_deref() == Some(id) {
             self.unlink(name);
         }
-        if container.config.disk.is_some() {
+        if container.config.own_disk().is_some() {
             self.sweep_disks();
         }
         drop(global);
@@ -424,12 +431,13 @@ pub fn short(id: &str) -> &str {
     id.get(..SHORT_ID).unwrap_or(id)
 }
 
-fn in_use(name: &str, holder: &str) -> String {
-    format!(
+fn in_use(name: &str, holder: &str) -> anyhow::Error {
+    Error::conflict(format!(
         "the container name {name:?} is in use by container {}; remove or rename that one, or \
          choose another name",
         short(holder)
-    )
+    ))
+    .into()
 }
 
 /// Whether there is a container of this name.

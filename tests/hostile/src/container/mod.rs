@@ -7,6 +7,7 @@ mod exchange;
 mod exhaust;
 mod files;
 mod ports;
+mod quota;
 mod terminal;
 mod watch;
 
@@ -26,6 +27,7 @@ pub(crate) fn run(name: &str, arguments: &[String]) -> bool {
         "small" => exhaust::small(),
         "exchange" => exchange::run(arguments),
         "ports" => ports::run(arguments),
+        "quota" => quota::run(arguments),
         "watch" => watch::run(),
         "linger" => watch::linger(),
         "idle" => idle(),

@@ -10,8 +10,7 @@ use std::{
 use vm_memory::{GuestAddress, GuestMemoryBackend, ReadVolatile};
 
 use super::{
-    error::BootError,
-    kernel::wrong,
+    error::{BootError, wrong},
     layout::{HIGH_MEMORY, LARGE_PAGE, PAGE},
 };
 use crate::{

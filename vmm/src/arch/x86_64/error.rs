@@ -29,3 +29,8 @@ pub enum BootError {
     #[error("cannot write the boot parameters: {0}")]
     Parameters(String),
 }
+
+/// A file that cannot be booted, with the reason.
+pub(super) fn wrong<T>(words: impl Into<String>) -> Result<T, BootError> {
+    Err(BootError::NotAKernel(words.into()))
+}

@@ -10,7 +10,7 @@ use std::{
 
 use super::{
     elf::Elf,
-    error::BootError,
+    error::{BootError, wrong},
     layout::{GAP_START, HIGH_MEMORY},
 };
 
@@ -42,10 +42,6 @@ const PROTOCOL: u16 = 0x20c;
 const LOADED_HIGH: u8 = 1;
 /// Bit of `xloadflags`: the 64-bit entry is there.
 const KERNEL_64: u16 = 1;
-
-pub(super) fn wrong<T>(words: impl Into<String>) -> Result<T, BootError> {
-    Err(BootError::NotAKernel(words.into()))
-}
 
 /// Looks at a kernel that is to be loaded into memory which ends, below the gap, at `top`.
 ///
