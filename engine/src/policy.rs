@@ -159,6 +159,8 @@ mod tests {
             network: Mode::None,
             aliases: Vec::new(),
             health: None,
+            asked: None,
+            image_config: None,
             spec: spec.unwrap(),
         }
     }

@@ -5,10 +5,12 @@ use coracle_protocol::{
     ContainerSpec, Cpu, Network as GuestNetwork, Process, Resources, Root, Shares, Stdio,
     TerminalSize,
 };
+use images::image::ContainerConfig;
 use serde_json::{Value, json};
 
 use super::*;
 use crate::container::{inspect, list};
+use coracle_engine::state::container::CreateRequest;
 
 const ID: &str = "452cebf1e45e528f664fdea201c25fcd1bdca8a9356b3d36257b47ab82572c04";
 
@@ -45,6 +47,8 @@ fn record() -> record::Config {
         network: Mode::Bridge,
         aliases: words(&["db"]),
         health: None,
+        asked: None,
+        image_config: None,
         spec: spec(),
     }
 }
@@ -268,4 +272,90 @@ fn lists_need_the_small_record_only() {
         "172.17.0.2"
     );
     assert_eq!(row["Created"], 1_796_110_682);
+}
+
+/// The same container, whose record keeps what was asked for.
+fn kept() -> record::Config {
+    let mut config = record();
+    config.asked = Some(Box::new(CreateRequest {
+        image: "alpine:3.10".into(),
+        cmd: Some(words(&["-c", "a b"])),
+        env: words(&["A=1"]),
+        open_stdin: true,
+        tty: true,
+        attach_stdout: true,
+        stop_timeout: Some(10),
+        exposed_ports: ["80/tcp".into()].into(),
+        host_config: record::HostConfig {
+            cap_add: Some(words(&["NET_ADMIN"])),
+            cap_drop: Some(Vec::new()),
+            memory: 64 << 20,
+            pids_limit: Some(-1),
+            log_config: record::LogConfig {
+                kind: "json-file".into(),
+                ..record::LogConfig::default()
+            },
+            port_bindings: [("80/tcp".into(), Vec::new())].into(),
+            mounts: vec![record::Mount {
+                kind: "tmpfs".into(),
+                target: "/cache".into(),
+                options: [("TmpfsOptions".into(), json!({"SizeBytes": 1}))].into(),
+                ..record::Mount::default()
+            }],
+            ..record::HostConfig::default()
+        },
+        ..CreateRequest::default()
+    }));
+    config.image_config = Some(ContainerConfig {
+        entrypoint: Some(words(&["sh"])),
+        cmd: Some(words(&["serve"])),
+        env: words(&["PATH=/bin", "A=0"]),
+        stop_signal: Some("SIGQUIT".into()),
+        ..ContainerConfig::default()
+    });
+    config
+}
+
+#[test]
+fn what_was_asked_for_is_shown_apart_from_what_came_of_it() {
+    let value = shown(&kept(), &state());
+    for (pointer, expected) in [
+        ("/Path", json!("sh")),
+        ("/Config/Entrypoint", json!(["sh"])),
+        ("/Config/Cmd", json!(["-c", "a b"])),
+        ("/Config/Env", json!(["A=1", "PATH=/bin"])),
+        ("/Config/AttachStdout", json!(true)),
+        ("/Config/AttachStdin", json!(false)),
+        ("/Config/StopSignal", json!("SIGQUIT")),
+        ("/Config/StopTimeout", json!(10)),
+        ("/Config/ExposedPorts", json!({"80/tcp": {}})),
+        ("/Config/Labels", json!({"a": "b"})),
+        ("/Config/Hostname", json!("web")),
+        ("/HostConfig/CapAdd", json!(["NET_ADMIN"])),
+        ("/HostConfig/CapDrop", json!([])),
+        ("/HostConfig/Memory", json!(64 << 20)),
+        ("/HostConfig/PidsLimit", json!(null)),
+        ("/HostConfig/Ulimits", json!(null)),
+        (
+            "/HostConfig/LogConfig",
+            json!({"Type": "json-file", "Config": {}}),
+        ),
+        ("/HostConfig/PortBindings", json!({"80/tcp": []})),
+        ("/HostConfig/IpcMode", json!("private")),
+        ("/HostConfig/ShmSize", json!(64 << 20)),
+        ("/HostConfig/Runtime", json!("coracle")),
+        ("/HostConfig/NetworkMode", json!("bridge")),
+        (
+            "/HostConfig/Mounts",
+            json!([{"Type": "tmpfs", "Target": "/cache", "TmpfsOptions": {"SizeBytes": 1}}]),
+        ),
+        (
+            "/Mounts",
+            json!([{"Type": "tmpfs", "Source": "", "Destination": "/cache", "Mode": "", "RW": true, "Propagation": ""}]),
+        ),
+        ("/NetworkSettings/Ports", json!({"80/tcp": null})),
+    ] {
+        let found = value.pointer(pointer).unwrap_or(&Value::Null);
+        assert_eq!(found, &expected, "{pointer}");
+    }
 }

@@ -174,6 +174,8 @@ fn config(
             request.healthcheck.as_ref(),
             image.config.healthcheck.as_ref(),
         )?,
+        asked: Some(Box::new(request.clone())),
+        image_config: Some(image.config.clone()),
         spec,
     })
 }

@@ -4,9 +4,10 @@ use std::{collections::BTreeMap, fs::File, io, path::PathBuf};
 
 use anyhow::{Result, anyhow};
 use coracle_protocol::{ContainerSpec, is_name};
+use images::image::ContainerConfig;
 use serde::{Deserialize, Serialize};
 
-use super::{super::network, short};
+use super::{super::network, CreateRequest, short};
 use crate::state::MachineMode;
 
 /// What was asked for.
@@ -70,6 +71,12 @@ pub struct Config {
     pub aliases: Vec<String>,
     /// Command that tells whether it is well.
     pub health: Option<Health>,
+    /// What was asked for, by docker's names; records of earlier releases do not have it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked: Option<Box<CreateRequest>>,
+    /// What the image said when the container was made, which docker merges with that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image_config: Option<ContainerConfig>,
     /// What the guest is told; its streams are filled in at the start.
     pub spec: ContainerSpec,
 }
