@@ -56,17 +56,11 @@ fn inspect_prints_a_container_as_docker_does() {
         "{told}"
     );
     let hostname = &id[..12];
+    let path = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
     assert!(
         told.contains(&format!(
-            r#","Config":{{"Hostname":"{hostname}","Domainname":"","User":"","AttachStdin":false"#
+            r#","Config":{{"Hostname":"{hostname}","Domainname":"","User":"","AttachStdin":false,"AttachStdout":true,"AttachStderr":true,"Tty":false,"OpenStdin":false,"StdinOnce":false,"Env":["{path}"],"Cmd":["sh","-c","echo out; echo err >&2; sleep 60"],"Image":"busybox","Volumes":null,"WorkingDir":"","Entrypoint":null,"OnBuild":null,"Labels":{{"a":"b"}}}},"NetworkSettings":"#
         )),
-        "{told}"
-    );
-    assert!(told.contains(
-        r#","Cmd":["sh","-c","echo out; echo err >&2; sleep 60"],"Image":"busybox","Volumes":null,"WorkingDir":"#
-    ), "{told}");
-    assert!(
-        told.contains(r#""Entrypoint":null,"OnBuild":null,"Labels":{"a":"b"}}"#),
         "{told}"
     );
     let network = r#"{"Bridge":"","SandboxID":"","SandboxKey":"","Ports":{},"HairpinMode":false,"LinkLocalIPv6Address":"","LinkLocalIPv6PrefixLen":0,"SecondaryIPAddresses":null,"SecondaryIPv6Addresses":null,"EndpointID":"","Gateway":"","GlobalIPv6Address":"","GlobalIPv6PrefixLen":0,"IPAddress":"","IPPrefixLen":0,"IPv6Gateway":"","MacAddress":"","Networks":{"none":{"IPAMConfig":null,"Links":null,"Aliases":null,"MacAddress":"","NetworkID":"969cc54ea64d282a8e4e448d8b8bc31b51d3d3c8a585549ab35b44c394c55803","EndpointID":"","Gateway":"","IPAddress":"","IPPrefixLen":0,"IPv6Gateway":"","GlobalIPv6Address":"","GlobalIPv6PrefixLen":0,"DriverOpts":null,"DNSNames":null}}}"#;
@@ -84,6 +78,36 @@ fn inspect_prints_a_container_as_docker_does() {
         )),
         "{pretty}"
     );
+}
+
+#[test]
+fn inspect_tells_what_was_asked_for_from_what_the_image_says() {
+    let own = Installation::new(None);
+    let flags = "create -it --name asked -e A=1 --entrypoint /bin/sh --cap-add net_admin --memory 64m \
+                 --stop-timeout 3 --stop-signal QUIT --ulimit nofile=10:20 --tmpfs /x:size=1m --restart on-failure:3 \
+                 --health-cmd true --health-retries 5 --add-host one:10.0.0.1 --security-opt no-new-privileges \
+                 --init --read-only busybox -c true";
+    let _ = own
+        .run(&flags.split_whitespace().collect::<Vec<_>>())
+        .expect(0);
+    let format = "{{.Path}} {{.Args}} {{json .Config}} {{json .HostConfig}}";
+    let told = own
+        .run(&["inspect", "--format", format, "asked"])
+        .expect(0)
+        .stdout;
+    for part in [
+        r#"/bin/sh ["-c","true"] {"Hostname":"#,
+        r#""AttachStdin":true,"AttachStdout":true,"AttachStderr":true,"Tty":true,"OpenStdin":true,"StdinOnce":true,"Env":["A=1","PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"],"Cmd":["-c","true"],"Healthcheck":{"Test":["CMD-SHELL","true"],"Retries":5},"Image":"busybox","Volumes":null,"WorkingDir":"","Entrypoint":["/bin/sh"],"OnBuild":null,"Labels":{},"StopSignal":"QUIT","StopTimeout":3}"#,
+        r#""RestartPolicy":{"Name":"on-failure","MaximumRetryCount":3}"#,
+        r#""CapAdd":["CAP_NET_ADMIN"],"CapDrop":null"#,
+        r#""ExtraHosts":["one:10.0.0.1"]"#,
+        r#""ReadonlyRootfs":true,"SecurityOpt":["no-new-privileges"],"Tmpfs":{"/x":"size=1m"}"#,
+        r#""Memory":67108864,"NanoCpus":0"#,
+        r#""Ulimits":[{"Name":"nofile","Hard":20,"Soft":10}]"#,
+        r#""Init":true}"#,
+    ] {
+        assert!(told.contains(part), "{part} is not in {told}");
+    }
 }
 
 #[test]

@@ -90,8 +90,8 @@ pub(super) fn host_config(config: &record::Config, asked: &record::HostConfig) -
         volume_driver: asked.volume_driver.clone(),
         volumes_from: asked.volumes_from.clone(),
         console_size: asked.console_size.map(u32::from),
-        cap_add: asked.cap_add.clone(),
-        cap_drop: asked.cap_drop.clone(),
+        cap_add: asked.cap_add.as_deref().map(capabilities),
+        cap_drop: asked.cap_drop.as_deref().map(capabilities),
         cgroupns_mode: asked.cgroupns_mode.clone(),
         dns: asked.dns.clone(),
         dns_options: asked.dns_options.clone(),
@@ -143,6 +143,19 @@ pub(super) fn host_config(config: &record::Config, asked: &record::HostConfig) -
         init: asked.init,
         ..HostConfig::default()
     }
+}
+
+/// Docker's spelling of names that are taken in any.
+fn capabilities(names: &[String]) -> Vec<String> {
+    let spelled = |name: &String| {
+        let upper = name.to_ascii_uppercase();
+        match upper.as_str() {
+            "ALL" => upper,
+            name if name.starts_with("CAP_") => upper,
+            name => format!("CAP_{name}"),
+        }
+    };
+    names.iter().map(spelled).collect()
 }
 
 fn binding(binding: &record::PortBinding) -> PortBinding {

@@ -287,7 +287,7 @@ fn kept() -> record::Config {
         stop_timeout: Some(10),
         exposed_ports: ["80/tcp".into()].into(),
         host_config: record::HostConfig {
-            cap_add: Some(words(&["NET_ADMIN"])),
+            cap_add: Some(words(&["net_admin", "CAP_SYS_TIME", "all"])),
             cap_drop: Some(Vec::new()),
             memory: 64 << 20,
             pids_limit: Some(-1),
@@ -331,7 +331,10 @@ fn what_was_asked_for_is_shown_apart_from_what_came_of_it() {
         ("/Config/ExposedPorts", json!({"80/tcp": {}})),
         ("/Config/Labels", json!({"a": "b"})),
         ("/Config/Hostname", json!("web")),
-        ("/HostConfig/CapAdd", json!(["NET_ADMIN"])),
+        (
+            "/HostConfig/CapAdd",
+            json!(["CAP_NET_ADMIN", "CAP_SYS_TIME", "ALL"]),
+        ),
         ("/HostConfig/CapDrop", json!([])),
         ("/HostConfig/Memory", json!(64 << 20)),
         ("/HostConfig/PidsLimit", json!(null)),
