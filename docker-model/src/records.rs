@@ -41,16 +41,16 @@ pub fn container(
         created: config.created,
         image_id: config.image_id.clone(),
         args: config.spec.process.args.clone(),
-        config: match (&config.asked, &config.image_config) {
-            (Some(asked), Some(image)) => asked::portable(config, asked, image),
-            _ => portable(config),
+        config: match &config.asked {
+            Some(asked) => asked::portable(config, asked),
+            None => portable(config),
         },
         host_config: host_config(config),
         life: life(state),
         networks: networks(config, state),
         published: BTreeMap::new(),
         mounts: match &config.asked {
-            Some(asked) => asked::mounts(&asked.host_config),
+            Some(asked) => asked::mounts(&asked.request.host_config),
             None => Vec::new(),
         },
         log_path: around.log.display().to_string(),
@@ -159,7 +159,7 @@ fn healthcheck(health: &record::Health) -> Healthcheck {
 
 fn host_config(config: &record::Config) -> HostConfig {
     let mut host_config = match &config.asked {
-        Some(asked) => asked::host_config(config, &asked.host_config),
+        Some(asked) => asked::host_config(config, &asked.request.host_config),
         None => host_config_of_spec(config),
     };
     host_config.complete();

@@ -7,7 +7,7 @@ use images::{
     store::StoreError,
 };
 
-use crate::state::NotFound;
+use crate::state::{NotFound, files::OtherVersion};
 
 /// What an error is to a front: an exit code, or a status of HTTP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,6 +106,9 @@ fn kind_of(cause: &(dyn std::error::Error + 'static)) -> Option<ErrorKind> {
     }
     if cause.is::<NotFound>() {
         return Some(ErrorKind::NotFound);
+    }
+    if cause.is::<OtherVersion>() {
+        return Some(ErrorKind::Conflict);
     }
     if let Some(error) = cause.downcast_ref::<RegistryError>() {
         return of_registry(error);

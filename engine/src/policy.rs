@@ -160,7 +160,6 @@ mod tests {
             aliases: Vec::new(),
             health: None,
             asked: None,
-            image_config: None,
             spec: spec.unwrap(),
         }
     }

@@ -2,8 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use coracle_engine::state::container::{self as record, CreateRequest};
-use images::image::ContainerConfig;
+use coracle_engine::state::container::{self as record, Asked};
 
 use crate::{
     container::{
@@ -14,11 +13,11 @@ use crate::{
 };
 
 /// The portable half.
-pub(super) fn portable(
-    config: &record::Config,
-    asked: &CreateRequest,
-    image: &ContainerConfig,
-) -> Config {
+pub(super) fn portable(config: &record::Config, asked: &Asked) -> Config {
+    let Asked {
+        request: asked,
+        image,
+    } = asked;
     let set = |names: &std::collections::BTreeSet<String>| -> Option<Set> {
         let all = names.iter().map(|name| (name.clone(), Empty {}));
         (!names.is_empty()).then(|| all.collect())

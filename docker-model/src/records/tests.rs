@@ -48,7 +48,6 @@ fn record() -> record::Config {
         aliases: words(&["db"]),
         health: None,
         asked: None,
-        image_config: None,
         spec: spec(),
     }
 }
@@ -277,7 +276,7 @@ fn lists_need_the_small_record_only() {
 /// The same container, whose record keeps what was asked for.
 fn kept() -> record::Config {
     let mut config = record();
-    config.asked = Some(Box::new(CreateRequest {
+    let request = CreateRequest {
         image: "alpine:3.10".into(),
         cmd: Some(words(&["-c", "a b"])),
         env: words(&["A=1"]),
@@ -305,14 +304,15 @@ fn kept() -> record::Config {
             ..record::HostConfig::default()
         },
         ..CreateRequest::default()
-    }));
-    config.image_config = Some(ContainerConfig {
+    };
+    let image = ContainerConfig {
         entrypoint: Some(words(&["sh"])),
         cmd: Some(words(&["serve"])),
         env: words(&["PATH=/bin", "A=0"]),
         stop_signal: Some("SIGQUIT".into()),
         ..ContainerConfig::default()
-    });
+    };
+    config.asked = Some(Box::new(record::Asked { request, image }));
     config
 }
 

@@ -19,7 +19,7 @@ use crate::{
     progress::{Progress, Report},
     spec::Options,
     state::{
-        container::{self, Config, Isolation, Restart},
+        container::{self, Asked, Config, Isolation, Restart},
         host::Hosts,
         journal,
         network::Mode,
@@ -174,9 +174,11 @@ fn config(
             request.healthcheck.as_ref(),
             image.config.healthcheck.as_ref(),
         )?,
-        asked: Some(Box::new(request.clone())),
-        image_config: Some(image.config.clone()),
         spec,
+        asked: Some(Box::new(Asked {
+            request: request.clone(),
+            image: image.config.clone(),
+        })),
     })
 }
 

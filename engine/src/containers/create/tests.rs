@@ -223,3 +223,53 @@ fn temporary_file_systems_of_both_forms_are_mounted() {
     assert!(has("/run", "size=1m"));
     assert!(has("/cache", "size=4096") && has("/cache", "mode=1777") && has("/cache", "ro"));
 }
+
+#[test]
+fn container_is_made_again_from_its_record() {
+    let first = made(|request| {
+        request.hostname = "here".into();
+        request.env = words(&["A=2", "B"]);
+        request.cmd = Some(words(&["x"]));
+        request.open_stdin = true;
+        request.healthcheck = Some(crate::containers::Healthcheck {
+            test: words(&["CMD", "true"]),
+            retries: 2,
+            ..Default::default()
+        });
+        let host = &mut request.host_config;
+        host.memory = 64 << 20;
+        host.cap_drop = Some(words(&["ALL"]));
+        host.sysctls = BTreeMap::from([("net/core/somaxconn".into(), "9".into())]);
+        host.storage_opt = BTreeMap::from([("memory".into(), "1m".into())]);
+    });
+    let text = serde_json::to_string(&first.unwrap()).unwrap();
+    let first: Config = serde_json::from_str(&text).unwrap();
+    let asked = first.asked.clone().unwrap();
+    let image = Image {
+        config: asked.image,
+        ..image()
+    };
+    let mut again = config(&asked.request, &image, (Mode::None, None)).unwrap();
+    (again.id, again.created) = (first.id.clone(), first.created);
+    again.spec.id.clone_from(&first.spec.id);
+    assert_eq!(again, first);
+}
+
+#[test]
+fn record_keeps_entry_point_and_command_apart() {
+    let config = made(|request| request.cmd = Some(words(&["x"]))).unwrap();
+    let asked = config.asked.unwrap();
+    assert_eq!(asked.request.entrypoint, None);
+    assert_eq!(asked.request.cmd, Some(words(&["x"])));
+    assert_eq!(asked.image.entrypoint, Some(words(&["/entry"])));
+}
+
+#[test]
+fn request_is_read_with_fields_missing_and_with_unknown_ones() {
+    let text = r#"{"image": "a", "later": 1, "host_config": {"memory": 5, "later": {}}}"#;
+    let request: CreateRequest = serde_json::from_str(text).unwrap();
+    assert_eq!((&*request.image, request.host_config.memory), ("a", 5));
+    // What asks for nothing takes no room in a record.
+    let text = serde_json::to_string(&CreateRequest::default()).unwrap();
+    assert_eq!(text, r#"{"image":""}"#);
+}

@@ -1,4 +1,4 @@
-//! What was asked for of a container.
+//! The record of a container: what was asked for, and what came of that.
 
 use std::{collections::BTreeMap, fs::File, io, path::PathBuf};
 
@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::{super::network, CreateRequest, short};
 use crate::state::MachineMode;
 
-/// What was asked for.
+/// What a container is.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Config {
     /// [`VERSION`](super::VERSION).
@@ -71,14 +71,21 @@ pub struct Config {
     pub aliases: Vec<String>,
     /// Command that tells whether it is well.
     pub health: Option<Health>,
-    /// What was asked for, by docker's names; records of earlier releases do not have it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub asked: Option<Box<CreateRequest>>,
-    /// What the image said when the container was made, which docker merges with that.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub image_config: Option<ContainerConfig>,
     /// What the guest is told; its streams are filled in at the start.
     pub spec: ContainerSpec,
+    /// What it was made of; records of releases that did not keep it have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked: Option<Box<Asked>>,
+}
+
+/// What a container was made of: the same request and an image that says the same make the same container.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Asked {
+    /// What was asked for, merged with nothing.
+    pub request: CreateRequest,
+    /// What its image said.
+    #[serde(default)]
+    pub image: ContainerConfig,
 }
 
 impl Config {
