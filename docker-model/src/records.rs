@@ -12,14 +12,15 @@ use coracle_engine::{
     containers::values::RLIMITS,
     state::{
         container::{self as record, LogPolicy, Restart, Shown, Wellness},
+        host::Host,
         network::{GATEWAY, Mode, PREFIX},
     },
 };
 use coracle_protocol::{Mount, Rlimit, SeccompProfile, Upper, hardware_of};
 
 use crate::container::{
-    Address, Config, Container, Coracle, Health, Healthcheck, HostConfig, Life, LogConfig, Network,
-    RestartPolicy, Status, Summary, Ulimit, id_of,
+    Address, Config, Container, Coracle, Filter, Health, Healthcheck, HostConfig, Life, LogConfig,
+    Network, RestartPolicy, Seen, Status, Summary, Ulimit, id_of,
 };
 
 /// Seconds and signal that docker stops with unless told otherwise, and then does not show.
@@ -90,6 +91,45 @@ pub fn summary(summary: &record::Summary) -> Summary {
         mounts: Vec::new(),
         size: None,
     }
+}
+
+/// A container in a list.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Row {
+    /// What is known of it.
+    pub summary: Summary,
+    /// The named host that it belongs to; empty for one of its own.
+    pub host: String,
+}
+
+/// The containers of a list for which the filters hold: those that run, unless `all` or a filter wants the others, too;
+/// the first `limit` of any.
+#[must_use]
+pub fn rows(
+    list: &[record::Summary],
+    hosts: &[Host],
+    filter: &Filter,
+    all: bool,
+    limit: Option<usize>,
+) -> Vec<Row> {
+    let all = all || limit.is_some() || filter.wants_all();
+    let shown = |known: &&record::Summary| all || known.state.status.is_live();
+    let rows = list.iter().filter(shown);
+    let rows = rows.filter_map(|known| row(known, hosts, filter));
+    rows.take(limit.unwrap_or(usize::MAX)).collect()
+}
+
+fn row(known: &record::Summary, hosts: &[Host], filter: &Filter) -> Option<Row> {
+    let host_id = known.state.shown.host.as_deref().unwrap_or_default();
+    let host = hosts.iter().find(|host| host.config.id == host_id);
+    let host = host.map_or("", |host| &host.config.name);
+    let summary = summary(known);
+    filter
+        .matches(&summary, Seen { host, host_id })
+        .then(|| Row {
+            host: host.to_owned(),
+            summary,
+        })
 }
 
 /// What became of a container.

@@ -362,3 +362,43 @@ fn what_was_asked_for_is_shown_apart_from_what_came_of_it() {
         assert_eq!(found, &expected, "{pointer}");
     }
 }
+
+/// A lookup that knows nothing.
+struct Nothing;
+
+impl crate::container::Named for Nothing {
+    type Error = crate::filters::FilterError;
+
+    fn created(&mut self, _: &str) -> Result<u64, Self::Error> {
+        Ok(0)
+    }
+
+    fn image(&mut self, _: &str) -> Result<Option<String>, Self::Error> {
+        Ok(None)
+    }
+}
+
+#[test]
+fn lists_show_what_runs_unless_more_is_asked_for() {
+    let known = |name: &str, status| record::Summary {
+        name: name.into(),
+        state: record::State { status, ..state() },
+    };
+    let list = [
+        known("one", record::Status::Running),
+        known("two", record::Status::Exited),
+        known("three", record::Status::Paused),
+    ];
+    let names = |filters: &[(&str, &str)], all, limit| -> Vec<String> {
+        let filters = crate::filters::Filters::from_pairs(filters.iter().copied());
+        let filter = Filter::new(filters, &mut Nothing).unwrap();
+        let rows = rows(&list, &[], &filter, all, limit).into_iter();
+        rows.map(|row| row.summary.name).collect()
+    };
+    assert_eq!(names(&[], false, None), ["one", "three"]);
+    assert_eq!(names(&[], true, None), ["one", "two", "three"]);
+    assert_eq!(names(&[], false, Some(2)), ["one", "two"]);
+    assert_eq!(names(&[("status", "exited")], false, None), ["two"]);
+    assert_eq!(names(&[("name", "t")], false, None), ["three"]);
+    assert_eq!(names(&[("name", "t")], true, Some(1)), ["two"]);
+}
