@@ -46,16 +46,18 @@ packages:
 packages-test: packages
 	@tools/packages test
 
-# The init is static, for a guest that has no libraries; the monitor too, since loading libraries is a
-# fifth of its start before the guest's, and it uses nothing of the system's but calls of the kernel.
+# The init is static, for a guest that has no libraries; the monitor and the keeper too, since loading libraries is
+# a fifth of a monitor's start before the guest's, and they use nothing of the system's but calls of the kernel.
 # The command is dynamic, so that the system's resolver and its fixes are used.
 build: packages
-	@echo "building coracle, coracle-bench, coracle-vmm and coracle-init"
+	@echo "building coracle, coracle-bench, coracle-keeper, coracle-vmm and coracle-init"
 	@cargo build --quiet --release --package coracle --package coracle-bench
 	@RUSTFLAGS="-C target-feature=+crt-static" cargo build --quiet --release --package coracle-init --package coracle-vmm --target $(TARGET)
+	@RUSTFLAGS="-C target-feature=+crt-static" cargo build --quiet --release --package coracle-keeper --target $(TARGET)
 	@mkdir -p $(BIN)
 	@install -C $(CARGO_TARGET_DIR)/release/coracle $(CARGO_TARGET_DIR)/release/coracle-bench \
-		$(CARGO_TARGET_DIR)/$(TARGET)/release/coracle-init $(CARGO_TARGET_DIR)/$(TARGET)/release/coracle-vmm $(BIN)
+		$(CARGO_TARGET_DIR)/$(TARGET)/release/coracle-keeper $(CARGO_TARGET_DIR)/$(TARGET)/release/coracle-init \
+		$(CARGO_TARGET_DIR)/$(TARGET)/release/coracle-vmm $(BIN)
 
 check: packages
 	@echo "checking formatting, lints and documentation"
@@ -122,7 +124,8 @@ budgets: build kernel samples
 
 install:
 	install -D -m 755 -t $(DESTDIR)$(PREFIX)/bin $(BIN)/coracle
-	install -D -m 755 -t $(DESTDIR)$(PREFIX)/libexec/coracle $(BIN)/coracle-vmm $(BIN)/coracle-init $(BIN)/coracle-bench
+	install -D -m 755 -t $(DESTDIR)$(PREFIX)/libexec/coracle $(BIN)/coracle-keeper $(BIN)/coracle-vmm \
+		$(BIN)/coracle-init $(BIN)/coracle-bench
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/lib/systemd/user share/systemd/coracle.service
 	$(BIN)/coracle man $(DESTDIR)$(PREFIX)/share/man/man1
 

@@ -14,7 +14,7 @@ use std::{
 use serde_json::Value;
 
 /// The arrows between our own crates; nothing else may be drawn.
-const ARROWS: [(&str, &[&str]); 14] = [
+const ARROWS: [(&str, &[&str]); 15] = [
     (
         "coracle",
         &[
@@ -49,6 +49,7 @@ const ARROWS: [(&str, &[&str]); 14] = [
         ],
     ),
     ("coracle-bench", &["coracle-platform", "coracle-terminal"]),
+    ("coracle-keeper", &["coracle-engine", "coracle-terminal"]),
     (
         "coracle-engine",
         &[

@@ -130,7 +130,7 @@ fn measured(directory: &Path) -> Vec<(Budget, f64)> {
             .arg("--file")
             .arg(format!("{}:{target}", source.display()));
     };
-    for name in ["coracle", "coracle-init", "coracle-vmm"] {
+    for name in ["coracle", "coracle-init", "coracle-keeper", "coracle-vmm"] {
         add(&program(name), &format!("usr/bin/{name}"));
     }
     add(Path::new("/usr/bin/hyperfine"), "usr/bin/hyperfine");

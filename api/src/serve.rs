@@ -9,14 +9,19 @@ use std::{
 use crate::{
     backend::Backend,
     events, http, logs,
-    routes::{self, Route, attach, containers, execs, images, system},
+    routes::{self, Route, attach, containers, execs, images, lists, system},
 };
 
 /// Every request that is answered.
 const ROUTES: &[Route<Backend>] = &[
     ("GET", "/_ping", system::ping),
     ("HEAD", "/_ping", system::ping),
+    ("GET", "/version", system::version),
+    ("GET", "/info", system::info),
     ("GET", "/events", events::events),
+    ("GET", "/containers/json", lists::containers),
+    ("GET", "/containers/{}/json", lists::container),
+    ("POST", "/containers/create", containers::create),
     ("POST", "/containers/{}/start", containers::start),
     ("POST", "/containers/{}/stop", containers::stop),
     ("POST", "/containers/{}/restart", containers::restart),
@@ -34,6 +39,8 @@ const ROUTES: &[Route<Backend>] = &[
     ("POST", "/exec/{}/resize", execs::resize),
     ("GET", "/exec/{}/json", execs::inspect),
     ("POST", "/images/create", images::create),
+    ("GET", "/images/json", images::list),
+    ("GET", "/images/{*}/json", images::inspect),
 ];
 
 /// Answers clients until it is told to stop, or nobody has been connected for some time.

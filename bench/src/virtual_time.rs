@@ -16,7 +16,13 @@ use crate::report::Report;
 use crate::systems::Scene;
 
 /// Programs of an installation, which are there under the same names.
-const PROGRAMS: [&str; 4] = ["coracle", "coracle-vmm", "coracle-init", "coracle-bench"];
+const PROGRAMS: [&str; 5] = [
+    "coracle",
+    "coracle-keeper",
+    "coracle-vmm",
+    "coracle-init",
+    "coracle-bench",
+];
 
 /// Programs that are measured beside them, where they are installed and are enough by themselves.
 const PEERS: [&str; 3] = ["runc", "crun", "firecracker"];

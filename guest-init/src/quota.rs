@@ -42,7 +42,11 @@ pub(crate) fn forget(disk: impl AsFd, directory: impl AsFd) {
     }
 }
 
-fn project_of(directory: impl AsFd) -> Result<u32, Failure> {
+/// The number of a directory's project.
+///
+/// # Errors
+/// When it is none of ext4.
+pub(crate) fn project_of(directory: impl AsFd) -> Result<u32, Failure> {
     let inode =
         fstat(directory).stage(|| "look at the container's directory on the host's disk")?;
     u32::try_from(inode.st_ino)

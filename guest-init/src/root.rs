@@ -4,14 +4,14 @@
 //! unmount of it frees all.
 
 use std::{
-    ffi::CStr,
+    ffi::{CStr, OsStr},
     os::fd::{AsRawFd, OwnedFd},
     path::{Path, PathBuf},
 };
 
 use coracle_protocol::{Layer, MAX_LAYERS, Root, Upper};
 use rustix::{
-    fs::{Mode, OFlags, mkdir, open, openat, syncfs},
+    fs::{Mode, OFlags, mkdir, open, openat, renameat, syncfs},
     io::Errno,
     mount::{
         FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, UnmountFlags, fsconfig_create,
@@ -298,14 +298,22 @@ impl MountedRoot {
         };
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let name = own.file_name().unwrap_or_default();
+        let opened = open(disk, flags, Mode::empty())
+            .and_then(|root| openat(&root, name, flags, Mode::empty()).map(|own| (root, own)));
+        let Ok((root, own)) = opened else {
+            return;
+        };
+        // The container may start again before all is removed, and makes a directory of this name then.
+        let aside = quota::project_of(&own).map(|number| format!("removed-{number}"));
+        let name = match &aside {
+            Ok(aside) if renameat(&root, name, &root, aside).is_ok() => OsStr::new(aside),
+            _ => name,
+        };
         // The mount is gone for others when this process goes on; its root stays in reach by the
         // descriptor. What cannot be removed is gone with the disk.
-        if let Ok(root) = open(disk, flags, Mode::empty())
-            && let Ok(Cloned::Child) = sys::clone3(0, None)
-        {
-            if let Ok(own) = openat(&root, name, flags, Mode::empty()) {
-                quota::forget(&root, own);
-            }
+        if let Ok(Cloned::Child) = sys::clone3(0, None) {
+            quota::forget(&root, &own);
+            drop(own);
             let removed = fchdir(root).map(|()| std::fs::remove_dir_all(name));
             sys::exit(i32::from(removed.is_err()));
         }

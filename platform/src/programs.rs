@@ -4,7 +4,10 @@ use std::{env, path::PathBuf};
 
 use anyhow::{Context, Result, bail};
 
-/// Finds a program of this release: beside `coracle`, or in `libexec/coracle` of the same prefix.
+/// Where `make install` puts those that nobody calls by hand, below its prefix.
+const LIBEXEC: &str = "libexec/coracle";
+
+/// Finds a program of this release: beside this one, or where `make install` puts it below the same prefix.
 ///
 /// # Errors
 /// When it is in neither place.
@@ -14,12 +17,16 @@ pub fn find(name: &str) -> Result<PathBuf> {
     if beside.is_file() {
         return Ok(beside);
     }
-    let prefix = own.parent().and_then(|directory| directory.parent());
-    let libexec = prefix.map(|prefix| prefix.join("libexec/coracle").join(name));
-    match libexec.filter(|path| path.is_file()) {
+    // From `bin`, and from `libexec/coracle`.
+    let places = [(2, LIBEXEC), (3, "bin")];
+    let mut installed = places.into_iter().filter_map(|(above, place)| {
+        let prefix = own.ancestors().nth(above)?;
+        Some(prefix.join(place).join(name))
+    });
+    match installed.find(|path| path.is_file()) {
         Some(path) => Ok(path),
         None => bail!(
-            "{name} is not beside {} nor in ../libexec/coracle; install all of Coracle's programs",
+            "{name} is not beside {} nor in ../{LIBEXEC}; install all of Coracle's programs",
             own.display()
         ),
     }

@@ -22,6 +22,7 @@ use super::{
 use coracle_platform::{
     Directories,
     private::{self, create_directory},
+    programs,
 };
 
 /// How often a broker that is just ending is followed by another try.
@@ -211,7 +212,8 @@ fn start(settings: &Settings, lock: File) -> Result<()> {
     let log =
         private::create(&path).with_context(|| format!("cannot create {}", path.display()))?;
     let (ours, theirs) = Packets::pair().context("cannot make a socket")?;
-    let own = env::current_exe().context("cannot tell where this program is")?;
+    // A keeper starts one, too.
+    let own = programs::find("coracle")?;
     let mut command = Command::new(&own);
     command
         .arg(broker::COMMAND)

@@ -209,8 +209,9 @@ impl Attached {
             Some((Event::Failed { message, code }, _)) => {
                 return Ok(Some(Ended::Failed { message, code }));
             }
-            Some((Event::Refused { message }, _)) => bail!(message),
-            Some((Event::Stream { .. } | Event::Done, _)) => {}
+            Some((Event::Refused { message, .. }, _)) => bail!(message),
+            // What else there is answers what was not asked for here.
+            Some(_) => {}
             None => bail!("the container's keeper ended before the container did"),
         }
         Ok(None)

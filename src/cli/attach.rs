@@ -4,8 +4,11 @@ use anyhow::Result;
 
 use super::start::{code_of, keeper_of};
 use crate::attached::Attached;
-use coracle_engine::keeper::wire::Request;
-use coracle_engine::state::{Directories, container::Containers};
+use coracle_engine::keeper::{self, wire::Request};
+use coracle_engine::state::{
+    Directories,
+    container::{Containers, Status},
+};
 use coracle_terminal::raw::{DetachKeys, Terminal};
 
 /// Attach local standard input, output, and error streams to a running container
@@ -22,20 +25,25 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn main(arguments: &Arguments) -> Result<u8> {
-    let container =
-        Containers::new(&Directories::from_environment()?).find(&arguments.container)?;
+    let directories = Directories::from_environment()?;
+    let container = Containers::new(&directories).find(&arguments.container)?;
     let signals = crate::attached::take_signals()?;
-    let (_, link) = keeper_of(&container)?;
     let config = &container.config;
     let tty = config.spec.process.terminal.is_some();
     let input = config.interactive && !arguments.no_stdin;
-    link.send(
-        &Request::Attach {
-            container: config.id.clone(),
+    // One that was only created is attached before its start.
+    let link = if container.state()?.status == Status::Created {
+        keeper::client::attach(&container, input, &directories)?
+    } else {
+        let (_, link) = keeper_of(&container)?;
+        let id = config.id.clone();
+        let attach = Request::Attach {
+            container: id,
             input,
-        },
-        None,
-    )?;
+        };
+        link.send(&attach, None)?;
+        link
+    };
     let raw = match tty && input && coracle_terminal::raw::standard_input_is_terminal() {
         true => Some(Terminal::raw()?),
         false => None,

@@ -188,7 +188,7 @@ fn software_host(directories: &Directories) -> Finding {
 }
 
 fn programs() -> Finding {
-    for name in ["coracle-vmm", "coracle-init"] {
+    for name in ["coracle-keeper", "coracle-vmm", "coracle-init"] {
         if let Err(error) = programs::find(name) {
             return Finding::bad(
                 "programs",
@@ -197,7 +197,10 @@ fn programs() -> Finding {
             );
         }
     }
-    Finding::good("programs", "found coracle-vmm and coracle-init")
+    Finding::good(
+        "programs",
+        "found coracle-keeper, coracle-vmm and coracle-init",
+    )
 }
 
 /// What of the monitor's jail this system allows, found out by closing one. In a software host, which has a kernel

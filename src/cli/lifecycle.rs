@@ -184,7 +184,7 @@ fn begin_end(container: &Container, request: &Request) -> Result<Ending> {
 /// When it cannot be reached.
 fn ask(container: &Container, request: &Request) -> Result<Option<Socket>> {
     let state = container.state()?;
-    let link = keeper::connect(&state.socket)?;
+    let link = keeper::connect(&state.socket, state.wire)?;
     Ok(link.filter(|link| link.send(request, None).is_ok()))
 }
 
@@ -198,7 +198,7 @@ fn answer(link: &Socket) -> Result<Option<u8>> {
         match received.context("lost connection to the container's keeper")? {
             Some((Event::Exited(exit), _)) => return Ok(Some(exit.code)),
             Some((Event::Failed { code, .. }, _)) => return Ok(Some(code)),
-            Some((Event::Refused { message }, _)) => bail!(message),
+            Some((Event::Refused { message, .. }, _)) => bail!(message),
             Some((Event::Done, _)) | None => return Ok(None),
             Some(_) => {}
         }
@@ -318,6 +318,7 @@ fn wait_one(container: &Container) -> Result<i32> {
     if state.status.is_live() {
         let request = Request::Wait {
             container: container.config.id.clone(),
+            until: keeper::wire::Until::NotRunning,
         };
         let link = ask(container, &request);
         if let Ok(Some(code)) = link.and_then(|link| link.map_or(Ok(None), |link| answer(&link))) {
@@ -399,6 +400,8 @@ fn remove_now(
         }
         // A keeper that is gone already is what is wanted.
         let _ = begin_kill(container).and_then(Ending::finish);
+    } else {
+        keeper::client::release(container, directories)?;
     }
     if !container.directory().is_dir() {
         // Its keeper removed it, as it was told when it was made.

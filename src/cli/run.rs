@@ -158,14 +158,14 @@ fn run(arguments: &Run, timeline: &mut Timeline) -> Result<Done> {
     timeline.mark("container created");
     let owner = !arguments.detach;
     let planned = || timeline.mark("plan made");
-    let begun = super::start::begin(
-        &container,
-        directories,
-        owner.then_some(true),
-        owner,
-        planned,
-    );
-    let link = match begun {
+    let begin = || {
+        let _edit = container.edit()?;
+        let attach = owner.then_some(true);
+        let link = super::start::begin(&container, directories, attach, owner, planned)?;
+        super::start::until_taken(&link)?;
+        Ok(link)
+    };
+    let link = match begin() {
         Ok(link) => link,
         Err(error) => {
             super::start::give_up(&container, directories);

@@ -49,7 +49,14 @@ pub(super) fn main(arguments: &Arguments) -> Result<u8> {
             outln!("{name}");
             return Ok(());
         }
-        let link = start(&container, &directories, None)?;
+        let link = match start(&container, &directories, None) {
+            // Somebody else was as quick.
+            Err(_) if container.state().is_ok_and(|state| state.status.is_live()) => {
+                outln!("{name}");
+                return Ok(());
+            }
+            begun => begun?,
+        };
         match until_started(&link)? {
             None => outln!("{name}"),
             Some(Ended::Failed { message, .. }) => bail!("{name}: {message}"),
@@ -80,6 +87,8 @@ pub(super) fn start(
 ///
 /// # Errors
 /// When its machine cannot be, or the named host is not up.
+///
+/// The caller has the container's lock of those who start it until [`until_taken`] returns.
 pub(super) fn begin(
     container: &Container,
     directories: &Directories,
@@ -88,6 +97,11 @@ pub(super) fn begin(
     planned: impl FnOnce(),
 ) -> Result<Socket> {
     let Some(host) = &container.config.host else {
+        let held = keeper::client::start_held(container, attach, owner, directories)?;
+        if let Some(link) = held {
+            planned();
+            return Ok(link);
+        }
         let prepared = keeper::prepare(&container.config, directories, &mut Display::new())?;
         planned();
         let start = Start {
@@ -123,7 +137,7 @@ pub(super) fn until_taken(link: &Socket) -> Result<()> {
         .context("lost connection to the keeper")?
     {
         Some((Event::Done, _)) => Ok(()),
-        Some((Event::Failed { message, .. } | Event::Refused { message }, _)) => bail!(message),
+        Some((Event::Failed { message, .. } | Event::Refused { message, .. }, _)) => bail!(message),
         _ => bail!("the keeper ended while starting"),
     }
 }
@@ -143,7 +157,7 @@ pub(super) fn until_started(link: &Socket) -> Result<Option<Ended>> {
             Some((Event::Failed { message, code }, _)) => {
                 return Ok(Some(Ended::Failed { message, code }));
             }
-            Some((Event::Refused { message }, _)) => bail!(message),
+            Some((Event::Refused { message, .. }, _)) => bail!(message),
             Some(_) => {}
             None => bail!("the container's keeper ended during the start"),
         }
@@ -202,7 +216,7 @@ pub(super) fn code_of(ended: Ended) -> Result<u8> {
 pub(super) fn keeper_of_host(host: &host::Host) -> Result<Socket> {
     let state = host.state()?;
     let link = match state.status {
-        host::Status::Running => keeper::connect(&state.socket)?,
+        host::Status::Running => keeper::connect(&state.socket, state.wire)?,
         host::Status::Created | host::Status::Exited => None,
     };
     let name = &host.config.name;
@@ -227,7 +241,7 @@ pub(super) fn keeper_of(container: &Container) -> Result<(State, Socket)> {
     if state.status == Status::Restarting {
         bail!(container.config.is_restarting());
     }
-    match keeper::connect(&state.socket)? {
+    match keeper::connect(&state.socket, state.wire)? {
         Some(link) => Ok((state, link)),
         None => bail!("container {name} is stopping"),
     }

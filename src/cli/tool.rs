@@ -55,7 +55,7 @@ pub(super) fn begin(container: &Container, tool: Tool, input: bool) -> Result<Se
                 }
             }
             Some((Event::Started, _)) => started = true,
-            Some((Event::Failed { message, .. } | Event::Refused { message }, _)) => {
+            Some((Event::Failed { message, .. } | Event::Refused { message, .. }, _)) => {
                 bail!(message)
             }
             Some((Event::Exited(_), _)) => {

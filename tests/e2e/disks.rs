@@ -183,6 +183,23 @@ fn full_disk_of_this_machine_is_said_in_words() {
 }
 
 #[test]
+fn container_that_starts_again_in_its_host_finds_nothing_of_before() {
+    let host = Host::create("disk-again", &["--disk", "64m"]);
+    let script = "[ ! -e /mark ] || exit 1; mkdir /mark; i=0; \
+        while [ $i -lt 1500 ]; do : >/mark/$i; i=$((i+1)); done; echo ready; sleep 1000";
+    let again = host.start("disk-twice", &["busybox", "sh", "-c", script]);
+    again.until_ready();
+    for turn in 2..=3 {
+        let _ = again.does(&["restart", "--time", "0"]).expect(0);
+        let mut logs = String::new();
+        while logs.matches("ready").count() < turn {
+            assert_eq!(again.field(".State.Status"), "running");
+            logs = again.does(&["logs"]).expect(0).stdout;
+        }
+    }
+}
+
+#[test]
 fn containers_of_a_host_share_its_disk_and_each_gives_its_part_back() {
     let host = Host::create("with-disk", &["--memory", "128m", "--disk", "300m"]);
     assert_eq!(host.field(".Disk"), (300 << 20).to_string());

@@ -14,6 +14,7 @@ mod exec;
 mod exit_codes;
 mod filters;
 mod golden;
+mod held;
 mod hostile;
 mod hostile_images;
 mod hosts;

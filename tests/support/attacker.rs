@@ -163,7 +163,7 @@ impl Rogue {
         // By another process: a child that another test is just starting would have this one's descriptor for
         // writing, and the program could not be executed.
         let mut copy = Command::new("cp");
-        copy.args(["coracle", "coracle-vmm"].map(program));
+        copy.args(["coracle", "coracle-keeper", "coracle-vmm"].map(program));
         let copied = copy.arg(own.directory.path()).status();
         assert!(copied.expect("cp is everywhere").success());
         let init = own.path("coracle-init");

@@ -13,7 +13,13 @@ use tempfile::TempDir;
 use crate::{Done, done, given, program, sample};
 
 /// The programs.
-const PROGRAMS: [&str; 4] = ["coracle", "coracle-bench", "coracle-vmm", "coracle-init"];
+const PROGRAMS: [&str; 5] = [
+    "coracle",
+    "coracle-bench",
+    "coracle-keeper",
+    "coracle-vmm",
+    "coracle-init",
+];
 
 /// An installation; it is gone when this is dropped, with its software host.
 #[derive(Debug)]

@@ -125,6 +125,7 @@ impl Backend {
     fn end_of(&self, container: &Container, client: BorrowedFd<'_>) -> Result<End, ApiError> {
         let request = Request::Wait {
             container: container.config.id.clone(),
+            until: coracle_engine::keeper::wire::Until::NotRunning,
         };
         let Some(link) = self.ask(container, &request)? else {
             return Ok(End::Unknown);

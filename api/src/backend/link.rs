@@ -80,11 +80,11 @@ impl<F: FnMut(Told)> Process for Linked<F> {
                 Told::Failed(message.clone(), code),
                 News::Over(Some(message)),
             ),
-            Some((Event::Refused { message }, _)) => (
+            Some((Event::Refused { message, .. }, _)) => (
                 Told::Failed(message.clone(), 125),
                 News::Over(Some(message)),
             ),
-            Some((Event::Done | Event::Stream { .. }, _)) => return Ok(News::Nothing),
+            Some(_) => return Ok(News::Nothing),
             None => (Told::Lost, News::Over(None)),
         };
         self.over = matches!(news, News::Over(_));

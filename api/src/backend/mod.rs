@@ -1,5 +1,6 @@
 //! The engine, as the routes use it.
 
+mod create;
 mod end;
 mod execs;
 mod held;
@@ -95,7 +96,7 @@ impl Backend {
         if !state.status.is_live() {
             return Ok(None);
         }
-        let link = keeper::connect(&state.socket).map_err(internal)?;
+        let link = keeper::connect(&state.socket, state.wire).map_err(internal)?;
         Ok(link.filter(|link| link.send(request, None).is_ok()))
     }
 
@@ -137,7 +138,7 @@ impl Backend {
 pub fn answer(link: &Link) -> Result<(), ApiError> {
     loop {
         match link.receive::<Event>()? {
-            Some((Event::Refused { message }, _)) => return Err(ApiError::conflict(message)),
+            Some((Event::Refused { message, .. }, _)) => return Err(ApiError::conflict(message)),
             Some((Event::Done | Event::Exited(_) | Event::Failed { .. }, _)) | None => {
                 return Ok(());
             }

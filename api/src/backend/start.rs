@@ -102,6 +102,7 @@ impl Backend {
     ) -> Result<(), ApiError> {
         let request = Request::Wait {
             container: container.config.id.clone(),
+            until: Default::default(),
         };
         if let Some(link) = self.ask(container, &request)? {
             let work = move || Linked::new(link, tell).until_over();
@@ -124,7 +125,7 @@ impl Backend {
         let host = Hosts::new(&self.directories).find(host).map_err(internal)?;
         let state = host.state().map_err(internal)?;
         let link = match state.status {
-            Status::Running => keeper::connect(&state.socket).map_err(internal)?,
+            Status::Running => keeper::connect(&state.socket, state.wire).map_err(internal)?,
             Status::Created | Status::Exited => None,
         };
         let name = &host.config.name;
@@ -149,7 +150,7 @@ fn taken(link: &Link) -> Result<(), ApiError> {
     match link.receive::<Event>()? {
         Some((Event::Done, _)) => Ok(()),
         Some((Event::Failed { message, code }, _)) => Err(failed(&message, code)),
-        Some((Event::Refused { message }, _)) => Err(ApiError::conflict(message)),
+        Some((Event::Refused { message, .. }, _)) => Err(ApiError::conflict(message)),
         _ => Err(ApiError::internal("the keeper ended while starting")),
     }
 }

@@ -12,10 +12,21 @@ use crate::{
     backend::{Backend, Condition, internal},
     create,
     error::ApiError,
+    json,
 };
 
 /// The signal that ends a process without asking it.
 const SIGKILL: u8 = 9;
+
+/// `POST /containers/create`
+pub fn create(api: &Backend, call: &mut Call<'_, '_>) -> Result<(), ApiError> {
+    let name = call.query.get("name").unwrap_or_default();
+    let name = name.strip_prefix('/').unwrap_or(name).to_owned();
+    let body: create::Body = json::required(call.exchange())?;
+    let id = api.create(&name, &body)?;
+    let warnings = create::warnings(&body);
+    call.json(201, &serde_json::json!({ "Id": id, "Warnings": warnings }))
+}
 
 /// `POST /containers/{}/start`
 pub fn start(api: &Backend, call: &mut Call<'_, '_>) -> Result<(), ApiError> {

@@ -5,6 +5,7 @@ mod call;
 pub mod containers;
 pub mod execs;
 pub mod images;
+pub mod lists;
 pub mod system;
 
 pub use call::{Call, JSON, MULTIPLEXED, RAW, stream};

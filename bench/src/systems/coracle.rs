@@ -40,7 +40,11 @@ impl System for Coracle {
     }
 
     fn disk(&self, scene: &Scene) -> Result<BTreeMap<String, u64>> {
-        disk(scene, &["coracle-vmm", "coracle-init"], true)
+        disk(
+            scene,
+            &["coracle-keeper", "coracle-vmm", "coracle-init"],
+            true,
+        )
     }
 }
 

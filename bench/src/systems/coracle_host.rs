@@ -63,7 +63,11 @@ impl System for CoracleHost {
     }
 
     fn disk(&self, scene: &Scene) -> Result<BTreeMap<String, u64>> {
-        coracle::disk(scene, &["coracle-vmm", "coracle-init"], true)
+        coracle::disk(
+            scene,
+            &["coracle-keeper", "coracle-vmm", "coracle-init"],
+            true,
+        )
     }
 
     fn counts_what_was_there(&self) -> bool {

@@ -5,7 +5,7 @@ use images::image::config;
 
 use super::{CreateRequest, Healthcheck};
 use crate::{
-    Error, Result,
+    Error, ErrorKind, Kind, Result,
     state::{
         container::{Health, LogPolicy},
         disk,
@@ -24,6 +24,9 @@ const HEALTH_SPAN: u64 = 30 * clock::SECOND;
 
 /// The shortest time between two runs: more often would be all that the guest does.
 const MIN_HEALTH_SPAN: u64 = clock::SECOND / 1000;
+
+/// First words of a health check's test.
+const KINDS: [&str; 3] = ["NONE", "CMD", "CMD-SHELL"];
 
 /// Failures in a row that make a container unhealthy: docker's.
 const HEALTH_RETRIES: u32 = 3;
@@ -47,6 +50,11 @@ pub(super) fn health(
             vec!["/bin/sh".into(), "-c".into(), line.clone()]
         }
         [kind, command @ ..] if kind == "CMD" && !command.is_empty() => command.to_vec(),
+        [kind, ..] if !asked.test.is_empty() && !KINDS.contains(&kind.as_str()) => {
+            return Err(Error::invalid(format!(
+                "unknown type of health check {kind:?}"
+            )));
+        }
         _ => return Ok(None),
     };
     let number = |what: &str, asked: i64, image: Option<i64>| {
@@ -107,6 +115,8 @@ pub(super) fn log(request: &CreateRequest) -> Result<LogPolicy> {
                     .map_err(|why| Error::invalid(why).context("--log-opt max-size"))?;
                 bytes = given.max(MIN_LOG_SIZE);
             }
+            // There are two, whatever is asked for.
+            "max-file" => {}
             _ => {
                 return Err(Error::invalid(format!(
                     "unknown log option {name:?}: only max-size is supported"
@@ -161,26 +171,17 @@ pub(super) fn storage(request: &CreateRequest) -> Result<Storage> {
     Ok(storage)
 }
 
-/// Most bytes that a container may write to the disk of its named host, if that has one.
+/// Most bytes that a container may write to the disk of its named host, if that has one and it is not to be in
+/// memory.
 ///
 /// # Errors
 /// When there is no such disk, or it is smaller.
 pub(super) fn part_of_disk(request: &CreateRequest, host: &Host) -> Result<Option<u64>> {
-    let name = &host.name;
-    let storage = storage(request)?;
-    match (storage.disk, storage.memory, host.disk) {
-        (None, None, _) => Ok(host.container_disk()),
-        (None, Some(_), _) => Ok(None),
-        (Some(_), _, None) => Err(Error::invalid(format!(
-            "--storage-opt size: the named host {name} has no disk, and keeps what its containers write in its memory; \
-             'coracle host create --disk SIZE' makes one that has"
-        ))),
-        (Some(part), _, Some(disk)) if part > disk => Err(Error::invalid(format!(
-            "--storage-opt size={}: the disk of the named host {name} has {}",
-            size::binary(part),
-            size::binary(disk)
-        ))),
-        (part, _, Some(_)) => Ok(part),
+    match storage(request)? {
+        Storage {
+            memory: Some(_), ..
+        } => Ok(None),
+        Storage { disk, memory: None } => host.part_of_disk(disk).kind(ErrorKind::Invalid),
     }
 }
 
@@ -248,6 +249,11 @@ mod tests {
             ..Healthcheck::default()
         };
         assert!(health(Some(&negative), Some(&image)).is_err());
+        let unknown = Healthcheck {
+            test: words(&["HTTP", "/"]),
+            ..Healthcheck::default()
+        };
+        assert!(health(Some(&unknown), None).is_err());
         let found = health(None, Some(&image)).unwrap().unwrap();
         assert_eq!((found.timeout, found.retries), (HEALTH_SPAN, 9));
     }
@@ -274,6 +280,11 @@ mod tests {
             ),
             ("local", Some(("max-size", "x")), None),
             ("local", Some(("compress", "true")), None),
+            (
+                "json-file",
+                Some(("max-file", "3")),
+                Some(LogPolicy::Local(LOG_SIZE)),
+            ),
             ("none", None, Some(LogPolicy::None)),
             ("syslog", None, None),
         ] {

@@ -242,17 +242,21 @@ pub enum SecurityOption {
     NoNewPrivileges,
     /// No seccomp filter.
     SeccompUnconfined,
+    /// What is so anyway: a guest's kernel has no such security module.
+    Nothing,
 }
 
 impl FromStr for SecurityOption {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "no-new-privileges" | "no-new-privileges=true" | "no-new-privileges:true" => {
-                Ok(Self::NoNewPrivileges)
-            }
-            "seccomp=unconfined" | "seccomp:unconfined" => Ok(Self::SeccompUnconfined),
+        match text.split_once(['=', ':']).unwrap_or((text, "")) {
+            ("no-new-privileges", "" | "true") => Ok(Self::NoNewPrivileges),
+            ("seccomp", "unconfined") => Ok(Self::SeccompUnconfined),
+            ("no-new-privileges", "false")
+            | ("seccomp", "builtin")
+            | ("apparmor", "unconfined")
+            | ("label", _) => Ok(Self::Nothing),
             _ => Err(format!(
                 "invalid security option {text:?}: use no-new-privileges or seccomp=unconfined"
             )),
@@ -380,6 +384,29 @@ mod tests {
                 maximum_retry_count: count,
             };
             assert!(restart(&policy).is_err(), "{policy:?}");
+        }
+    }
+
+    #[test]
+    fn security_options_are_understood_or_refused() {
+        for (text, expected) in [
+            ("no-new-privileges", Some(SecurityOption::NoNewPrivileges)),
+            (
+                "no-new-privileges:true",
+                Some(SecurityOption::NoNewPrivileges),
+            ),
+            ("no-new-privileges=false", Some(SecurityOption::Nothing)),
+            (
+                "seccomp=unconfined",
+                Some(SecurityOption::SeccompUnconfined),
+            ),
+            ("label=disable", Some(SecurityOption::Nothing)),
+            ("seccomp={}", None),
+            ("apparmor=docker-default", None),
+            ("no-new-privileges=maybe", None),
+            ("", None),
+        ] {
+            assert_eq!(text.parse().ok(), expected, "{text}");
         }
     }
 

@@ -10,6 +10,7 @@ use crate::keeper::wire::{Event, Request};
 /// When the keeper waits for one of them, fails, or tells what is not so.
 pub fn keeper(bytes: &[u8]) {
     let _ = crate::keeper::fuzzing::play(bytes);
+    let _ = crate::keeper::fuzzing::play_held(bytes);
 }
 
 /// Packets of commands and keepers: whatever they are, they are understood in one way or refused.

@@ -27,6 +27,7 @@ use rustix::{
     net::sockopt::{Timeout, set_socket_timeout},
     process::setpriority_pgrp,
 };
+use serde::{Deserialize, Serialize};
 use vmm::{
     control::{FromMonitor, Report, Socket, ToMonitor},
     plan::Plan,
@@ -64,6 +65,7 @@ pub struct Host {
 }
 
 /// What a host is made of.
+#[derive(Serialize, Deserialize)]
 pub enum Design {
     /// A machine, and where its monitor runs.
     Machine(Box<Plan>, Place),

@@ -19,6 +19,7 @@ use rustix::{
     fs::{FlockOperation, MemfdFlags, SealFlags, fcntl_add_seals, flock, memfd_create},
     io::{Errno, FdFlags, fcntl_setfd},
 };
+use serde::{Deserialize, Serialize};
 use vmm::control::Socket;
 
 use coracle_platform::programs;
@@ -31,7 +32,7 @@ const PREFIX: &str = "coracle-";
 const MODE: &str = "namespace";
 
 /// What is needed to start it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Design {
     /// Files of the layers, from the base up.
     layers: Vec<PathBuf>,

@@ -1,12 +1,13 @@
 //! Where the monitor runs: here, or in a software host where KVM is unusable.
 
 use anyhow::{Result, bail};
+use serde::{Deserialize, Serialize};
 use vmm::probe::Probe;
 
 use crate::state::{self, Directories, MachineMode};
 
 /// Where a monitor runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Place {
     /// On this machine's KVM.
     Here,

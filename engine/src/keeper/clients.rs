@@ -1,6 +1,7 @@
 //! Commands that are connected, and what they ask for.
 
 use std::{
+    fmt::{Debug, Display},
     os::fd::AsFd,
     time::{Duration, Instant},
 };
@@ -16,9 +17,10 @@ use vmm::control::Socket;
 use super::{
     Deadline, Keeper, Kept,
     phase::{KILL_TIMEOUT, Phase, SIGHUP, SIGINT, SIGKILL, SIGQUIT},
-    wire::{Event, Exit, Request, Work},
+    wire::{Event, Exit, Reason, Request, Until, VERSION, Work},
 };
 use crate::state::{container::Status, private};
+use crate::{Error, ErrorKind};
 
 /// Least time after an interrupt in which a shell that catches it can become another program, or end.
 const LEAST_GRACE: Duration = Duration::from_secs(1);
@@ -34,15 +36,57 @@ pub(super) struct Client {
 pub(super) enum Role {
     /// It has not said yet.
     New,
+    /// It speaks a version that this keeper does not know.
+    Stranger,
     /// It has a container's streams, or waits for its start. The container ends when an owner ends
     /// without detaching.
     Attached { number: u32, owner: bool },
     /// It is told of a container's end.
-    Waiting { number: u32 },
+    Waiting { number: u32, until: Until },
+    /// It wants a container to be kept until it says what for.
+    Holding { number: u32 },
     /// It is told when the named host is up.
     Host,
     /// It runs something beside a container's first process.
     Running,
+}
+
+impl Role {
+    /// Of one that has asked for a container's end.
+    pub(super) fn waiting(number: u32) -> Self {
+        let until = Until::NotRunning;
+        Self::Waiting { number, until }
+    }
+
+    /// The container that it has to do with.
+    pub(super) fn container(self) -> Option<u32> {
+        match self {
+            Self::Attached { number, .. }
+            | Self::Waiting { number, .. }
+            | Self::Holding { number } => Some(number),
+            Self::New | Self::Stranger | Self::Host | Self::Running => None,
+        }
+    }
+
+    /// The same of another number.
+    pub(super) fn container_mut(&mut self) -> Option<&mut u32> {
+        match self {
+            Self::Attached { number, .. }
+            | Self::Waiting { number, .. }
+            | Self::Holding { number } => Some(number),
+            Self::New | Self::Stranger | Self::Host | Self::Running => None,
+        }
+    }
+}
+
+/// An error that says so of a container's state.
+pub(super) fn conflict(words: impl Display + Debug + Send + Sync + 'static) -> anyhow::Error {
+    Error::new(ErrorKind::Conflict, words).into()
+}
+
+/// What is said of a container that nobody keeps any more.
+pub(super) fn just_exited() -> anyhow::Error {
+    conflict("the container has just exited; see 'coracle ps --all'")
 }
 
 /// The first client of a keeper, which comes with it.
@@ -101,7 +145,8 @@ impl Keeper {
             Ok(Some((request, _))) => {
                 if let Err(error) = self.request(number, request) {
                     let message = format!("{error:#}");
-                    self.tell(number, &Event::Refused { message });
+                    let reason = Reason::from(Error::from(error).kind());
+                    self.tell(number, &Event::Refused { message, reason });
                 }
             }
             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
@@ -116,7 +161,10 @@ impl Keeper {
         };
         self.drop_exec_of(number);
         for kept in self.kept.values_mut() {
-            kept.streams.detach(number, in_order);
+            match kept.phase {
+                Phase::Held => kept.streams.forget(number),
+                _ => kept.streams.detach(number, in_order),
+            }
         }
         if let Role::Attached {
             number,
@@ -147,23 +195,36 @@ impl Keeper {
     }
 
     fn request(&mut self, client: u64, request: Request) -> Result<()> {
+        if let Request::Hello { version } = request {
+            return self.greet(client, version);
+        }
+        if self.role(client) == Some(Role::Stranger) {
+            return Ok(());
+        }
+        let Some(request) = self.exec_request(client, request)? else {
+            return Ok(());
+        };
         match request {
+            Request::Hello { .. }
+            | Request::ExecCreate { .. }
+            | Request::ExecStart { .. }
+            | Request::ExecInspect { .. }
+            | Request::ExecResize { .. }
+            | Request::Execs { .. } => {}
+            Request::Hold { container } => self.hold_for(client, &container)?,
+            Request::Release { container } => self.release_for(client, &container)?,
             Request::Start {
                 container,
                 attach,
                 owner,
-            } => self.start_in_host(client, &container, attach, owner)?,
+            } => self.start_for(client, &container, attach, owner)?,
             Request::StopHost { seconds } => self.stop_host(seconds)?,
             Request::Attach { container, input } => {
-                let number = self.running(&container)?;
+                let number = self.attachable(&container)?;
                 self.connect_streams(client, number, input, false)?;
-                self.set_role(
-                    client,
-                    Role::Attached {
-                        number,
-                        owner: false,
-                    },
-                );
+                let owner = false;
+                self.set_role(client, Role::Attached { number, owner });
+                self.tell(client, &Event::Done);
             }
             Request::Exec {
                 container,
@@ -173,10 +234,8 @@ impl Keeper {
             } => {
                 let number = self.running(&container)?;
                 // Services of init's work beside a container that stands still.
-                if matches!(*work, Work::Program(_))
-                    && self.kept.get(&number).map(|kept| kept.state.status) == Some(Status::Paused)
-                {
-                    anyhow::bail!("the container is paused; 'coracle unpause' lets it go on");
+                if matches!(*work, Work::Program(_)) {
+                    self.refuse_paused(number)?;
                 }
                 self.set_role(client, Role::Running);
                 self.exec(client, number, *work, input, output)?;
@@ -216,7 +275,7 @@ impl Keeper {
             } => {
                 // As docker: whoever removes it next finds that it has ended.
                 let number = self.live(&container)?;
-                self.set_role(client, Role::Waiting { number });
+                self.set_role(client, Role::waiting(number));
                 self.stop(number, Some(SIGKILL), None, true);
             }
             Request::Signal { container, signal } => {
@@ -230,19 +289,17 @@ impl Keeper {
                 seconds,
             } => {
                 let number = self.live(&container)?;
-                self.set_role(client, Role::Waiting { number });
+                self.set_role(client, Role::waiting(number));
                 if let Some(kept) = self.kept.get_mut(&number) {
                     kept.stop_asked = true;
                 }
                 self.stop(number, signal, seconds, true);
             }
-            Request::Wait { container } => {
-                let number = self.live(&container)?;
-                self.set_role(client, Role::Waiting { number });
-            }
+            Request::Wait { container, until } => self.wait_for(client, &container, until)?,
             Request::Rename { container } => {
-                let number = self.live(&container)?;
-                self.rename(number)?;
+                if let Some(number) = self.number_of(&container) {
+                    self.rename(number)?;
+                }
                 self.tell(client, &Event::Done);
             }
             Request::Pause { container, paused } => {
@@ -253,7 +310,21 @@ impl Keeper {
         Ok(())
     }
 
-    fn role(&self, client: u64) -> Option<Role> {
+    /// A client says which version of the wire it speaks. Whatever else one says that speaks a later version is not
+    /// understood.
+    fn greet(&mut self, client: u64, version: u16) -> Result<()> {
+        if version > VERSION {
+            self.set_role(client, Role::Stranger);
+        }
+        anyhow::ensure!(
+            version <= VERSION,
+            "this keeper is of an earlier release of Coracle (wire version {VERSION}, and version {version} was asked \
+             for); restart what it keeps, or use the release that started it"
+        );
+        Ok(())
+    }
+
+    pub(super) fn role(&self, client: u64) -> Option<Role> {
         self.clients.get(&client).map(|client| client.role)
     }
 
@@ -271,16 +342,48 @@ impl Keeper {
                 Some(kept.record.config.id.clone())
             }
             Role::Running => self.exec_of(client),
-            Role::New | Role::Host | Role::Waiting { .. } => None,
+            Role::New
+            | Role::Stranger
+            | Role::Host
+            | Role::Holding { .. }
+            | Role::Waiting { .. } => None,
         }
     }
 
     fn live(&self, id: &str) -> Result<u32> {
-        self.number_of(id)
-            .context("the container has just exited; see 'coracle ps --all'")
+        let number = self.number_of(id);
+        match number.ok_or_else(just_exited)? {
+            number if self.is_held(number) => Err(conflict("the container is not running")),
+            number => Ok(number),
+        }
     }
 
-    fn running(&self, id: &str) -> Result<u32> {
+    /// A container whose streams are there: before its first process is, they only have nothing in them.
+    fn attachable(&self, id: &str) -> Result<u32> {
+        if let Some(number) = self.number_of(id)
+            && let Some(kept) = self.kept.get(&number)
+            && matches!(
+                kept.phase,
+                Phase::Held | Phase::Booting(_) | Phase::Starting
+            )
+        {
+            return Ok(number);
+        }
+        self.running(id)
+    }
+
+    /// Refuses what a container cannot do while it stands still.
+    pub(super) fn refuse_paused(&self, number: u32) -> Result<()> {
+        let kept = self.kept.get(&number);
+        if kept.is_some_and(|kept| kept.state.status == Status::Paused) {
+            return Err(conflict(
+                "the container is paused; 'coracle unpause' lets it go on",
+            ));
+        }
+        Ok(())
+    }
+
+    pub(super) fn running(&self, id: &str) -> Result<u32> {
         let number = self.live(id)?;
         match self.kept.get(&number) {
             Some(Kept {
@@ -288,9 +391,9 @@ impl Keeper {
                 ..
             }) => Ok(number),
             Some(kept) if kept.state.status == Status::Restarting => {
-                anyhow::bail!(kept.record.config.is_restarting())
+                Err(conflict(kept.record.config.is_restarting()))
             }
-            _ => anyhow::bail!("the container is not running"),
+            _ => Err(conflict("the container is not running")),
         }
     }
 
@@ -305,17 +408,15 @@ impl Keeper {
     }
 
     /// Tells all who wait for a container how it ended, and lets them go.
-    pub(super) fn tell_end(&mut self, number: u32, event: &Event) {
-        let all: Vec<u64> = self
-            .clients
-            .iter()
-            .filter(|(_, client)| match client.role {
-                Role::Attached { number: own, .. } | Role::Waiting { number: own } => own == number,
-                Role::New | Role::Host | Role::Running => false,
-            })
-            .map(|(number, _)| *number)
-            .collect();
-        for client in all {
+    pub(super) fn tell_end(&mut self, number: u32, event: &Event, restarts: bool) {
+        for (client, role) in self.clients_of(number) {
+            let until = match role {
+                Role::Waiting { until, .. } => until,
+                _ => Until::NotRunning,
+            };
+            if restarts && until == Until::Removed {
+                continue;
+            }
             self.tell(client, event);
             self.set_role(client, Role::New);
             if self.named.is_some() {
@@ -327,16 +428,10 @@ impl Keeper {
 
     /// Tells those who wait for a container's start.
     pub(super) fn tell_start(&mut self, number: u32) {
-        let all: Vec<u64> = self
-            .clients
-            .iter()
-            .filter(|(_, client)| {
-                matches!(client.role, Role::Attached { number: own, .. } if own == number)
-            })
-            .map(|(number, _)| *number)
-            .collect();
-        for client in all {
-            self.tell(client, &Event::Started);
+        for (client, role) in self.clients_of(number) {
+            if let Role::Attached { .. } = role {
+                self.tell(client, &Event::Started);
+            }
         }
     }
 
@@ -370,6 +465,8 @@ impl Keeper {
                 kept.deadline = Some((Instant::now(), Deadline::Restart));
                 return;
             }
+            // There is nothing to stop.
+            Phase::Held => return,
             Phase::Booting(_) | Phase::Draining(_) => {
                 self.force(number);
                 return;
@@ -397,6 +494,7 @@ impl Keeper {
     /// Stops all containers, in good order.
     pub(super) fn stop_all(&mut self, seconds: Option<u64>) {
         self.end_host();
+        self.let_all_holders_go("the keeper was told to stop");
         let all: Vec<u32> = self.kept.keys().copied().collect();
         for number in all {
             self.stop(number, None, seconds, false);

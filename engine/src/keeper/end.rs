@@ -53,6 +53,7 @@ impl Keeper {
     /// Ends a container by force: its host goes away.
     pub(super) fn force(&mut self, number: u32) {
         match self.kept.get(&number).map(|kept| &kept.phase) {
+            Some(Phase::Held) => return,
             Some(Phase::Waiting | Phase::Draining(_)) | None => {
                 if let Some(kept) = self.kept.get_mut(&number) {
                     kept.streams.release();
@@ -86,6 +87,7 @@ impl Keeper {
             match self.kept.get(&number).map(|kept| &kept.phase) {
                 // It may end by itself once its container has.
                 Some(Phase::Draining(_) | Phase::Waiting) | None => {}
+                Some(Phase::Held) => continue,
                 Some(_) => self.ended(
                     number,
                     End {
@@ -140,6 +142,7 @@ impl Keeper {
         if self.named.is_none() {
             self.end_machine();
         }
+        self.sessions.forget(number);
         self.give_back_layers(number);
         self.release_network(number);
         let Some(kept) = self.kept.get_mut(&number) else {
@@ -201,7 +204,7 @@ impl Keeper {
         if !restart {
             self.let_go(number);
         }
-        self.tell_end(number, &event);
+        self.tell_end(number, &event, restart);
         if !restart {
             self.gone(number);
         }

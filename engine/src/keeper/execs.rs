@@ -12,7 +12,7 @@ use coracle_protocol::{
 
 use super::{
     Keeper,
-    wire::{Event, Exit, Work},
+    wire::{Event, Exit, Reason, Work},
 };
 use crate::state::container::Status;
 use coracle_platform::clock;
@@ -111,13 +111,24 @@ impl Keeper {
         task: Task,
         stdio: Stdio,
     ) -> Result<Option<String>> {
+        self.send_exec_as(crate::identifier()?, client, number, task, stdio)
+    }
+
+    /// The same with an identifier.
+    pub(super) fn send_exec_as(
+        &mut self,
+        id: String,
+        client: Client,
+        number: u32,
+        task: Task,
+        stdio: Stdio,
+    ) -> Result<Option<String>> {
         if self.execs.len() >= MAX_EXECS {
             bail!("too many exec sessions: the maximum is {MAX_EXECS}");
         }
         let Some(kept) = self.kept.get(&number) else {
             return Ok(None);
         };
-        let id = crate::identifier()?;
         let message = HostMessage::Exec {
             id: id.clone(),
             container: kept.record.config.id.clone(),
@@ -231,7 +242,10 @@ impl Keeper {
             if exec.end.is_some() || exec.started != ended {
                 return false;
             }
-            exec.end = Some((event, Instant::now() + LATE_STREAMS));
+            let id = exec.id.clone();
+            exec.end = Some((event.clone(), Instant::now() + LATE_STREAMS));
+            // Before anybody is told, who may ask at once.
+            self.session_ended(&id, &event);
         }
         self.settle_execs();
         true
@@ -287,9 +301,13 @@ impl Keeper {
         }
         let answer = match event {
             _ if done => Event::Done,
-            Event::Failed { message, .. } => Event::Refused { message },
+            Event::Failed { message, .. } => Event::Refused {
+                message,
+                reason: Reason::Internal,
+            },
             _ => Event::Refused {
                 message: "the guest kernel cannot pause processes".into(),
+                reason: Reason::Unavailable,
             },
         };
         self.tell(client, &answer);

@@ -50,9 +50,10 @@ impl Keeper {
             if !std::mem::replace(&mut machine.connected, true) {
                 machine.guest = Some(Guest::new(stream));
                 let start = Instant::now() + machine.start_timeout;
-                for kept in self.kept.values_mut() {
+                let jail = machine.host.jail().to_owned();
+                for kept in self.started_ones() {
                     kept.deadline = Some((start, Deadline::Start));
-                    machine.host.jail().clone_into(&mut kept.state.jail);
+                    kept.state.jail.clone_from(&jail);
                 }
                 self.mark(CHANNEL_UP);
             }
@@ -94,7 +95,7 @@ impl Keeper {
             // The monitor says why soon, if the machine died.
             machine.guest = None;
             let end = Instant::now() + machine.start_timeout;
-            for kept in self.kept.values_mut() {
+            for kept in self.started_ones() {
                 kept.deadline.get_or_insert((end, Deadline::Start));
             }
         }

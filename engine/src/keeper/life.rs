@@ -3,13 +3,14 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use coracle_protocol::{HostMessage, Stdio};
+use coracle_protocol::HostMessage;
 
 use super::{
     Deadline, Keeper, Kept, Machine, Prepared,
     health::Probe,
     phase::{LackOfMemory, Phase},
     streams::Streams,
+    wire::VERSION,
 };
 use crate::host::{Design, Host, Place};
 use crate::state::{
@@ -20,74 +21,84 @@ use crate::state::{
 use crate::{Guest, policy};
 
 impl Keeper {
-    /// Takes a container over.
+    /// Takes a container over that starts now.
     pub(super) fn take(&mut self, record: Container, lock: Lock) -> Result<u32> {
-        policy::check(&record.config)?;
-        let before = record.state()?;
-        let mut state = before.clone();
-        state.keeper = std::process::id();
-        state.socket.clone_from(&self.socket);
-        state.restarts = 0;
-        state.stopped = false;
-        state.address = None;
-        let number = self.kept.keys().last().map_or(0, |last| last + 1);
-        let mut kept = Kept {
-            _layers: record.config.hold_layers()?,
-            record,
-            state,
-            phase: Phase::Waiting,
-            streams: Streams::new(Stdio::default(), false, None),
-            timeline: Vec::new(),
-            deadline: None,
-            stopping: false,
-            timed_out: false,
-            warnings: Vec::new(),
-            stop_asked: false,
-            message_at_start: None,
-            interrupted: None,
-            lack_of_memory: LackOfMemory::default(),
-            probe: Probe::Off,
-            health_saved: None,
-            health_is_unsaved: false,
-            lock,
-        };
-        kept.begin();
-        kept.record.save(&kept.state)?;
-        self.kept.insert(number, kept);
-        if let Err(error) = self.open_streams(number) {
-            // As if nobody had asked.
-            self.release_network(number);
-            if let Some(kept) = self.kept.remove(&number) {
-                kept.record.save(&before)?;
-            }
+        let number = self.hold(record, lock)?;
+        if let Err(error) = self.begin(number) {
+            self.kept.remove(&number);
             return Err(error);
         }
         Ok(number)
     }
 
+    /// Begins the start of a container that is held. When it cannot be, all is as if nobody had asked.
+    pub(super) fn begin(&mut self, number: u32) -> Result<()> {
+        let Some(kept) = self.kept.get_mut(&number) else {
+            return Ok(());
+        };
+        policy::check(&kept.record.config)?;
+        kept.layers = kept.record.config.hold_layers()?;
+        let before = kept.state.clone();
+        kept.state.keeper = std::process::id();
+        kept.state.socket.clone_from(&self.socket);
+        kept.state.wire = VERSION;
+        kept.state.restarts = 0;
+        kept.state.stopped = false;
+        kept.state.address = None;
+        kept.begin();
+        let begun = kept.record.save(&kept.state);
+        let begun = begun.and_then(|()| self.expect_start(number));
+        if let Err(error) = begun {
+            self.release_network(number);
+            if let Some(kept) = self.kept.get_mut(&number) {
+                kept.phase = Phase::Held;
+                kept.layers.clear();
+                kept.state = before;
+                kept.record.save(&kept.state)?;
+            }
+            return Err(error);
+        }
+        Ok(())
+    }
+
+    /// A number that no container has, or had: an answer that is late reaches nobody else.
+    pub(super) fn new_number(&mut self) -> u32 {
+        let number = self.next_number;
+        self.next_number += 1;
+        number
+    }
+
     /// New streams for a start, to which clients can be attached.
     pub(super) fn open_streams(&mut self, number: u32) -> Result<()> {
-        let network = self.take_network(number)?;
         let Some(kept) = self.kept.get(&number) else {
             return Ok(());
         };
         let config = &kept.record.config;
+        let (interactive, once) = (config.interactive, config.input_once);
         let terminal = config.spec.process.terminal.is_some();
-        let stdio = self.promise(config.interactive, true, !terminal)?;
+        let stdio = self.promise(interactive, true, !terminal)?;
+        if let Some(kept) = self.kept.get_mut(&number) {
+            kept.streams = Streams::new(stdio, once, None);
+        }
+        Ok(())
+    }
+
+    /// Makes all ready for a start whose streams are there.
+    pub(super) fn expect_start(&mut self, number: u32) -> Result<()> {
+        let network = self.take_network(number)?;
         let Some(kept) = self.kept.get_mut(&number) else {
             return Ok(());
         };
         let config = &kept.record.config;
-        let log = match config.log {
+        kept.streams.log = match config.log {
             LogPolicy::None => None,
             LogPolicy::Local(max) => {
                 let opened = log::Writer::open(kept.record.directory(), max);
                 Some(opened.context("cannot open the container's log")?)
             }
         };
-        kept.streams = Streams::new(stdio, config.input_once, log);
         let mut spec = config.spec.clone();
-        spec.stdio = stdio;
+        spec.stdio = kept.streams.stdio();
         spec.network = network;
         kept.phase = Phase::Booting(Box::new(spec));
         kept.stopping = false;
@@ -121,7 +132,7 @@ impl Keeper {
                 // A guest that connects to nobody is given up by its monitor; one that only connects to
                 // somebody else is not.
                 let end = Instant::now() + start_timeout;
-                for kept in self.kept.values_mut() {
+                for kept in self.started_ones() {
                     kept.deadline.get_or_insert((end, Deadline::Start));
                 }
             }
@@ -148,6 +159,12 @@ impl Keeper {
             }
         }
         self.tell_start(number);
+    }
+
+    /// Those that have been started, however far they have come.
+    pub(super) fn started_ones(&mut self) -> impl Iterator<Item = &mut Kept> {
+        let all = self.kept.values_mut();
+        all.filter(|kept| !matches!(kept.phase, Phase::Held))
     }
 
     /// Says something to the guest.

@@ -3,14 +3,18 @@
 //! It owns the monitor, the channel to the guest's init, the containers' logs and their state on
 //! disk. Commands reach it by a unix socket. It has one thread and one loop, which waits for all of
 //! them at once; nothing that a guest or a command does or leaves undone makes it wait elsewhere.
-//! `coracle run` divides itself into a keeper and its first client, and so does `coracle start`.
+//! `begin` says how it comes to be.
 
+mod begin;
+pub mod client;
 mod clients;
 mod end;
+mod exec_requests;
 mod execs;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
 mod health;
+mod held;
 mod incoming;
 mod kept;
 mod life;
@@ -20,6 +24,7 @@ mod phase;
 mod prepare;
 mod proof;
 mod restart;
+mod sessions;
 mod shelf;
 mod socket;
 mod start;
@@ -38,6 +43,8 @@ use anyhow::{Context, Result};
 use coracle_protocol::HostMessage;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
+/// The program `coracle-keeper`.
+pub use begin::main;
 pub use incoming::CHANNEL_UP;
 pub use named::start as start_host;
 pub use prepare::{Prepared, prepare, prepare_host};
@@ -62,6 +69,7 @@ use named::Named;
 use network::Addresses;
 use phase::{LackOfMemory, Phase};
 use proof::Unproved;
+use sessions::Sessions;
 use streams::{PIECE, Source, Streams};
 
 /// A container that is looked after.
@@ -92,7 +100,7 @@ struct Kept {
     health_saved: Option<Instant>,
     health_is_unsaved: bool,
     /// While they are open nobody removes the layers.
-    _layers: Vec<File>,
+    layers: Vec<File>,
     lock: Lock,
 }
 
@@ -132,6 +140,7 @@ struct Keeper {
     kept: BTreeMap<u32, Kept>,
     addresses: Addresses,
     execs: Vec<Exec>,
+    sessions: Sessions,
     unproved: Unproved,
     clients: BTreeMap<u64, Client>,
     listener: OwnedFd,
@@ -142,6 +151,8 @@ struct Keeper {
     kernel: String,
     /// Its machines are in the software host.
     in_software_host: bool,
+    /// Number of the next container.
+    next_number: u32,
     next_client: u64,
     next_port: u32,
     over: bool,
@@ -181,6 +192,7 @@ impl Keeper {
         self.tidy();
         self.settle_execs();
         self.probe();
+        self.let_go_of_unwanted();
         self.settle()
     }
 

@@ -12,14 +12,18 @@ use vmm::control::{Place, Socket};
 
 use super::{
     Deadline, Keeper, Prepared, Role,
+    begin::{Work, begin},
+    clients::conflict,
     phase::{End, KILL_TIMEOUT, Phase, SIGKILL},
     restart,
     shelf::{Forgotten, Shelf},
-    start::{divide, new_keeper},
-    wire::Event,
+    start::new_keeper,
+    wire::{Event, VERSION},
 };
 use crate::state::{
-    Directories, disk,
+    Directories,
+    container::Container,
+    disk,
     files::Lock,
     host::{Host as Record, State, Status},
     private,
@@ -72,16 +76,15 @@ impl Named {
 }
 
 /// Starts the keeper of a named host; gives the connection of its first client, which is told
-/// [`Event::Done`] when the keeper has the host, and [`Event::Started`] when its guest is up. Call it
-/// before any thread exists.
+/// [`Event::Done`] when the keeper has the host, and [`Event::Started`] when its guest is up.
 ///
 /// # Errors
-/// As `fork(2)`.
+/// As `fork(2)` and `execve(2)`.
 pub fn start(record: &Record, prepared: Prepared, directories: &Directories) -> Result<Socket> {
-    divide(|first| keep(record, prepared, first, directories))
+    begin(Work::Host(Box::new(record.clone()), prepared), directories)
 }
 
-fn keep(
+pub(super) fn keep(
     record: &Record,
     prepared: Prepared,
     first: Socket,
@@ -90,12 +93,13 @@ fn keep(
     let words =
         private::create(&record.directory().join("keeper.log")).context("cannot make a log")?;
     let name = format!("host {}", record.config.name);
-    let mut keeper = new_keeper(directories, &record.config.id, &name, Some(&words))?;
     let lock = record.keeper_lock()?;
+    let mut keeper = new_keeper(directories, &record.config.id, &name, Some(&words))?;
     let mut state = record.state()?;
     state.status = Status::Running;
     state.keeper = std::process::id();
     state.socket.clone_from(&keeper.socket);
+    state.wire = VERSION;
     state.started = clock::wall();
     state.error.clear();
     state.stopped = false;
@@ -187,6 +191,7 @@ impl Keeper {
             return;
         };
         named.ends = true;
+        self.let_all_holders_go("its host ends");
         self.over = self.kept.is_empty();
         for kept in self.kept.values_mut() {
             kept.stopping = true;
@@ -218,21 +223,49 @@ impl Keeper {
         }
     }
 
-    /// Starts a container for a client.
-    pub(super) fn start_in_host(
+    /// Starts a container for a client: one that is held, or one of the host's.
+    pub(super) fn start_for(
         &mut self,
         client: u64,
         id: &str,
         attach: Option<bool>,
         owner: bool,
     ) -> Result<()> {
+        let number = match self.held(id) {
+            Some(number) => {
+                self.start_held(number)?;
+                number
+            }
+            None if self.number_of(id).is_some() => {
+                return Err(conflict(format!("container {id} is running already")));
+            }
+            None => {
+                let (record, lock) = self.of_host(id)?;
+                self.take(record, lock)?
+            }
+        };
+        self.set_role(client, Role::Attached { number, owner });
+        self.tell(client, &Event::Done);
+        if let Some(input) = attach {
+            self.connect_streams(client, number, input, owner)?;
+        }
+        if self.named.is_some() {
+            self.place(number);
+        }
+        Ok(())
+    }
+
+    /// A container of the host's that nobody keeps, and its lock; the host is up.
+    pub(super) fn of_host(&self, id: &str) -> Result<(Container, Lock)> {
         let Some(named) = &self.named else {
-            bail!("not the keeper of a named host");
+            bail!("not the keeper of this container, nor of a named host");
         };
         let name = &named.record.config.name;
         let up = self.machine.as_ref().is_some_and(|machine| machine.greeted);
         if named.ends || !up {
-            bail!("host {name} is not up; 'coracle host start {name}' starts it");
+            return Err(conflict(format!(
+                "host {name} is not up; 'coracle host start {name}' starts it"
+            )));
         }
         let record = self.containers.open(id)?;
         if record.config.host.as_ref() != Some(&named.record.config.id) {
@@ -242,15 +275,8 @@ impl Keeper {
             );
         }
         let lock = record.try_lock()?;
-        let lock = lock.with_context(|| format!("container {id} is running already"))?;
-        let number = self.take(record, lock)?;
-        self.set_role(client, Role::Attached { number, owner });
-        self.tell(client, &Event::Done);
-        if let Some(input) = attach {
-            self.connect_streams(client, number, input, owner)?;
-        }
-        self.place(number);
-        Ok(())
+        let lock = lock.ok_or_else(|| conflict(format!("container {id} is running already")))?;
+        Ok((record, lock))
     }
 
     /// Gives a container's layers to the guest, and starts it when they are there.

@@ -6,6 +6,8 @@ use coracle_protocol::ContainerSpec;
 
 /// Where a container is.
 pub(super) enum Phase {
+    /// It was never started by this keeper, which holds its streams for clients that came before its start.
+    Held,
     /// There is no channel to the guest yet: the spec waits.
     Booting(Box<ContainerSpec>),
     /// The spec was sent.

@@ -6,6 +6,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
 use vmm::plan::Plan;
 
 use crate::host::{self, Design, Place, Shape};
@@ -20,6 +21,7 @@ const START_TIMEOUT: Duration = Duration::from_secs(30);
 const START_TIMEOUT_IN_MACHINE: Duration = Duration::from_secs(120);
 
 /// A machine that is about to be started.
+#[derive(Serialize, Deserialize)]
 pub struct Prepared {
     /// What it is made of.
     pub design: Design,

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use rustix::process::{WaitOptions, wait};
 
-use super::{Deadline, Keeper, prepare, wire::Event};
+use super::{Deadline, Keeper, Role, prepare, wire::Event};
 use crate::kernel::Unobserved;
 use crate::state::container::{Restart, State, Status};
 use coracle_platform::clock;
@@ -62,16 +62,21 @@ impl Keeper {
             };
             let event = Event::Exited(self.exit_of(kept));
             self.let_go(number);
-            self.tell_end(number, &event);
+            self.tell_end(number, &event, false);
             self.gone(number);
             return Ok(());
         }
+        let number = self.renumber(number);
+        let Some(kept) = self.kept.get_mut(&number) else {
+            return Ok(());
+        };
         // Monitors of earlier starts, which nobody waited for when they had reported.
         while let Ok(Some(_)) = wait(WaitOptions::NOHANG) {}
         let config = kept.record.config.clone();
         // Others see that it restarts until it runs.
         kept.state.pid = 0;
-        if let Err(error) = self.open_streams(number) {
+        let ready = self.open_streams(number);
+        if let Err(error) = ready.and_then(|()| self.expect_start(number)) {
             // Its neighbours go on.
             self.fail(number, &format!("{error:#}"));
             return Ok(());
@@ -85,6 +90,22 @@ impl Keeper {
             Err(error) => self.lost(&error),
         }
         Ok(())
+    }
+
+    /// Gives a container another number for its next start, and returns it: what was asked for in the start
+    /// before and is answered late reaches nobody.
+    fn renumber(&mut self, number: u32) -> u32 {
+        let next = self.new_number();
+        if let Some(kept) = self.kept.remove(&number) {
+            self.kept.insert(next, kept);
+        }
+        let roles = self.clients.values_mut().map(|client| &mut client.role);
+        for own in roles.filter_map(Role::container_mut) {
+            if *own == number {
+                *own = next;
+            }
+        }
+        next
     }
 }
 

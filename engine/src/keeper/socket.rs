@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use rustix::{
     fs::{Mode, OFlags, open},
     io::Errno,
@@ -17,6 +17,7 @@ use rustix::{
 };
 use vmm::control::Socket;
 
+use super::wire::{Request, VERSION};
 use crate::state::{create_directory, private};
 
 /// Connections that may wait to be accepted.
@@ -50,12 +51,17 @@ pub(super) fn listener(path: &Path) -> Result<OwnedFd> {
     make().with_context(|| format!("cannot listen at {}", path.display()))
 }
 
-/// Connects to the keeper that listens at a path, as a container's or a host's state names it; `None`
-/// when it is gone.
+/// Connects to the keeper that listens at a path and understands this version of the wire, as a container's or a
+/// host's state names both; `None` when it is gone.
 ///
 /// # Errors
-/// As `connect(2)`.
-pub fn connect(path: &Path) -> Result<Option<Socket>> {
+/// As `connect(2)`; or when it is of a later release.
+pub fn connect(path: &Path, version: u16) -> Result<Option<Socket>> {
+    ensure!(
+        version <= VERSION,
+        "its keeper is of a later release of Coracle (wire version {version}, and this release knows {VERSION}); use \
+         that release, or stop it there first"
+    );
     let attempt = || -> Result<Socket, Errno> {
         let socket = packets()?;
         let (_directory, address) = short(path)?;
@@ -63,7 +69,13 @@ pub fn connect(path: &Path) -> Result<Option<Socket>> {
         Ok(Socket::from(socket))
     };
     match attempt() {
-        Ok(socket) => Ok(Some(socket)),
+        Ok(socket) => {
+            if version > 0 {
+                // One that is gone meanwhile is seen by its silence.
+                let _ = socket.send(&Request::Hello { version: VERSION }, None);
+            }
+            Ok(Some(socket))
+        }
         Err(Errno::NOENT | Errno::CONNREFUSED) => Ok(None),
         Err(error) => Err(error).with_context(|| format!("cannot connect to {}", path.display())),
     }
@@ -95,9 +107,9 @@ mod tests {
     fn socket_with_a_long_path_is_reached() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("x".repeat(150)).join("socket");
-        assert!(connect(&path).unwrap().is_none());
+        assert!(connect(&path, 0).unwrap().is_none());
         let _listener = listener(&path).unwrap();
-        assert!(connect(&path).unwrap().is_some());
+        assert!(connect(&path, VERSION).unwrap().is_some());
         assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
     }
 }

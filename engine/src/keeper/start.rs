@@ -1,16 +1,22 @@
-//! Divides a command into a keeper and its first client.
+//! A keeper of one container, from its start.
 
-use std::{collections::BTreeMap, fs::File, os::fd::AsFd, path::PathBuf};
+use std::{collections::BTreeMap, fs::File, path::PathBuf};
 
 use anyhow::{Context, Result, bail};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use vmm::control::Socket;
 
-use super::{Keeper, Prepared, Role, clients::Joined, socket, wire::Event};
-use crate::host;
+use super::{
+    Keeper, Prepared, Role,
+    begin::{Work, begin},
+    clients::Joined,
+    socket,
+    wire::Event,
+};
 use crate::state::{
     Directories,
     container::{Config, Container, Containers},
+    files::Lock,
     private,
 };
 use coracle_platform::sys::{self, Signals};
@@ -27,51 +33,13 @@ pub struct Start {
     pub owner: bool,
 }
 
-/// Exit code of a keeper that failed.
-const FAILED: i32 = 1;
-
 /// Starts a keeper with this container; gives the connection of its first client, which is told
-/// what becomes of the start. Call it before any thread exists.
+/// what becomes of the start.
 ///
 /// # Errors
-/// As `fork(2)`.
+/// As `fork(2)` and `execve(2)`.
 pub fn start(start: Start, directories: &Directories) -> Result<Socket> {
-    divide(|first| keep(start, first, directories))
-}
-
-/// Divides the process: the new one does this work with its first client's connection, and ends; the
-/// old one is that client.
-///
-/// # Errors
-/// As `fork(2)`.
-pub(super) fn divide(work: impl FnOnce(Socket) -> Result<()>) -> Result<Socket> {
-    let (ours, theirs) = Socket::pair().context("cannot make a socket")?;
-    if sys::fork().context("cannot start a keeper")?.is_some() {
-        return Ok(ours);
-    }
-    // What follows is the new process.
-    drop(ours);
-    let result = begin(work, theirs);
-    host::remove_groups();
-    let code = match result {
-        Ok(()) => 0,
-        Err(error) => {
-            log::error!("{error:#}");
-            FAILED
-        }
-    };
-    std::process::exit(code)
-}
-
-fn begin(work: impl FnOnce(Socket) -> Result<()>, first: Socket) -> Result<()> {
-    sys::close_all_but(&first).context("cannot close descriptors")?;
-    let told = first.as_fd().try_clone_to_owned().map(Socket::from)?;
-    let result = work(first);
-    if let Err(error) = &result {
-        let message = format!("{error:#}");
-        let _ = told.send(&Event::Failed { message, code: 125 }, None);
-    }
-    result
+    begin(Work::Container(Box::new(start)), directories)
 }
 
 /// A keeper that looks after nothing yet, and is reached by a socket of this identifier; lists of processes
@@ -104,13 +72,43 @@ fn take_all_descriptors() {
     let _ = setrlimit(Resource::Nofile, limit);
 }
 
-fn keep(start: Start, first: Socket, directories: &Directories) -> Result<()> {
+/// Looks after a container that starts now.
+pub(super) fn keep(start: Start, first: Socket, directories: &Directories) -> Result<()> {
     let Start {
         container,
         prepared,
         attach,
         owner,
     } = start;
+    let joined = Joined {
+        first,
+        attach,
+        owner,
+    };
+    look_after(&container, owner, directories, |keeper, lock| {
+        keeper.run(container.clone(), lock, prepared, joined)
+    })
+}
+
+/// Looks after a container that does not run, for as long as its clients want it.
+pub(super) fn hold(container: &Container, first: Socket, directories: &Directories) -> Result<()> {
+    look_after(container, false, directories, |keeper, lock| {
+        // It may have been removed, or started, while its lock was waited for.
+        let container = keeper.containers.open(&container.config.id)?;
+        refuse_running(&container)?;
+        let number = keeper.hold(container, lock)?;
+        let client = keeper.add_client(first, Role::Holding { number });
+        keeper.tell(client, &Event::Done);
+        keeper.work()
+    })
+}
+
+fn look_after(
+    container: &Container,
+    owner: bool,
+    directories: &Directories,
+    work: impl FnOnce(&mut Keeper, Lock) -> Result<()>,
+) -> Result<()> {
     let words = if owner {
         None
     } else {
@@ -120,19 +118,18 @@ fn keep(start: Start, first: Socket, directories: &Directories) -> Result<()> {
         )
     };
     let Config { id, name, .. } = &container.config;
-    let mut keeper = new_keeper(directories, id, name, words.as_ref())?;
+    // Before it listens, where the keeper before it may still do so.
     let lock = container.keeper_lock()?;
-    let result = keeper.run(
-        container,
-        lock,
-        prepared,
-        Joined {
-            first,
-            attach,
-            owner,
-        },
-    );
-    let _ = std::fs::remove_file(&keeper.socket);
+    let mut keeper = new_keeper(directories, id, name, words.as_ref())?;
+    let result = work(&mut keeper, lock);
+    if result.is_err() {
+        let socket = keeper.socket.clone();
+        drop(keeper);
+        // Unless the next one listens there already.
+        if let Ok(Some(_lock)) = container.try_lock() {
+            let _ = std::fs::remove_file(socket);
+        }
+    }
     result
 }
 
@@ -151,6 +148,7 @@ impl Keeper {
             kept: BTreeMap::new(),
             addresses: super::Addresses::default(),
             execs: Vec::new(),
+            sessions: super::Sessions::default(),
             unproved: super::Unproved::default(),
             clients: BTreeMap::new(),
             listener: socket::listener(&socket)?,
@@ -159,6 +157,7 @@ impl Keeper {
             timeline: Vec::new(),
             kernel: String::new(),
             in_software_host: false,
+            next_number: 0,
             next_client: 1,
             next_port: coracle_protocol::FIRST_STREAM_PORT,
             over: false,
@@ -168,13 +167,11 @@ impl Keeper {
     fn run(
         &mut self,
         container: Container,
-        lock: crate::state::files::Lock,
+        lock: Lock,
         prepared: Prepared,
         joined: Joined,
     ) -> Result<()> {
         let number = self.take(container, lock)?;
-        // First of all, so that the machine comes up while the rest is done.
-        self.boot(prepared);
         let client = self.add_client(
             joined.first,
             Role::Attached {
@@ -183,6 +180,8 @@ impl Keeper {
             },
         );
         self.tell(client, &Event::Done);
+        // Before the streams are made: the machine comes up meanwhile.
+        self.boot(prepared);
         if let Some(input) = joined.attach {
             self.connect_streams(client, number, input, joined.owner)?;
         }

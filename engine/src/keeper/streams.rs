@@ -56,6 +56,8 @@ struct Input {
     promised: bool,
     pending: Vec<u8>,
     givers: Vec<(u64, UnixStream)>,
+    /// Who gave what is pending, or ended it.
+    last: Option<u64>,
     /// It ends with the first client.
     once: bool,
     ended: bool,
@@ -97,6 +99,11 @@ impl Streams {
             log,
             first_byte: None,
         }
+    }
+
+    /// The ports that the guest is to connect to.
+    pub(super) fn stdio(&self) -> Stdio {
+        self.stdio
     }
 
     /// What proves that a connection to a port is init's, while one is waited for.
@@ -172,6 +179,16 @@ impl Streams {
             }
         }
         Ok(theirs)
+    }
+
+    /// A client is gone before the start: as if it had never come.
+    pub(super) fn forget(&mut self, client: u64) {
+        self.detach(client, true);
+        if self.input.last == Some(client) {
+            self.input.last = None;
+            self.input.ended = false;
+            self.input.pending.clear();
+        }
     }
 
     /// A client is gone; input goes on without it where it left in good order.
@@ -263,6 +280,7 @@ impl Streams {
             Ok((0, _)) => self.no_more_from(client),
             Ok((length, _)) => {
                 let bytes = piece.get(..length).unwrap_or_default();
+                self.input.last = Some(client);
                 self.input.pending.extend_from_slice(bytes);
                 self.feed();
             }
@@ -274,6 +292,7 @@ impl Streams {
     fn no_more_from(&mut self, client: u64) {
         self.input.givers.retain(|(giver, _)| *giver != client);
         if self.input.once {
+            self.input.last = Some(client);
             self.input.ended = true;
             self.input.givers.clear();
         }

@@ -18,7 +18,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -27,7 +27,7 @@ use super::{
     journal, words,
 };
 use crate::Error;
-use coracle_platform::clock;
+use coracle_platform::{clock, size};
 
 /// Version of both files; a later release that changes them reads this one too.
 pub const VERSION: u32 = 1;
@@ -73,6 +73,27 @@ impl Config {
         let disk = self.disk?;
         Some(self.container_disk.unwrap_or(disk / PART_OF_DISK))
     }
+
+    /// Most bytes of its disk for a container that asks for so many, or for nothing; `None` where it has none.
+    ///
+    /// # Errors
+    /// When more is asked for than there is.
+    pub fn part_of_disk(&self, asked: Option<u64>) -> Result<Option<u64>> {
+        let name = &self.name;
+        match (asked, self.disk) {
+            (None, _) => Ok(self.container_disk()),
+            (Some(_), None) => bail!(
+                "--storage-opt size: the named host {name} has no disk, and keeps what its containers write in its \
+                 memory; 'coracle host create --disk SIZE' makes one that has"
+            ),
+            (Some(part), Some(disk)) if part > disk => bail!(
+                "--storage-opt size={}: the disk of the named host {name} has {}",
+                size::binary(part),
+                size::binary(disk)
+            ),
+            (part, Some(_)) => Ok(part),
+        }
+    }
 }
 
 /// Where a host is in its life.
@@ -109,6 +130,9 @@ pub struct State {
     pub keeper: u32,
     /// The socket of its keeper.
     pub socket: PathBuf,
+    /// Version of what that process understands (`keeper::wire`).
+    #[serde(default)]
+    pub wire: u16,
     /// Nanoseconds since 1970; 0 for never.
     pub started: u64,
     /// When it ended last, in nanoseconds since 1970; 0 for never.
@@ -138,6 +162,7 @@ impl State {
             status: Status::Created,
             keeper: 0,
             socket: PathBuf::new(),
+            wire: 0,
             started: 0,
             finished: 0,
             error: String::new(),
@@ -356,6 +381,33 @@ mod tests {
             disk: None,
             container_disk: None,
         }
+    }
+
+    #[test]
+    fn container_has_half_of_the_disk_unless_something_else_was_asked_for() {
+        let mut config = config("one", "1");
+        assert_eq!(config.part_of_disk(None).unwrap(), None);
+        assert!(config.part_of_disk(Some(1)).is_err());
+        config.disk = Some(100);
+        assert_eq!(config.part_of_disk(None).unwrap(), Some(50));
+        assert_eq!(config.part_of_disk(Some(100)).unwrap(), Some(100));
+        assert!(config.part_of_disk(Some(101)).is_err());
+        config.container_disk = Some(30);
+        assert_eq!(config.part_of_disk(None).unwrap(), Some(30));
+    }
+
+    #[test]
+    fn record_of_an_earlier_release_has_a_limit_too() {
+        let mut config = config("one", "1");
+        config.disk = Some(100);
+        let mut record = serde_json::to_value(&config).unwrap();
+        record
+            .as_object_mut()
+            .unwrap()
+            .remove("container_disk")
+            .unwrap();
+        let read: Config = serde_json::from_value(record).unwrap();
+        assert_eq!(read.container_disk(), Some(50));
     }
 
     #[test]

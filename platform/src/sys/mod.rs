@@ -127,6 +127,33 @@ impl AsFd for Signals {
     }
 }
 
+/// Has the child be nobody's child, in a session of its own: what is started goes away at once, and its own child
+/// executes the program.
+pub fn disown(command: &mut Command) {
+    let leave = || {
+        // SAFETY: between fork and exec this makes system calls only, which share no memory with anyone: a process
+        // without the flags of clone(2) that share something is a copy, as by `fork(2)`, and without its handlers.
+        unsafe {
+            if libc::setsid() < 0 {
+                return Err(io::Error::last_os_error());
+            }
+            match libc::syscall(libc::SYS_clone, libc::SIGCHLD, 0, 0, 0, 0) {
+                0 => Ok(()),
+                -1 => Err(io::Error::last_os_error()),
+                _ => libc::_exit(0),
+            }
+        }
+    };
+    // SAFETY: as above.
+    unsafe { command.pre_exec(leave) };
+}
+
+/// Whether this process has no more than one thread.
+pub fn has_one_thread() -> bool {
+    // A link for each thread, and the two of every directory.
+    rustix::fs::stat("/proc/self/task").is_ok_and(|task| task.st_nlink == 3)
+}
+
 /// Divides the process, which has one thread: the new process's number for its parent, `None` for
 /// itself.
 ///

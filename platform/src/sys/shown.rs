@@ -9,8 +9,8 @@ use std::{
     sync::OnceLock,
 };
 
-/// Variables that a process needs which outlives its command: it may start a software host.
-const KEPT: [&str; 4] = ["PATH", "HOME", "TMPDIR", "LANG"];
+/// Variables that a process needs which outlives its command: it may start a software host, and a monitor again.
+const KEPT: [&str; 5] = ["PATH", "HOME", "TMPDIR", "LANG", "CORACLE_REQUIRE_JAIL"];
 
 /// Beginnings of others.
 const KEPT_PREFIXES: [&str; 2] = ["XDG_", "CORACLE_MACHINE_"];

@@ -173,7 +173,7 @@ fn begin_stop(host: &Host, seconds: Option<u64>) -> Result<bool> {
     if state.status != Status::Running {
         return Ok(false);
     }
-    if let Some(link) = keeper::connect(&state.socket)? {
+    if let Some(link) = keeper::connect(&state.socket, state.wire)? {
         // A keeper that is just ending is what is wanted.
         let _ = link.send(&Request::StopHost { seconds }, None);
     }

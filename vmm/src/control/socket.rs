@@ -89,9 +89,8 @@ impl Socket {
             let flags = RecvFlags::CMSG_CLOEXEC;
             let mut pieces = [IoSliceMut::new(&mut packet)];
             match recvmsg(&self.descriptor, &mut pieces, &mut ancillary, flags) {
-                Err(Errno::INTR) => {}
-                // A peer that died with packets of ours unread; its end all the same.
-                Err(Errno::CONNRESET) => return Ok(None),
+                // A peer that died with packets of ours unread is told once, and before its own last packets.
+                Err(Errno::INTR | Errno::CONNRESET) => {}
                 result => break result?,
             }
         };
@@ -120,10 +119,12 @@ impl Socket {
     fn next_length(&self) -> io::Result<usize> {
         let flags = RecvFlags::PEEK | RecvFlags::TRUNC;
         let mut none = [0; 0];
-        match rustix::io::retry_on_intr(|| recv(&self.descriptor, &mut none, flags)) {
-            Ok((_, length)) => Ok(length),
-            Err(Errno::CONNRESET) => Ok(0),
-            Err(error) => Err(error.into()),
+        loop {
+            return match recv(&self.descriptor, &mut none, flags) {
+                Ok((_, length)) => Ok(length),
+                Err(Errno::INTR | Errno::CONNRESET) => continue,
+                Err(error) => Err(error.into()),
+            };
         }
     }
 }
@@ -193,6 +194,17 @@ mod tests {
             other.receive::<ToMonitor>().unwrap().unwrap().0,
             ToMonitor::Stop
         );
+        assert!(other.receive::<ToMonitor>().unwrap().is_none());
+    }
+
+    #[test]
+    fn last_words_of_an_end_that_had_not_read_all_are_heard() {
+        let (one, other) = Socket::pair().unwrap();
+        one.send(&ToMonitor::Stop, None).unwrap();
+        other.send(&ToMonitor::Stop, None).unwrap();
+        drop(one);
+        let last = other.receive::<ToMonitor>().unwrap();
+        assert_eq!(last.unwrap().0, ToMonitor::Stop);
         assert!(other.receive::<ToMonitor>().unwrap().is_none());
     }
 

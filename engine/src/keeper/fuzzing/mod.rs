@@ -22,7 +22,7 @@ use vmm::control::{FromMonitor, Place, Report, Socket, StopReason, ToMonitor};
 use super::{
     Keeper, Machine, PIECE,
     clients::Role,
-    wire::{Event, Request, Work},
+    wire::{self, Event, Request, Until, Work},
 };
 use crate::host::Host;
 use crate::state::{
@@ -44,12 +44,17 @@ struct Caller {
     /// How often it has asked for something that is answered by an end.
     asked: usize,
     ends: usize,
+    /// The ID of what it has created to run beside.
+    exec: String,
 }
 
 impl Caller {
     /// Takes what it is told.
     fn hear(&mut self) {
         while let Ok(Some((event, _))) = self.socket.receive::<Event>() {
+            if let Event::ExecCreated { exec } = &event {
+                self.exec.clone_from(exec);
+            }
             self.ends += usize::from(matches!(event, Event::Exited(_) | Event::Failed { .. }));
         }
         assert!(
@@ -174,6 +179,50 @@ pub fn play(bytes: &[u8]) -> (Status, i32) {
         "it ended well, and nobody said so"
     );
     (state.status, state.exit_code)
+}
+
+/// Plays an input to a keeper that holds a container which does not run, and never can; gives its state.
+pub(crate) fn play_held(bytes: &[u8]) -> Status {
+    let directory = tempfile::tempdir().expect("a temporary directory can be made");
+    let directories = Directories {
+        data: directory.path().into(),
+        cache: directory.path().into(),
+        runtime: directory.path().into(),
+    };
+    let mut config: Config = serde_json::from_str(CONTAINER).expect("a container's configuration");
+    config.kernel = Some(directory.path().join("missing"));
+    let container = Containers::new(&directories).create(config.clone());
+    let container = container.expect("a container can be made");
+    let signals = Signals::new(&[]).expect("signals can be taken");
+    let socket = directory.path().join("socket");
+    let keeper = Keeper::new(&directories, socket, signals).expect("a keeper can be made");
+    let mut scene = Scene {
+        input: Input::new(bytes),
+        keeper,
+        monitor: None,
+        guest: Channel::default(),
+        config,
+        streams: Vec::new(),
+        callers: Vec::new(),
+        said: [false; 3],
+        piece: vec![0; PIECE],
+    };
+    let lock = container.keeper_lock().expect("a lock can be taken");
+    let number = scene.keeper.hold(container.clone(), lock);
+    let number = number.expect("a container can be held");
+    scene.call(Role::Holding { number });
+    while !scene.keeper.over && scene.step().is_some() {
+        scene.turn();
+    }
+    scene.callers.clear();
+    // Each turn takes one of the packets that they had sent.
+    for _ in 0..=bytes.len() {
+        if !scene.keeper.over {
+            scene.turn();
+        }
+    }
+    assert!(scene.keeper.over, "a keeper holds what nobody wants");
+    container.state().expect("its state can be read").status
 }
 
 /// A monitor that stops when it is told to, whatever else is said in its name.
@@ -401,13 +450,14 @@ impl Scene {
             socket: ours,
             asked: usize::from(role != Role::New),
             ends: 0,
+            exec: String::new(),
         });
     }
 
     fn client_asks(&mut self) -> Option<()> {
         let count = self.callers.len();
         let chosen = self.input.below(count + 1)?;
-        let what = self.input.below(14)?;
+        let what = self.input.below(22)?;
         let byte = self.input.byte()?;
         if chosen == count {
             if count < MOST {
@@ -454,7 +504,14 @@ impl Scene {
                 signal: flag.then_some(byte),
                 seconds: Some(byte.into()),
             },
-            9 => Request::Wait { container },
+            9 => Request::Wait {
+                container,
+                until: match byte % 3 {
+                    0 => Until::NotRunning,
+                    1 => Until::NextExit,
+                    _ => Until::Removed,
+                },
+            },
             10 => Request::Pause {
                 container,
                 paused: flag,
@@ -465,6 +522,36 @@ impl Scene {
                 attach: flag.then_some(flag),
                 owner: flag,
             },
+            13 => Request::Hello {
+                version: u16::from(byte) % (wire::VERSION + 2),
+            },
+            14 => Request::Hold { container },
+            15 => Request::Release { container },
+            16 => Request::ExecCreate {
+                container,
+                process: Box::new(self.config.spec.process.clone()),
+                streams: wire::ExecStreams {
+                    stdin: flag,
+                    stdout: byte % 3 == 0,
+                    stderr: byte % 5 == 0,
+                },
+            },
+            17 => Request::ExecStart {
+                exec: caller.exec.clone(),
+                detach: flag,
+                size: None,
+            },
+            18 => Request::ExecInspect {
+                exec: caller.exec.clone(),
+            },
+            19 => Request::ExecResize {
+                exec: caller.exec.clone(),
+                size: TerminalSize {
+                    rows: byte.into(),
+                    columns: 0,
+                },
+            },
+            20 => Request::Execs { container },
             _ => {
                 let _ = caller.socket.send(&"no request", None);
                 return Some(());
@@ -476,6 +563,9 @@ impl Scene {
                 | Request::Exec { .. }
                 | Request::Stop { .. }
                 | Request::Wait { .. }
+                | Request::Hold { .. }
+                | Request::Start { .. }
+                | Request::ExecStart { .. }
         ));
         let _ = caller.socket.send(&request, None);
         Some(())
@@ -512,6 +602,13 @@ mod tests {
     #[test]
     fn keeper_stands_noise() {
         coracle_platform::fuzzing::with_noise(crate::fuzzing::keeper);
+    }
+
+    #[test]
+    fn container_that_is_held_stands_noise_and_stays_as_it_is() {
+        coracle_platform::fuzzing::with_noise(|bytes| {
+            assert_eq!(play_held(bytes), Status::Created)
+        });
     }
 
     /// The harness reaches what it is for: a container that runs and ends.

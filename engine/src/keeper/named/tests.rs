@@ -1,17 +1,21 @@
 use std::{io::Write, os::unix::net::UnixStream, time::Duration};
 
-use coracle_protocol::{FailureKind, GuestMessage, frame};
+use coracle_protocol::{FailureKind, GuestMessage, Stdio, Task, Tool, frame};
 use tempfile::TempDir;
 
 use super::{
-    super::{Machine, phase::Phase},
+    super::{
+        Machine, execs,
+        phase::Phase,
+        wire::{Request, Until},
+    },
     *,
 };
 use crate::Guest;
 use crate::host;
 use crate::state::{
     MachineMode,
-    container::{Config, Container, Containers, Restart},
+    container::{Config, Container, Containers, Health, Restart},
     host::{Config as HostConfig, Hosts, VERSION},
 };
 use coracle_platform::sys::Signals;
@@ -82,6 +86,15 @@ impl Scene {
     fn container(&self) -> Container {
         let mut config: Config = serde_json::from_str(CONTAINER).unwrap();
         config.restart = Restart::Always;
+        config.id = crate::identifier().unwrap();
+        config.name = String::new();
+        config.health = Some(Health {
+            command: vec!["true".into()],
+            interval: 1 << 40,
+            timeout: 1 << 40,
+            start_period: 0,
+            retries: 1,
+        });
         self.containers.create(config).unwrap()
     }
 
@@ -146,6 +159,7 @@ fn late_news_of_a_container_that_starts_again_ends_no_host() {
         assert!(matches!(scene.phase(number), Phase::Waiting));
     }
     scene.keeper.open_streams(number).unwrap();
+    scene.keeper.expect_start(number).unwrap();
     for message in news(&id) {
         scene.says(&message);
         assert!(scene.keeper.guest().is_some(), "{message:?}");
@@ -199,4 +213,163 @@ fn container_that_cannot_be_taken_over_is_as_before() {
     std::fs::remove_dir(&log).unwrap();
     let lock = record.try_lock().unwrap();
     assert!(lock.is_some_and(|lock| scene.keeper.take(record, lock).is_ok()));
+}
+
+/// A program that ran for the keeper itself answers when the container that it ran in is gone, or has started again.
+#[test]
+fn late_answer_reaches_no_other_container() {
+    let mut scene = Scene::new();
+    let first = scene.run();
+    let health = |scene: &mut Scene, number| {
+        let health = execs::Client::Health(number);
+        let task = Task::Tool(Tool::Freeze(false));
+        let sent = scene
+            .keeper
+            .send_exec(health, number, task, Stdio::default());
+        sent.unwrap().unwrap()
+    };
+    let answers = |scene: &mut Scene, id: String| {
+        let started = GuestMessage::Started {
+            id: id.clone(),
+            pid: 8,
+            at: 1,
+        };
+        let exited = GuestMessage::Exited {
+            id,
+            status: coracle_protocol::ExitStatus::Code(0),
+            oom: false,
+            damaged: false,
+            at: 1,
+        };
+        assert!(scene.keeper.exec_message(&started) && scene.keeper.exec_message(&exited));
+    };
+    let wellness = |scene: &Scene, number| scene.keeper.kept[&number].state.health;
+    let of_first = health(&mut scene, first);
+    scene.keeper.force(first);
+    scene.keeper.settle().unwrap();
+    // Somebody waits for its end while it waits for its next start.
+    let (waiting, theirs) = Socket::pair().unwrap();
+    let client = scene.keeper.add_client(theirs, Role::waiting(first));
+    scene.keeper.start_again(first).unwrap();
+    let again = *scene.keeper.kept.keys().next().unwrap();
+    assert_ne!(again, first);
+    assert_eq!(scene.keeper.clients[&client].role, Role::waiting(again));
+    answers(&mut scene, of_first);
+    assert_eq!(wellness(&scene, again), None);
+    // And gone for good.
+    let of_again = health(&mut scene, again);
+    let kept = scene.keeper.kept.get_mut(&again).unwrap();
+    kept.stopping = true;
+    scene.keeper.force(again);
+    scene.keeper.settle().unwrap();
+    assert!(scene.keeper.kept.is_empty());
+    let (event, _) = waiting.receive::<Event>().unwrap().unwrap();
+    assert!(matches!(event, Event::Exited(_)), "{event:?}");
+    let other = scene.run();
+    assert!(other > again);
+    answers(&mut scene, of_again);
+    assert_eq!(wellness(&scene, other), None);
+}
+
+/// Docker's order: attach and wait, then start, all from other connections.
+#[test]
+fn clients_that_came_before_the_start_lose_nothing() {
+    let mut scene = Scene::new();
+    let mut record = scene.container();
+    record.config.host = Some("1".repeat(64));
+    let config = record.directory().join("config.json");
+    std::fs::write(config, serde_json::to_vec(&record.config).unwrap()).unwrap();
+    let mut piece = vec![0; crate::keeper::PIECE];
+    let mut turn = |scene: &mut Scene| {
+        scene.keeper.turn(&mut piece, Some(Instant::now())).unwrap();
+    };
+    let client = |scene: &mut Scene| {
+        let (ours, theirs) = Socket::pair().unwrap();
+        scene.keeper.add_client(theirs, Role::New);
+        ours
+    };
+    let event = |link: &Socket| link.receive::<Event>().unwrap().unwrap();
+    let container = record.config.id.clone();
+    let [attached, waiting, starter] = [(); 3].map(|()| client(&mut scene));
+    let hold = Request::Hold {
+        container: container.clone(),
+    };
+    for link in [&attached, &waiting] {
+        link.send(&hold, None).unwrap();
+        turn(&mut scene);
+        assert_eq!(event(link).0, Event::Done);
+    }
+    let attach = Request::Attach {
+        container: container.clone(),
+        input: false,
+    };
+    attached.send(&attach, None).unwrap();
+    let until = Until::NextExit;
+    let wait = Request::Wait {
+        container: container.clone(),
+        until,
+    };
+    waiting.send(&wait, None).unwrap();
+    let start = Request::Start {
+        container: container.clone(),
+        attach: None,
+        owner: false,
+    };
+    starter.send(&start, None).unwrap();
+    turn(&mut scene);
+    assert_eq!(event(&starter).0, Event::Done);
+    let streams = [event(&attached), event(&attached)];
+    assert_eq!(event(&attached).0, Event::Done);
+    let [(_, output), (_, errors)] = streams;
+    let number = scene.keeper.number_of(&container).unwrap();
+    assert!(matches!(scene.phase(number), Phase::Starting));
+    assert_eq!(record.state().unwrap().status.word(), "running");
+    // The guest's end of the streams.
+    let kept = scene.keeper.kept.get_mut(&number).unwrap();
+    let stdio = kept.streams.stdio();
+    let mut guests = [stdio.stdin, stdio.stdout, stdio.stderr].map(|port| {
+        let (guest, ours) = UnixStream::pair().unwrap();
+        assert!(kept.streams.connect(port.unwrap().number, ours).is_none());
+        guest
+    });
+    guests[1].write_all(b"first byte").unwrap();
+    let [_, started, exited, _] = news(&container);
+    scene.says(&started);
+    assert_eq!(event(&attached).0, Event::Started);
+    assert_eq!(event(&starter).0, Event::Started);
+    drop(guests);
+    scene.says(&exited);
+    turn(&mut scene);
+    turn(&mut scene);
+    let read = |stream: Option<std::os::fd::OwnedFd>| {
+        let mut text = String::new();
+        let mut stream = UnixStream::from(stream.unwrap());
+        std::io::Read::read_to_string(&mut stream, &mut text).unwrap();
+        text
+    };
+    assert_eq!(
+        (read(output), read(errors)),
+        ("first byte".into(), String::new())
+    );
+    for link in [&attached, &waiting, &starter] {
+        assert!(matches!(event(link).0, Event::Exited(_)));
+    }
+}
+
+/// A host that ends holds nothing any more, and its containers are as they were.
+#[test]
+fn host_that_ends_lets_go_of_what_it_holds() {
+    let mut scene = Scene::new();
+    let record = scene.container();
+    let lock = record.keeper_lock().unwrap();
+    let number = scene.keeper.hold(record.clone(), lock).unwrap();
+    let (ours, theirs) = Socket::pair().unwrap();
+    scene.keeper.add_client(theirs, Role::Holding { number });
+    scene.keeper.lost(&anyhow::anyhow!("lost"));
+    assert!(scene.keeper.kept.is_empty() && scene.keeper.over);
+    let (event, _) = ours.receive::<Event>().unwrap().unwrap();
+    assert!(matches!(event, Event::Failed { .. }), "{event:?}");
+    assert!(ours.receive::<Event>().unwrap().is_none());
+    assert!(record.try_lock().unwrap().is_some());
+    assert_eq!(record.state().unwrap().status.word(), "created");
 }

@@ -153,6 +153,19 @@ impl Containers {
         }
     }
 
+    /// The one whose identifier begins with these digits; `None` when there is none, or more than one.
+    ///
+    /// # Errors
+    /// When the records cannot be read.
+    pub fn beginning_with(&self, digits: &str) -> Result<Option<Container>> {
+        let ids = self.ids()?;
+        let mut matching = ids.iter().filter(|id| id.starts_with(digits));
+        match (matching.next(), matching.next()) {
+            (Some(id), None) => self.open(id).map(Some),
+            _ => Ok(None),
+        }
+    }
+
     fn not_found(&self, text: &str) -> NotFound {
         let hint = match host::exists(self.data(), text) {
             true => format!("{text} is a host: see 'coracle host --help'"),

@@ -74,6 +74,9 @@ pub struct State {
     pub keeper: u32,
     /// The socket of its keeper.
     pub socket: PathBuf,
+    /// Version of what that process understands (`keeper::wire`).
+    #[serde(default)]
+    pub wire: u16,
     /// Number of its first process in the guest.
     pub pid: u32,
     /// Its address on the bridge of its host, while it is up.
@@ -149,6 +152,7 @@ impl State {
             status: Status::Created,
             keeper: 0,
             socket: PathBuf::new(),
+            wire: 0,
             pid: 0,
             address: None,
             started: 0,

@@ -1,0 +1,88 @@
+//! What there is: containers, and what is known of each.
+
+use coracle_engine::state::{
+    container::{Container, Summary},
+    host::{Host, Hosts},
+};
+use coracle_platform::clock;
+use docker_model::{
+    container::{self, Filter, Listed, Named, Seen},
+    filters::{FilterError, Filters},
+    records,
+};
+use images::store::{Store, StoreError};
+
+use super::Call;
+use crate::{
+    backend::{Backend, internal},
+    error::{ApiError, whole},
+};
+
+impl From<FilterError> for ApiError {
+    fn from(error: FilterError) -> Self {
+        Self::invalid(error.to_string())
+    }
+}
+
+/// What filters of containers name.
+struct Things<'a>(&'a Backend);
+
+impl Named for Things<'_> {
+    type Error = ApiError;
+
+    fn created(&mut self, container: &str) -> Result<u64, ApiError> {
+        Ok(self.0.find(container)?.config.created)
+    }
+
+    fn image(&mut self, name: &str) -> Result<Option<String>, ApiError> {
+        let failed = |error: StoreError| ApiError::internal(whole(&error));
+        match Store::open(self.0.store()).map_err(failed)?.resolve(name) {
+            Ok(image) => Ok(Some(image.id.to_string())),
+            Err(StoreError::NotFound { .. } | StoreError::Name { .. }) => Ok(None),
+            Err(error) => Err(failed(error)),
+        }
+    }
+}
+
+/// `GET /containers/json`
+pub fn containers(api: &Backend, call: &mut Call<'_, '_>) -> Result<(), ApiError> {
+    let filters = Filters::from_json(call.query.get("filters").unwrap_or_default())?;
+    let filter = Filter::new(filters, &mut Things(api))?;
+    let limit = call.query.number("limit")?.unwrap_or(0);
+    let limit = usize::try_from(limit).ok().filter(|limit| *limit > 0);
+    let all = call.query.flag("all") || limit.is_some() || filter.wants_all();
+    let list = api.containers.summaries().map_err(internal)?;
+    let hosts = Hosts::new(&api.directories).list().map_err(internal)?;
+    let shown = |known: &&Summary| all || known.state.status.is_live();
+    let now = clock::wall();
+    let rows = list.iter().filter(shown);
+    let rows = rows.filter_map(|known| row(known, &hosts, &filter, now));
+    let rows: Vec<Listed> = rows.take(limit.unwrap_or(usize::MAX)).collect();
+    call.json(200, &rows)
+}
+
+/// A container's row, if the filters hold.
+fn row(known: &Summary, hosts: &[Host], filter: &Filter, now: u64) -> Option<Listed> {
+    let host_id = known.state.shown.host.as_deref().unwrap_or_default();
+    let host = hosts.iter().find(|host| host.config.id == host_id);
+    let host = host.map_or("", |host| &host.config.name);
+    let summary = records::summary(known);
+    filter
+        .matches(&summary, Seen { host, host_id })
+        .then(|| container::list(&summary, now))
+}
+
+/// `GET /containers/{}/json`
+pub fn container(api: &Backend, call: &mut Call<'_, '_>) -> Result<(), ApiError> {
+    let container = api.find(call.argument(0))?;
+    let known = known(api, &container)?;
+    call.json(200, &container::inspect(&known))
+}
+
+fn known(api: &Backend, container: &Container) -> Result<container::Container, ApiError> {
+    let state = container.state().map_err(internal)?;
+    let around = container.surroundings(&state, &Hosts::new(&api.directories));
+    let mut known = records::container(&container.config, &state, &around);
+    known.exec_ids = api.execs.of(&container.config.id);
+    Ok(known)
+}

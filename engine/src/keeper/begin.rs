@@ -1,0 +1,349 @@
+//! How a keeper begins: a process that has one thread forks, any other executes the program `coracle-keeper`. What
+//! the new process does is the same.
+//!
+//! The program gets what it is to do as the first packet of its first client's socket, which is its standard input:
+//! its arguments and its environment say nothing of it, since other users can read the former.
+
+use std::{
+    fs::File,
+    io::{Read, Seek, Write},
+    os::fd::{AsFd, OwnedFd},
+    process::{Command, ExitCode, Stdio},
+};
+
+use anyhow::{Context, Result, bail, ensure};
+use rustix::fs::{MemfdFlags, memfd_create};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use vmm::control::Socket;
+
+use super::{
+    Prepared, Start, named, start,
+    wire::{Event, VERSION},
+};
+use crate::host;
+use crate::state::{
+    Directories,
+    container::{Container, Containers},
+    host::{Host, Hosts},
+};
+use coracle_platform::{programs, sys};
+
+/// The program.
+const PROGRAM: &str = "coracle-keeper";
+
+/// Exit code of a keeper that failed.
+const FAILED: u8 = 1;
+
+/// What a keeper is there for.
+pub(super) enum Work {
+    /// A container that starts now, in a machine of its own.
+    Container(Box<Start>),
+    /// A container that does not run, and starts when somebody asks for it.
+    Hold(Box<Container>),
+    /// A named host.
+    Host(Box<Host>, Prepared),
+}
+
+/// The same as the program is told.
+#[derive(Serialize, Deserialize)]
+struct Order {
+    /// Of this contract: the program is of the same release.
+    version: u16,
+    directories: Directories,
+    task: Task,
+}
+
+/// What it is there for, by what is on disk. The machine travels beside it, as a file in memory.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Task {
+    Container {
+        id: String,
+        attach: Option<bool>,
+        owner: bool,
+    },
+    Hold {
+        id: String,
+    },
+    Host {
+        id: String,
+    },
+}
+
+/// Starts a keeper; gives the connection of its first client.
+///
+/// # Errors
+/// When no process can be made, or the program is missing.
+pub(super) fn begin(work: Work, directories: &Directories) -> Result<Socket> {
+    let (ours, theirs) = Socket::pair().context("cannot make a socket")?;
+    // One that only holds is in no hurry, and takes 1.7 MiB less as a program.
+    let holds = matches!(work, Work::Hold(_));
+    if holds || !sys::has_one_thread() {
+        execute(&work, theirs)?;
+        order(&ours, work, directories)?;
+        return Ok(ours);
+    }
+    // Of the 94 ms of a start, to execute the program would take 3 more.
+    if sys::fork().context("cannot start a keeper")?.is_some() {
+        return Ok(ours);
+    }
+    // What follows is the new process.
+    drop(ours);
+    std::process::exit(run(work, directories, theirs).into())
+}
+
+/// Executes the program, whose first client's socket this is.
+fn execute(work: &Work, first: Socket) -> Result<()> {
+    let program = programs::find(PROGRAM)?;
+    let mut command = Command::new(&program);
+    command
+        .env_clear()
+        .envs(std::env::vars_os().filter(|(name, _)| sys::is_kept(name)))
+        .stdin(OwnedFd::from(first))
+        .stdout(Stdio::null());
+    let owned = matches!(work, Work::Container(start) if start.owner);
+    // An owner's keeper tells the same person what goes wrong.
+    if !owned {
+        command.stderr(Stdio::null());
+    }
+    sys::disown(&mut command);
+    let spawned = command.spawn();
+    let mut child = spawned.with_context(|| format!("cannot start {}", program.display()))?;
+    // It has made way for its child, which is nobody's here.
+    child.wait().context("cannot wait for a keeper's start")?;
+    Ok(())
+}
+
+/// Tells the program what it is there for.
+fn order(link: &Socket, work: Work, directories: &Directories) -> Result<()> {
+    let (task, prepared) = match work {
+        Work::Container(start) => {
+            let Start {
+                container,
+                prepared,
+                attach,
+                owner,
+            } = *start;
+            let id = container.config.id;
+            (Task::Container { id, attach, owner }, Some(prepared))
+        }
+        Work::Hold(container) => (
+            Task::Hold {
+                id: container.config.id,
+            },
+            None,
+        ),
+        Work::Host(host, prepared) => (Task::Host { id: host.config.id }, Some(prepared)),
+    };
+    let order = Order {
+        version: VERSION,
+        directories: directories.clone(),
+        task,
+    };
+    let prepared = prepared.as_ref().map(write_file).transpose()?;
+    let told = link.send(&order, prepared.as_ref().map(AsFd::as_fd));
+    told.context("cannot tell a keeper what to do")
+}
+
+/// The program, from its first packet to its exit code.
+pub fn main() -> ExitCode {
+    match ordered() {
+        Ok((work, directories, first)) => run(work, &directories, first).into(),
+        Err(error) => {
+            log::error!("{error:#}");
+            FAILED.into()
+        }
+    }
+}
+
+fn ordered() -> Result<(Work, Directories, Socket)> {
+    let first = std::io::stdin().as_fd().try_clone_to_owned();
+    let first = Socket::from(first.context("cannot duplicate standard input")?);
+    let work = read_order(&first);
+    // Nobody is to wait for a start that fails here.
+    if let Err(error) = &work {
+        fail(&first, error);
+    }
+    let (work, directories) = work?;
+    Ok((work, directories, first))
+}
+
+fn read_order(first: &Socket) -> Result<(Work, Directories)> {
+    let received = first.receive::<Order>();
+    let received = received.context("this program is started by coracle, not by hand")?;
+    let (order, file) = received.context("whoever started this keeper is gone")?;
+    let Order {
+        version,
+        directories,
+        task,
+    } = order;
+    ensure!(
+        version == VERSION,
+        "{PROGRAM} is of another release than what has started it; install all of Coracle's programs of one"
+    );
+    let prepared = || -> Result<Prepared> {
+        read_file(file.context("a keeper was started without its machine")?)
+    };
+    let work = match task {
+        Task::Container { id, attach, owner } => Work::Container(Box::new(Start {
+            container: open(&id, &directories)?,
+            prepared: prepared()?,
+            attach,
+            owner,
+        })),
+        Task::Hold { id } => Work::Hold(Box::new(open(&id, &directories)?)),
+        Task::Host { id } => Work::Host(Box::new(Hosts::new(&directories).find(&id)?), prepared()?),
+    };
+    Ok((work, directories))
+}
+
+fn open(id: &str, directories: &Directories) -> Result<Container> {
+    Containers::new(directories).open(id)
+}
+
+/// The new process, from its work to its exit code.
+fn run(work: Work, directories: &Directories, first: Socket) -> u8 {
+    let result = keep(work, directories, first);
+    host::remove_groups();
+    match result {
+        Ok(()) => 0,
+        Err(error) => {
+            log::error!("{error:#}");
+            FAILED
+        }
+    }
+}
+
+fn keep(work: Work, directories: &Directories, first: Socket) -> Result<()> {
+    sys::close_all_but(&first).context("cannot close descriptors")?;
+    let told = first.as_fd().try_clone_to_owned().map(Socket::from)?;
+    let result = match work {
+        Work::Container(start) => start::keep(*start, first, directories),
+        Work::Hold(container) => start::hold(&container, first, directories),
+        Work::Host(host, prepared) => named::keep(&host, prepared, first, directories),
+    };
+    if let Err(error) = &result {
+        fail(&told, error);
+    }
+    result
+}
+
+fn fail(link: &Socket, error: &anyhow::Error) {
+    let message = format!("{error:#}");
+    let _ = link.send(&Event::Failed { message, code: 125 }, None);
+}
+
+/// A file in memory with this value, to be read from its start: a machine's plan can be longer than a packet.
+fn write_file(value: &impl Serialize) -> Result<File> {
+    let json = serde_json::to_vec(value).context("cannot write a machine's plan")?;
+    let write = || -> std::io::Result<File> {
+        let mut file = File::from(memfd_create("machine", MemfdFlags::CLOEXEC)?);
+        file.write_all(&json)?;
+        file.rewind()?;
+        Ok(file)
+    };
+    write().context("cannot make a file in memory")
+}
+
+fn read_file<T: DeserializeOwned>(file: OwnedFd) -> Result<T> {
+    let mut json = Vec::new();
+    let read = File::from(file).read_to_end(&mut json);
+    read.context("cannot read a machine's plan")?;
+    if json.is_empty() {
+        bail!("a machine's plan is empty");
+    }
+    serde_json::from_slice(&json).context("cannot understand a machine's plan")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::host::{Design, Place};
+    use crate::state::container::Config;
+
+    const CONTAINER: &str = include_str!("fuzzing/container.json");
+
+    fn directories(directory: &tempfile::TempDir) -> Directories {
+        Directories {
+            data: directory.path().into(),
+            cache: directory.path().into(),
+            runtime: directory.path().into(),
+        }
+    }
+
+    fn machine() -> Prepared {
+        let plan = vmm::plan::Plan {
+            kernel: "/kernel".into(),
+            initramfs: None,
+            command_line: "x".repeat(vmm::control::MAX_PACKET),
+            memory_mib: 64,
+            cpus: 1,
+            disks: Vec::new(),
+            vsock_cid: None,
+            boot_deadline_ms: 0,
+            require_jail: true,
+        };
+        Prepared {
+            design: Design::Machine(Box::new(plan), Place::Here),
+            start_timeout: Duration::from_secs(7),
+        }
+    }
+
+    #[test]
+    fn program_is_told_all_that_a_fork_would_know() {
+        let directory = tempfile::tempdir().unwrap();
+        let directories = directories(&directory);
+        let config: Config = serde_json::from_str(CONTAINER).unwrap();
+        let container = Containers::new(&directories).create(config).unwrap();
+        let (ours, theirs) = Socket::pair().unwrap();
+        let start = Start {
+            container: container.clone(),
+            prepared: machine(),
+            attach: Some(true),
+            owner: true,
+        };
+        order(&ours, Work::Container(Box::new(start)), &directories).unwrap();
+        let (work, told) = read_order(&theirs).unwrap();
+        assert_eq!(told.runtime, directories.runtime);
+        let Work::Container(start) = work else {
+            panic!("another work");
+        };
+        assert_eq!(start.container.config, container.config);
+        assert_eq!((start.attach, start.owner), (Some(true), true));
+        assert_eq!(start.prepared.start_timeout, machine().start_timeout);
+        let (Design::Machine(plan, place), Design::Machine(given, _)) =
+            (start.prepared.design, machine().design)
+        else {
+            panic!("another design");
+        };
+        assert_eq!((plan, place), (given, Place::Here));
+    }
+
+    #[test]
+    fn program_of_another_release_says_so() {
+        let directory = tempfile::tempdir().unwrap();
+        let (ours, theirs) = Socket::pair().unwrap();
+        let order = Order {
+            version: VERSION + 1,
+            directories: directories(&directory),
+            task: Task::Host { id: "1".into() },
+        };
+        ours.send(&order, None).unwrap();
+        let error = read_order(&theirs).err().unwrap();
+        assert!(error.to_string().contains("release"), "{error}");
+        ours.send(&"noise", None).unwrap();
+        assert!(read_order(&theirs).is_err());
+        drop(ours);
+        assert!(read_order(&theirs).is_err());
+    }
+
+    /// The tests of a program run in threads of their own.
+    #[test]
+    fn process_with_threads_is_seen_to_have_them() {
+        std::thread::spawn(|| assert!(!sys::has_one_thread()))
+            .join()
+            .unwrap();
+    }
+}

@@ -1,0 +1,164 @@
+//! Programs that have an ID, as a client asks for them: by the ID alone, whoever has created them.
+
+use anyhow::Context;
+use coracle_protocol::{Process, TerminalSize};
+use vmm::control::Socket;
+
+use super::too_old;
+use crate::keeper::{
+    sessions::{SHARED_DIGITS, no_such},
+    socket,
+    wire::{Event, ExecState, ExecStreams, Reason, Request},
+};
+use crate::state::{
+    Directories,
+    container::{Container, Containers, Status},
+};
+use crate::{Error, ErrorKind};
+
+/// Creates a program that can be run in a container that runs; gives its ID, which is 64 hexadecimal digits. It is
+/// there until the container ends.
+///
+/// # Errors
+/// When the container does not run, or is paused, or has as many as there may be.
+pub fn exec_create(
+    container: &Container,
+    process: Process,
+    streams: ExecStreams,
+) -> crate::Result<String> {
+    let link = keeper_of(container)?;
+    let request = Request::ExecCreate {
+        container: container.config.id.clone(),
+        process: Box::new(process),
+        streams,
+    };
+    match asked(&link, &request)? {
+        Event::ExecCreated { exec } => Ok(exec),
+        other => Err(unexpected(&other)),
+    }
+}
+
+/// Starts one: its streams come on the connection as [`Event::Stream`], then [`Event::Started`], and its end as
+/// [`Event::Exited`] or, when it could not be started, [`Event::Failed`] with docker's exit code 126 or 127. Its end
+/// is known to [`exec_inspect`] before it is told: whoever copies its output closes the copy after that. With
+/// `detach` there are no streams, and nobody has to wait.
+///
+/// What refuses it, as a second start, comes as [`Event::Refused`].
+///
+/// # Errors
+/// When there is none, or its container is gone.
+pub fn exec_start(
+    exec: &str,
+    detach: bool,
+    size: Option<TerminalSize>,
+    directories: &Directories,
+) -> crate::Result<Socket> {
+    let link = keeper_of_exec(exec, directories)?;
+    let request = Request::ExecStart {
+        exec: exec.into(),
+        detach,
+        size,
+    };
+    let sent = link.send(&request, None);
+    sent.context("cannot reach the container's keeper")?;
+    Ok(link)
+}
+
+/// How one is.
+///
+/// # Errors
+/// When there is none, or its container is gone.
+pub fn exec_inspect(exec: &str, directories: &Directories) -> crate::Result<ExecState> {
+    let link = keeper_of_exec(exec, directories)?;
+    match asked(&link, &Request::ExecInspect { exec: exec.into() })? {
+        Event::ExecState(state) => Ok(*state),
+        other => Err(unexpected(&other)),
+    }
+}
+
+/// Gives the terminal of one that runs a size.
+///
+/// # Errors
+/// When it does not run.
+pub fn exec_resize(exec: &str, size: TerminalSize, directories: &Directories) -> crate::Result<()> {
+    let link = keeper_of_exec(exec, directories)?;
+    let exec = exec.into();
+    asked(&link, &Request::ExecResize { exec, size }).map(drop)
+}
+
+/// IDs of a container's that have not ended, the oldest first; none where it does not run.
+///
+/// # Errors
+/// When its keeper cannot be asked.
+pub fn execs(container: &Container) -> crate::Result<Vec<String>> {
+    let state = container.state()?;
+    if !state.status.is_live() || state.wire == 0 {
+        return Ok(Vec::new());
+    }
+    let Some(link) = socket::connect(&state.socket, state.wire)? else {
+        return Ok(Vec::new());
+    };
+    let container = container.config.id.clone();
+    match asked(&link, &Request::Execs { container })? {
+        Event::Execs { execs } => Ok(execs),
+        other => Err(unexpected(&other)),
+    }
+}
+
+/// The keeper of a container that runs, and knows programs that have an ID.
+fn keeper_of(container: &Container) -> crate::Result<Socket> {
+    let state = container.state()?;
+    let name = &container.config.name;
+    let conflict = |words: String| Err(Error::new(ErrorKind::Conflict, words));
+    if state.status == Status::Restarting {
+        return conflict(container.config.is_restarting());
+    }
+    if !state.status.is_live() {
+        return conflict(format!("container {name} is not running"));
+    }
+    if state.wire == 0 {
+        let words = too_old(&format!("container {name}"), &format!("restart {name}"));
+        return Err(Error::new(ErrorKind::Unavailable, words));
+    }
+    match socket::connect(&state.socket, state.wire)? {
+        Some(link) => Ok(link),
+        None => conflict(format!("container {name} is stopping")),
+    }
+}
+
+/// The keeper that knows one, if any does.
+fn keeper_of_exec(exec: &str, directories: &Directories) -> crate::Result<Socket> {
+    let digits = exec.get(..SHARED_DIGITS).filter(|_| exec.len() == 64);
+    let found = digits.map(|digits| Containers::new(directories).beginning_with(digits));
+    let container = found.transpose()?.flatten().ok_or_else(|| no_such(exec))?;
+    match keeper_of(&container) {
+        // With its container all of them are gone.
+        Err(error) if error.kind() == ErrorKind::Conflict => Err(no_such(exec)),
+        reached => reached,
+    }
+}
+
+/// Asks for something that is answered at once.
+fn asked(link: &Socket, request: &Request) -> crate::Result<Event> {
+    let sent = link.send(request, None);
+    sent.context("cannot reach the container's keeper")?;
+    let received = link.receive::<Event>();
+    match received.context("lost connection to the container's keeper")? {
+        Some((Event::Refused { message, reason }, _)) => Err(refused(message, reason)),
+        Some((event, _)) => Ok(event),
+        None => Err(Error::new(
+            ErrorKind::Conflict,
+            "the container has just exited",
+        )),
+    }
+}
+
+/// What a keeper refuses, as an error of its kind.
+pub fn refused(message: String, reason: Reason) -> Error {
+    Error::new(reason.into(), message)
+}
+
+fn unexpected(event: &Event) -> Error {
+    let words = format!("unexpected reply from the container's keeper: {event:?}");
+    Error::new(ErrorKind::Internal, words)
+}
