@@ -1,6 +1,6 @@
 //! `coracle`: every container in its own microVM, with docker's manners.
 //!
-//! A library for the sake of `fuzz/`, which has to reach what is inside; the program is [`main`].
+//! The program is [`main`].
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
 #[macro_use]
@@ -8,10 +8,6 @@ extern crate coracle_terminal;
 
 mod attached;
 mod cli;
-mod destination;
-mod front;
-#[cfg(any(test, feature = "fuzzing"))]
-pub mod fuzzing;
 mod kernel_build;
 mod link;
 

@@ -18,7 +18,7 @@ use docker_model::{
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 
 use crate::{
-    backend::{Backend, drain, internal},
+    backend::{Backend, drain},
     error::ApiError,
     http::until_hangup,
     routes::{Call, JSON},
@@ -52,7 +52,7 @@ pub fn events(api: &Backend, call: &mut Call<'_, '_>) -> Result<(), ApiError> {
     };
     let [old, current] = journal::paths(&api.directories.data);
     let directory = current.parent().unwrap_or(Path::new("/"));
-    create_directory(directory).map_err(internal)?;
+    create_directory(directory)?;
     // Before the first look, so that nothing is missed after it.
     let changes = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)
         .and_then(|changes| {

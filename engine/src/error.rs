@@ -55,14 +55,15 @@ impl Error {
         Self::new(ErrorKind::Invalid, message)
     }
 
-    /// What cannot be while something is as it is.
-    pub(crate) fn conflict(message: impl Display + fmt::Debug + Send + Sync + 'static) -> Self {
-        Self::new(ErrorKind::Conflict, message)
-    }
-
     /// Its kind.
     pub fn kind(&self) -> ErrorKind {
         self.kind
+    }
+
+    /// The same error as one of another kind.
+    #[must_use]
+    pub fn with_kind(self, kind: ErrorKind) -> Self {
+        Self { kind, ..self }
     }
 
     /// Puts a sentence in front; the kind stays.

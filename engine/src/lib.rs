@@ -7,10 +7,12 @@
 pub mod capability;
 pub mod containers;
 mod error;
+pub mod events;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
 mod guest;
 pub mod host;
+pub mod hosts;
 mod identifier;
 pub mod images;
 pub mod keeper;
@@ -18,20 +20,25 @@ pub mod kernel;
 pub mod policy;
 pub mod progress;
 pub mod signal;
+mod software_host;
 mod spec;
 pub mod state;
+mod system;
 mod timeline;
+mod watch;
 mod words;
 
 pub use error::{Error, ErrorKind, Kind, Result};
 pub use guest::Guest;
 pub use identifier::identifier;
 pub use spec::{DISK, set as set_variable};
+pub use system::Everything;
 pub use timeline::Timeline;
 pub use words::{clean, damage, failure, merge, stopped};
 
 use self::images::{Images, Registries};
 use containers::Containers;
+use hosts::Hosts;
 use state::Directories;
 
 /// Where an engine keeps what, and what it may use.
@@ -86,5 +93,10 @@ impl Engine {
     /// The images.
     pub fn images(&self) -> Images {
         Images::new(self)
+    }
+
+    /// The named hosts.
+    pub fn hosts(&self) -> Hosts {
+        Hosts::new(self)
     }
 }

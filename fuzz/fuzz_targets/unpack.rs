@@ -1,4 +1,4 @@
 //! A guest's archive, which is to leave its directory.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| coracle::fuzzing::unpack(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| coracle_engine::fuzzing::unpack(bytes));

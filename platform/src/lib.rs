@@ -9,6 +9,7 @@ pub mod clean;
 pub mod clock;
 pub mod cpio;
 pub mod date;
+pub mod destination;
 mod directories;
 pub mod duration;
 #[cfg(any(test, feature = "fuzzing"))]

@@ -9,10 +9,9 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use rustix::event::{PollFd, PollFlags, poll};
-use vmm::control::Socket;
 
-use coracle_engine::keeper::wire::{Event, Exit, Request};
-use coracle_terminal::raw::{self, DetachKeys};
+use coracle_engine::containers::{self, Attachment, Event, Exit};
+use coracle_terminal::raw::{self, DetachKeys, Terminal};
 
 use coracle_platform::sys::Signals;
 use streams::Streams;
@@ -44,6 +43,17 @@ pub(crate) fn take_signals() -> Result<Signals> {
     Signals::new(&SIGNALS).context("cannot block signals")
 }
 
+/// The user's terminal in raw mode, if it is wanted, and if there is one.
+///
+/// # Errors
+/// As `tcsetattr(3)`.
+pub(crate) fn raw_terminal(wanted: bool) -> Result<Option<Terminal>> {
+    match wanted && raw::standard_input_is_terminal() {
+        true => Ok(Some(Terminal::raw()?)),
+        false => Ok(None),
+    }
+}
+
 /// The user ended the command before, or instead of, the process's end.
 #[derive(Debug, thiserror::Error)]
 #[error("interrupted by signal {0}")]
@@ -65,9 +75,18 @@ pub(crate) enum Ended {
     Detached,
 }
 
+impl From<containers::Ended> for Ended {
+    fn from(ended: containers::Ended) -> Self {
+        match ended {
+            containers::Ended::Exited(exit) => Self::Exited(exit),
+            containers::Ended::Failed { message, code } => Self::Failed { message, code },
+        }
+    }
+}
+
 /// A connection to a process.
 pub(crate) struct Attached {
-    link: Socket,
+    link: Attachment,
     signals: Signals,
     streams: Streams,
     /// The process ends with this command.
@@ -99,7 +118,7 @@ impl Attached {
     /// # Errors
     /// As `pipe(2)`.
     pub(crate) fn new(
-        link: Socket,
+        link: Attachment,
         signals: Signals,
         owner: bool,
         terminal: bool,
@@ -137,7 +156,7 @@ impl Attached {
                 self.signal(received)?;
             }
             if ready.detach {
-                self.leave()?;
+                self.link.detach()?;
                 return Ok(Ended::Detached);
             }
             if ready.output {
@@ -194,24 +213,19 @@ impl Attached {
 
     /// One event; the end, if it is one.
     fn event(&mut self) -> Result<Option<Ended>> {
-        let received = self.link.receive::<Event>();
-        match received.context("lost connection to the container's keeper")? {
-            Some((Event::Stream { index }, Some(stream))) => {
-                self.streams.connect(index, stream.into())?;
-            }
-            Some((Event::Started, _)) => {
+        match self.link.next()? {
+            Some(Event::Stream { index, stream }) => self.streams.connect(index, stream)?,
+            Some(Event::Started) => {
                 self.started = true;
                 if self.terminal {
-                    self.resize()?;
+                    self.link.resize(raw::size())?;
                 }
             }
-            Some((Event::Exited(exit), _)) => return Ok(Some(Ended::Exited(exit))),
-            Some((Event::Failed { message, code }, _)) => {
+            Some(Event::Exited(exit)) => return Ok(Some(Ended::Exited(exit))),
+            Some(Event::Failed { message, code }) => {
                 return Ok(Some(Ended::Failed { message, code }));
             }
-            Some((Event::Refused { message, .. }, _)) => bail!(message),
-            // What else there is answers what was not asked for here.
-            Some(_) => {}
+            Some(Event::Taken) => {}
             None => bail!("the container's keeper ended before the container did"),
         }
         Ok(None)
@@ -221,7 +235,10 @@ impl Attached {
     /// SIGTERM, and a terminal that is gone want more.
     fn signal(&mut self, (signal, by_kernel): (i32, bool)) -> Result<()> {
         if signal == libc::SIGWINCH {
-            return if self.terminal { self.resize() } else { Ok(()) };
+            if self.terminal {
+                self.link.resize(raw::size())?;
+            }
+            return Ok(());
         }
         let gone = signal == libc::SIGHUP && self.owner && self.terminal_is_gone(by_kernel);
         if gone && self.signals.outlives_terminal() {
@@ -229,7 +246,7 @@ impl Attached {
         }
         if self.is_second(signal) {
             // Asked before: an owner's container goes away now.
-            let _ = rustix::net::shutdown(&self.link, rustix::net::Shutdown::Write);
+            self.link.abandon();
             self.until_closed();
             return Err(Interrupted(signal).into());
         }
@@ -238,14 +255,11 @@ impl Attached {
             self.asked = Some((signal, Instant::now()));
         }
         let number = u8::try_from(signal).unwrap_or(0);
-        let request = match signal {
-            libc::SIGTERM if self.owner => Request::End { signal: None },
-            libc::SIGHUP if gone => Request::End {
-                signal: Some(number),
-            },
-            _ => Request::Forward { signal: number },
-        };
-        self.say(&request)?;
+        match signal {
+            libc::SIGTERM if self.owner => self.link.stop(None)?,
+            libc::SIGHUP if gone => self.link.stop(Some(number))?,
+            _ => self.link.signal(number)?,
+        }
         if self.beside && matches!(signal, libc::SIGTERM | libc::SIGHUP) {
             // As docker: whoever ends the command waits for it, and the process may go on.
             return Err(Interrupted(signal).into());
@@ -271,33 +285,9 @@ impl Attached {
         by_kernel || (self.controlled && !has_terminal())
     }
 
-    fn resize(&self) -> Result<()> {
-        self.say(&Request::Resize { size: raw::size() })
-    }
-
-    fn say(&self, request: &Request) -> Result<()> {
-        // A keeper that is gone is seen by its silence.
-        match self.link.send(request, None) {
-            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
-            result => result.context("cannot send a request to the container's keeper"),
-        }
-    }
-
-    /// Goes away, and lets the process go on.
-    fn leave(&self) -> Result<()> {
-        self.say(&Request::Detach)?;
-        loop {
-            let received = self.link.receive::<Event>();
-            match received.context("lost connection to the container's keeper")? {
-                Some((Event::Done, _)) | None => return Ok(()),
-                Some(_) => {}
-            }
-        }
-    }
-
     /// Waits until the keeper lets go; an owner's is gone then, with all that it had.
     fn until_closed(&self) {
-        while self.owner && matches!(self.link.receive::<Event>(), Ok(Some(_))) {}
+        while self.owner && matches!(self.link.next(), Ok(Some(_))) {}
     }
 }
 

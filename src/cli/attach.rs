@@ -1,15 +1,11 @@
 //! `coracle attach`.
 
 use anyhow::Result;
+use coracle_engine::{containers::AttachOptions, state::container::Status};
+use coracle_terminal::raw::DetachKeys;
 
-use super::start::{code_of, keeper_of};
-use crate::attached::Attached;
-use coracle_engine::keeper::{self, wire::Request};
-use coracle_engine::state::{
-    Directories,
-    container::{Containers, Status},
-};
-use coracle_terminal::raw::{DetachKeys, Terminal};
+use super::{engine, start::code_of};
+use crate::attached::{self, Attached};
 
 /// Attach local standard input, output, and error streams to a running container
 #[derive(clap::Args)]
@@ -25,31 +21,18 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn main(arguments: &Arguments) -> Result<u8> {
-    let directories = Directories::from_environment()?;
-    let container = Containers::new(&directories).find(&arguments.container)?;
-    let signals = crate::attached::take_signals()?;
-    let config = &container.config;
-    let tty = config.spec.process.terminal.is_some();
-    let input = config.interactive && !arguments.no_stdin;
-    // One that was only created is attached before its start.
-    let link = if container.state()?.status == Status::Created {
-        keeper::client::attach(&container, input, &directories)?
-    } else {
-        let (_, link) = keeper_of(&container)?;
-        let id = config.id.clone();
-        let attach = Request::Attach {
-            container: id,
-            input,
-        };
-        link.send(&attach, None)?;
-        link
-    };
-    let raw = match tty && input && coracle_terminal::raw::standard_input_is_terminal() {
-        true => Some(Terminal::raw()?),
-        false => None,
-    };
-    let keys = arguments.detach_keys.clone().unwrap_or_default();
-    let keys = (tty && input).then_some(keys);
+    let container = engine()?.containers().find(&arguments.container)?;
+    let signals = attached::take_signals()?;
+    let input = !arguments.no_stdin;
+    let link = container.attach(AttachOptions {
+        input,
+        // One that was only created is attached before its start.
+        hold: container.state()?.status == Status::Created,
+    })?;
+    let tty = container.config().spec.process.terminal.is_some();
+    let input = input && container.config().interactive;
+    let keys = (tty && input).then(|| arguments.detach_keys.clone().unwrap_or_default());
+    let raw = attached::raw_terminal(tty && input)?;
     let ended = Attached::new(link, signals, false, tty, keys)?.run();
     drop(raw);
     code_of(ended?)

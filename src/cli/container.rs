@@ -2,21 +2,18 @@
 
 use anyhow::{Result, bail};
 use clap::Subcommand;
+use coracle_engine::{
+    Everything,
+    containers::{Container, Ended, StartOptions},
+};
+use coracle_terminal::{
+    output::{self, Stream},
+    report,
+};
 use docker_model::filters::Filters;
 
-use super::{
-    filter,
-    lifecycle::{self, remove_one},
-    moment::Moment,
-    ps, start,
-};
-use coracle_engine::keeper;
-use coracle_engine::state::{
-    Directories,
-    container::{Container, Containers},
-};
-use coracle_terminal::output::{self, Stream};
-use coracle_terminal::report;
+use super::{each, engine, filter, moment::Moment, ps};
+use crate::kernel_build::Display;
 
 /// Manage containers
 #[derive(clap::Args)]
@@ -55,25 +52,13 @@ fn prune(arguments: &Prune) -> Result<()> {
     if !arguments.force && !asked()? {
         return Ok(());
     }
-    let directories = Directories::from_environment()?;
-    let containers = Containers::new(&directories);
     let filters = filter::filters(&arguments.filter, &["until", "label"])?;
     let until = filters.values("until").map(str::parse);
     let until = until.collect::<Result<Vec<Moment>, _>>();
     let until = until.map_err(anyhow::Error::msg)?;
-    let mut removed = Vec::new();
-    for container in containers.list()? {
-        let Ok(state) = container.state() else {
-            continue;
-        };
-        if state.status.is_live() || !is_meant(&container, &filters, &until) {
-            continue;
-        }
-        match remove_one(&containers, &container, false, &directories) {
-            Ok(()) => removed.push(container.config.id),
-            Err(error) => report::warn(&format!("{error:#}")),
-        }
-    }
+    let is_meant = |container: &Container| is_meant(container, &filters, &until);
+    let containers = engine()?.containers();
+    let removed = containers.prune(is_meant, |error| report::warn(&format!("{error:#}")))?;
     if !removed.is_empty() {
         out!("Deleted Containers:\n{}\n\n", removed.join("\n"));
     }
@@ -93,51 +78,40 @@ fn asked() -> Result<bool> {
 }
 
 fn is_meant(container: &Container, filters: &Filters, until: &[Moment]) -> bool {
-    let config = &container.config;
+    let config = container.config();
     let mut until = until.iter();
     until.all(|Moment(until)| config.created < *until) && filters.labels(&config.labels)
 }
 
-/// Starts the containers whose restart policy wants it.
+/// Starts the hosts and containers whose restart policy wants it.
 pub(super) fn start_all() -> Result<u8> {
-    let directories = Directories::from_environment()?;
-    let containers = Containers::new(&directories);
-    let mut ids = Vec::new();
-    for container in containers.list()? {
-        let Ok(state) = container.state() else {
-            continue;
-        };
-        // Those of a named host are started by its keeper.
-        let own = container.config.host.is_none();
-        if own && keeper::wants_start(container.config.restart, &state) {
-            ids.push(container.config.id);
-        }
-    }
-    let hosts = super::host::start_all(&directories)?;
-    let started = super::each(&ids, |id| {
-        let container = containers.open(id)?;
-        let link = start::start(&container, &directories, None)?;
-        match start::until_started(&link)? {
-            Some(crate::attached::Ended::Failed { message, .. }) => bail!(message),
-            _ => outln!("{}", container.config.name),
-        }
+    let Everything { hosts, containers } = engine()?.starts_with_system()?;
+    let hosts = each(&hosts, |host| {
+        host.start(&mut Display::new())?;
+        outln!("{}", host.name());
         Ok(())
     })?;
-    Ok(hosts.max(started))
+    let containers = each(&containers, |container| {
+        let link = container.start(StartOptions::default(), &mut Display::new())?;
+        if let Some(Ended::Failed { message, .. }) = link.until_started()? {
+            bail!(message);
+        }
+        outln!("{}", container.name());
+        Ok(())
+    })?;
+    Ok(hosts.max(containers))
 }
 
-/// Stops all containers.
+/// Stops all hosts and containers.
 pub(super) fn stop_all() -> Result<u8> {
-    let directories = Directories::from_environment()?;
-    let containers = lifecycle::begin_stop_all(&Containers::new(&directories))?;
-    let hosts = super::host::begin_stop_all(&directories)?;
-    for container in containers {
-        drop(container.keeper_lock());
-        outln!("{}", container.config.name);
+    let stopping = engine()?.stop_with_system(|text| report::warn(&text))?;
+    for container in stopping.containers {
+        container.until_left();
+        outln!("{}", container.name());
     }
-    for host in hosts {
-        drop(host.keeper_lock());
-        outln!("{}", host.config.name);
+    for host in stopping.hosts {
+        host.until_left();
+        outln!("{}", host.name());
     }
     Ok(0)
 }

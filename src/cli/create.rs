@@ -3,10 +3,10 @@
 use anyhow::Result;
 
 use super::{
+    engine,
     flags::{self, Flags, How},
     told::Told,
 };
-use crate::front;
 use coracle_platform::sys;
 use coracle_terminal::output::Stream;
 
@@ -27,7 +27,7 @@ pub(super) fn main(arguments: &Arguments) -> Result<()> {
     let flags = &arguments.flags;
     let request = flags.request(How::Attached)?;
     let told = Told::new(Stream::Error);
-    let container = flags::create(&front::engine()?, &request, flags.cidfile.as_deref(), &told)?;
+    let container = flags::create(&engine()?, &request, flags.cidfile.as_deref(), &told)?;
     outln!("{}", container.id());
     Ok(())
 }

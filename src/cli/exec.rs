@@ -1,18 +1,12 @@
 //! `coracle exec`.
 
 use anyhow::{Result, bail};
-use coracle_protocol::Process;
-use vmm::control::Socket;
-
-use super::{
-    options,
-    start::{code_of, keeper_of, until_started},
-};
-use crate::attached::{Attached, Ended};
-use coracle_engine::keeper::wire::{Request, Work};
-use coracle_engine::state::{Directories, container::Container, container::Containers};
+use coracle_engine::containers::{ExecRequest, ExecStreams};
 use coracle_platform::sys;
-use coracle_terminal::raw::{DetachKeys, Terminal};
+use coracle_terminal::raw::{self, DetachKeys};
+
+use super::{engine, options, start::code_of};
+use crate::attached::{self, Attached, Ended};
 
 /// Execute a command in a running container
 #[derive(clap::Args)]
@@ -62,74 +56,45 @@ pub(super) fn main(arguments: &Arguments) -> Result<u8> {
     };
     // As 'run' does.
     sys::show(&format!("coracle exec {name}"));
-    let is_terminal = coracle_terminal::raw::standard_input_is_terminal();
-    if arguments.program.tty
-        && arguments.program.interactive
-        && !arguments.program.detach
-        && !is_terminal
-    {
+    let program = &arguments.program;
+    let is_terminal = raw::standard_input_is_terminal();
+    if program.tty && program.interactive && !program.detach && !is_terminal {
         bail!("the input device is not a TTY; omit -t, or run in a terminal");
     }
-    let signals = crate::attached::take_signals()?;
-    let container = Containers::new(&Directories::from_environment()?).find(name)?;
-    let (_, link) = keeper_of(&container)?;
-    ask(&link, &container, arguments, command)?;
-    if arguments.program.detach {
-        return match until_started(&link)? {
+    let signals = attached::take_signals()?;
+    let container = engine()?.containers().find(name)?;
+    let link = container.exec(&program.request(command)?)?;
+    if program.detach {
+        return match link.until_started()?.map(Ended::from) {
             None | Some(Ended::Exited(_) | Ended::Detached) => Ok(0),
             Some(failed) => code_of(failed),
         };
     }
-    let raw = match arguments.program.tty && is_terminal {
-        true => Some(Terminal::raw()?),
-        false => None,
-    };
+    let raw = attached::raw_terminal(program.tty)?;
     let keys = arguments.detach_keys.clone().unwrap_or_default();
-    let keys = (arguments.program.tty && arguments.program.interactive).then_some(keys);
-    let attached = Attached::new(link, signals, false, arguments.program.tty, keys)?;
+    let keys = (program.tty && program.interactive).then_some(keys);
+    let attached = Attached::new(link, signals, false, program.tty, keys)?;
     let ended = attached.beside().run();
     drop(raw);
     code_of(ended?)
 }
 
-fn ask(
-    link: &Socket,
-    container: &Container,
-    arguments: &Arguments,
-    command: &[String],
-) -> Result<()> {
-    let request = Request::Exec {
-        container: container.config.id.clone(),
-        work: Box::new(Work::Program(process(container, arguments, command)?)),
-        input: arguments.program.interactive && !arguments.program.detach,
-        output: !arguments.program.detach,
-    };
-    link.send(&request, None)?;
-    Ok(())
-}
-
-/// The container's own process with another command.
-fn process(container: &Container, arguments: &Arguments, command: &[String]) -> Result<Process> {
-    let mut process = container.config.spec.process.clone();
-    process.args = command.to_vec();
-    process.init = false;
-    process.terminal = arguments.program.tty.then(coracle_terminal::raw::size);
-    if arguments.program.tty && !process.env.iter().any(|line| line.starts_with("TERM=")) {
-        process.env.push("TERM=xterm".into());
+impl Program {
+    /// What is asked of the engine.
+    fn request(&self, command: &[String]) -> Result<ExecRequest> {
+        let env = self.env.iter().map(|entry| options::environment(entry));
+        let env: Result<_, String> = env.collect();
+        Ok(ExecRequest {
+            command: command.to_vec(),
+            terminal: self.tty.then(raw::size),
+            env: env.map_err(anyhow::Error::msg)?,
+            workdir: self.workdir.clone(),
+            user: self.user.clone(),
+            streams: ExecStreams {
+                stdin: self.interactive && !self.detach,
+                stdout: !self.detach,
+                stderr: !self.detach,
+            },
+        })
     }
-    for entry in &arguments.program.env {
-        let entry = options::environment(entry).map_err(anyhow::Error::msg)?;
-        coracle_engine::set_variable(&mut process.env, &entry);
-    }
-    if let Some(directory) = &arguments.program.workdir {
-        if !directory.starts_with('/') {
-            bail!("working directory {directory:?} is not an absolute path");
-        }
-        process.cwd.clone_from(directory);
-    }
-    if let Some(user) = &arguments.program.user {
-        process.user.clone_from(user);
-        process.groups.clear();
-    }
-    Ok(process)
 }

@@ -6,9 +6,10 @@ mod bench;
 mod choices;
 mod completion;
 mod container;
-pub(crate) mod copy;
+mod copy;
 mod create;
 mod df;
+mod diff;
 mod doctor;
 mod env_file;
 mod events;
@@ -22,31 +23,35 @@ mod image;
 mod images;
 mod inspect;
 mod kernel;
+mod kill;
 mod lazy;
-mod lifecycle;
 mod load;
 mod login;
 mod logs;
 mod machine;
 mod man;
-mod memory;
 mod moment;
 mod options;
+mod pause;
 mod progress;
 mod prune;
 mod ps;
 mod pull;
+mod rename;
+mod restart;
+mod rm;
 mod rmi;
 mod run;
 mod save;
 mod start;
 mod stats;
+mod stop;
 mod table;
 mod tag;
 mod told;
-mod tool;
 mod top;
 mod verify;
+mod wait;
 
 use std::{
     io::{self, Write},
@@ -61,6 +66,8 @@ use clap::{
 use lazy::Lazy;
 
 use crate::attached::Interrupted;
+use ::images::source::registry;
+use coracle_engine::{Engine, Settings, images::Registries, state::Directories};
 use coracle_software_host::{agent, broker, virtual_time::inside};
 use coracle_terminal::output::{self, Failed, Stream};
 use coracle_terminal::report::{self, Level};
@@ -83,6 +90,14 @@ struct Cli {
     log_level: Level,
     #[command(subcommand)]
     command: Command,
+}
+
+/// Names of containers
+#[derive(clap::Args)]
+struct Names {
+    /// Names or IDs
+    #[arg(required = true, value_name = "CONTAINER")]
+    containers: Vec<String>,
 }
 
 #[derive(Subcommand)]
@@ -112,21 +127,21 @@ enum Command {
     /// Attach local standard input, output, and error streams to a running container
     Attach(Lazy<attach::Arguments>),
     /// Stop one or more running containers
-    Stop(Lazy<lifecycle::Stop>),
+    Stop(Lazy<stop::Arguments>),
     /// Restart one or more containers
-    Restart(Lazy<lifecycle::Stop>),
+    Restart(Lazy<stop::Arguments>),
     /// Kill one or more running containers
-    Kill(Lazy<lifecycle::Kill>),
+    Kill(Lazy<kill::Arguments>),
     /// Block until one or more containers stop, then print their exit codes
-    Wait(Lazy<lifecycle::Names>),
+    Wait(Lazy<Names>),
     /// Pause all processes within one or more containers
-    Pause(Lazy<lifecycle::Names>),
+    Pause(Lazy<Names>),
     /// Unpause all processes within one or more containers
-    Unpause(Lazy<lifecycle::Names>),
+    Unpause(Lazy<Names>),
     /// Rename a container
-    Rename(Lazy<lifecycle::Rename>),
+    Rename(Lazy<rename::Arguments>),
     /// Remove one or more containers
-    Rm(Lazy<lifecycle::Remove>),
+    Rm(Lazy<rm::Arguments>),
     /// Manage containers: list, prune
     Container(Lazy<container::Arguments>),
     /// Manage named hosts: microVMs that hold many containers
@@ -274,7 +289,7 @@ fn dispatch(command: Command, begun: u64) -> anyhow::Result<u8> {
         Command::Start(arguments) => return start::main(&arguments),
         Command::Exec(arguments) => return exec::main(&arguments),
         Command::Top(arguments) => top::main(&arguments)?,
-        Command::Diff(arguments) => top::diff(&arguments)?,
+        Command::Diff(arguments) => diff::main(&arguments)?,
         Command::Stats(arguments) => stats::main(&arguments)?,
         Command::Events(arguments) => events::main(&arguments)?,
         Command::Cp(arguments) => copy::main(&arguments)?,
@@ -282,14 +297,14 @@ fn dispatch(command: Command, begun: u64) -> anyhow::Result<u8> {
         Command::Ps(arguments) => ps::main(&arguments)?,
         Command::Logs(arguments) => logs::main(&arguments)?,
         Command::Attach(arguments) => return attach::main(&arguments),
-        Command::Stop(arguments) => return lifecycle::stop(&arguments),
-        Command::Restart(arguments) => return lifecycle::restart(&arguments),
-        Command::Kill(arguments) => return lifecycle::kill(&arguments),
-        Command::Wait(arguments) => return lifecycle::wait(&arguments),
-        Command::Pause(arguments) => return lifecycle::pause(&arguments, true),
-        Command::Unpause(arguments) => return lifecycle::pause(&arguments, false),
-        Command::Rename(arguments) => lifecycle::rename(&arguments)?,
-        Command::Rm(arguments) => return lifecycle::remove(&arguments),
+        Command::Stop(arguments) => return stop::main(&arguments),
+        Command::Restart(arguments) => return restart::main(&arguments),
+        Command::Kill(arguments) => return kill::main(&arguments),
+        Command::Wait(arguments) => return wait::main(&arguments),
+        Command::Pause(arguments) => return pause::main(&arguments, true),
+        Command::Unpause(arguments) => return pause::main(&arguments, false),
+        Command::Rename(arguments) => rename::main(&arguments)?,
+        Command::Rm(arguments) => return rm::main(&arguments),
         Command::Host(arguments) => return host::main(&arguments, begun),
         Command::Pull(arguments) => pull::main(&arguments)?,
         Command::Login(arguments) => login::login(&arguments)?,
@@ -314,6 +329,17 @@ fn dispatch(command: Command, begun: u64) -> anyhow::Result<u8> {
         Command::Man(arguments) => man::main(&arguments, Cli::command())?,
     }
     Ok(0)
+}
+
+/// The engine: all that it takes from the environment.
+///
+/// # Errors
+/// When these cannot be used.
+fn engine() -> anyhow::Result<Engine> {
+    Ok(Engine::open(Settings {
+        directories: Directories::from_environment()?,
+        registries: Registries::new(registry::Settings::from_environment),
+    })?)
 }
 
 /// Begins something with each of some things, and then ends it with each in their order: what takes time goes on

@@ -7,8 +7,7 @@ use coracle_engine::{
 };
 use images::{image::Platform, reference::Reference};
 
-use super::told::Told;
-use crate::front;
+use super::{engine, told::Told};
 use coracle_terminal::output::Stream;
 
 /// Pull an image from a registry
@@ -50,7 +49,7 @@ impl Options {
 }
 
 pub(super) fn main(arguments: &Arguments) -> Result<()> {
-    let images = front::engine()?.images();
+    let images = engine()?.images();
     let names = if arguments.all_tags {
         all_tags(arguments, &images)?
     } else {

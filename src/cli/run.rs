@@ -11,16 +11,14 @@ use super::{
     told::Told,
 };
 use crate::{
-    attached::{Attached, Ended},
-    front,
+    attached::{self, Attached, Ended},
+    kernel_build::Display,
 };
 use coracle_engine::Timeline;
-use coracle_engine::containers::CreateRequest;
-use coracle_engine::keeper::wire::Exit;
-use coracle_engine::state::container::Container;
+use coracle_engine::containers::{Container, CreateRequest, Exit, StartOptions};
 use coracle_platform::sys;
 use coracle_terminal::output::{self, Stream};
-use coracle_terminal::raw::{DetachKeys, Terminal};
+use coracle_terminal::raw::DetachKeys;
 use coracle_terminal::report;
 
 /// Run a command in a new container, in a microVM of its own
@@ -148,40 +146,35 @@ fn run(arguments: &Run, timeline: &mut Timeline) -> Result<Done> {
         bail!("the input device is not a TTY; omit -t, or run in a terminal");
     }
     // Before any thread exists: they inherit the mask.
-    let signals = crate::attached::take_signals()?;
-    let engine = front::engine()?;
-    let directories = engine.directories();
+    let signals = attached::take_signals()?;
+    let engine = super::engine()?;
     let told = Told::noting(timeline);
     let container = flags::create(&engine, request, arguments.cidfile.as_deref(), &told)?;
     drop(told);
-    let container = container.record().clone();
     timeline.mark("container created");
     let owner = !arguments.detach;
     let planned = || timeline.mark("plan made");
-    let begin = || {
-        let _edit = container.edit()?;
-        let attach = owner.then_some(true);
-        let link = super::start::begin(&container, directories, attach, owner, planned)?;
-        super::start::until_taken(&link)?;
-        Ok(link)
+    let options = StartOptions {
+        attach: owner.then_some(true),
+        owner,
     };
-    let link = match begin() {
+    let link = match container.start_planned(options, &mut Display::new(), planned) {
         Ok(link) => link,
         Err(error) => {
-            super::start::give_up(&container, directories);
-            return Err(error);
+            if let Err(error) = container.give_up() {
+                report::warn(&format!("{error:#}"));
+            }
+            return Err(error.into());
         }
     };
     let ended = if arguments.detach {
-        super::start::until_started(&link)?.unwrap_or_else(|| {
-            outln!("{}", container.config.id);
+        let ended = link.until_started()?.map(Ended::from);
+        ended.unwrap_or_else(|| {
+            outln!("{}", container.id());
             Ended::Detached
         })
     } else {
-        let raw = match tty && is_terminal {
-            true => Some(Terminal::raw()?),
-            false => None,
-        };
+        let raw = attached::raw_terminal(tty)?;
         let keys = arguments.detach_keys.clone().unwrap_or_default();
         let keys = (tty && interactive).then_some(keys);
         let ended = Attached::new(link, signals, true, tty, keys)?.run();
@@ -193,9 +186,9 @@ fn run(arguments: &Run, timeline: &mut Timeline) -> Result<Done> {
 
 /// Says what the exit code alone does not.
 fn explain(container: &Container, exit: &Exit) {
-    let short = container.short_id();
+    let short = container.record().short_id();
     if exit.timed_out {
-        let seconds = container.config.timeout.unwrap_or_default();
+        let seconds = container.config().timeout.unwrap_or_default();
         report::warn(&format!(
             "container {short} was killed after {seconds} s (--timeout)"
         ));
@@ -205,7 +198,7 @@ fn explain(container: &Container, exit: &Exit) {
     }
     if exit.oom {
         let limit = container
-            .config
+            .config()
             .memory
             .map_or("all of its guest's memory".into(), |bytes| {
                 format!("limit {}, --memory", table::binary_size(bytes))
@@ -233,8 +226,8 @@ fn print_json(arguments: &Run, result: &Result<Done>, timeline: &Timeline) {
             container,
             ended: Ended::Exited(exit),
         }) => json!({
-            "id": container.config.id,
-            "name": container.config.name,
+            "id": container.id(),
+            "name": container.name(),
             "image": image,
             "exit_code": exit.code,
             "oom_killed": exit.oom,
@@ -248,8 +241,8 @@ fn print_json(arguments: &Run, result: &Result<Done>, timeline: &Timeline) {
                 _ => (None, None),
             };
             json!({
-                "id": container.config.id,
-                "name": container.config.name,
+                "id": container.id(),
+                "name": container.name(),
                 "image": image,
                 "exit_code": code,
                 "error": error,

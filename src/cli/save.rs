@@ -10,7 +10,6 @@ use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 use images::store::{Archive, Directory, Store};
 
-use crate::destination;
 use coracle_engine::state::Directories;
 use coracle_terminal::output::{self, Stream};
 
@@ -43,7 +42,9 @@ pub(super) fn main(arguments: &Arguments) -> Result<()> {
     match (&arguments.output, arguments.format) {
         (None, Format::OciDir) => bail!("--format oci-dir requires --output"),
         (Some(path), Format::OciDir) => directory(&store, arguments, path),
-        (Some(path), _) => destination::write(path, |file| archive(&store, arguments, file)),
+        (Some(path), _) => {
+            coracle_platform::destination::write(path, |file| archive(&store, arguments, file))
+        }
         (None, _) => {
             if output::is_terminal(Stream::Output) {
                 bail!("standard output is a terminal; use --output, or a pipe");

@@ -3,7 +3,7 @@
 use coracle_engine::{Engine, ErrorKind, Settings, images::Registries, progress::Silent};
 use images::store::Store;
 
-use super::{Backend, internal};
+use super::Backend;
 use crate::{
     create::{self, Body},
     error::{ApiError, whole},
@@ -30,7 +30,7 @@ impl Backend {
             directories: self.directories.clone(),
             registries: Registries::default(),
         };
-        let engine = Engine::open(settings).map_err(|error| internal(error.into()))?;
+        let engine = Engine::open(settings)?;
         match engine.containers().create(&request, &Silent) {
             Ok(container) => Ok(container.id().into()),
             Err(error) => Err(self.refused(name, &error)),

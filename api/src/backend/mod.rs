@@ -3,42 +3,36 @@
 mod create;
 mod end;
 mod execs;
-mod held;
 mod link;
 mod start;
 
-use std::{path::PathBuf, sync::Arc};
+use std::path::PathBuf;
 
 use coracle_engine::{
+    Error, ErrorKind,
     keeper::{
         self, Link,
-        wire::{Event, Request},
+        wire::{Event, Reason, Request},
     },
     state::{
-        Directories, NotFound,
+        Directories,
         container::{Container, Containers, Status},
     },
 };
-
-pub use end::{Condition, Waiting, drain, until, watch};
-pub use execs::{Exec, Execs};
-pub use held::{Begun, Held, Ticket, Waiter};
-pub use link::{Linked, Told};
-
-use crate::error::ApiError;
 use images::source::registry::{RegistryError, Settings};
 
-/// The user's containers and images, and what this server alone knows of them.
+pub use end::{Condition, Waiting, drain, until, watch};
+pub use link::Linked;
+
+use crate::error::{ApiError, whole};
+
+/// The user's containers and images. It remembers nothing: what lives on lives in keepers.
 #[derive(Debug)]
 pub struct Backend {
     /// Where everything is.
     pub directories: Directories,
     /// The containers' records.
     pub containers: Containers,
-    /// Clients of containers that do not run yet.
-    pub held: Arc<Held>,
-    /// What was made to run beside containers.
-    pub execs: Arc<Execs>,
     /// How registries are reached, as the front knows.
     registries: fn() -> Result<Settings, RegistryError>,
 }
@@ -53,8 +47,6 @@ impl Backend {
         Self {
             containers: Containers::new(&directories),
             directories,
-            held: Arc::default(),
-            execs: Arc::default(),
             registries,
         }
     }
@@ -79,12 +71,13 @@ impl Backend {
     /// In docker's words when there is none.
     pub fn find(&self, name: &str) -> Result<Container, ApiError> {
         let plain = name.strip_prefix('/').unwrap_or(name);
-        self.containers
-            .find(plain)
-            .map_err(|error| match error.is::<NotFound>() {
-                true => ApiError::not_found(format!("No such container: {name}")),
-                false => internal(error),
-            })
+        self.containers.find(plain).map_err(|error| {
+            let error = Error::from(error);
+            match error.kind() {
+                ErrorKind::NotFound => ApiError::not_found(format!("No such container: {name}")),
+                _ => error.into(),
+            }
+        })
     }
 
     /// Asks the keeper of a container that runs for something; `None` when it has just ended.
@@ -92,11 +85,11 @@ impl Backend {
     /// # Errors
     /// When the container's record cannot be read.
     pub fn ask(&self, container: &Container, request: &Request) -> Result<Option<Link>, ApiError> {
-        let state = container.state().map_err(internal)?;
+        let state = container.state()?;
         if !state.status.is_live() {
             return Ok(None);
         }
-        let link = keeper::connect(&state.socket, state.wire).map_err(internal)?;
+        let link = keeper::connect(&state.socket, state.wire)?;
         Ok(link.filter(|link| link.send(request, None).is_ok()))
     }
 
@@ -116,15 +109,14 @@ impl Backend {
     /// # Errors
     /// In docker's words when it does not.
     pub fn running(&self, container: &Container) -> Result<(), ApiError> {
-        match container.state().map_err(internal)?.status {
+        let id = &container.config.id;
+        match container.state()?.status {
             Status::Running => Ok(()),
             Status::Paused => Err(ApiError::conflict(format!(
-                "Container {} is paused, unpause the container before exec",
-                container.config.id
+                "Container {id} is paused, unpause the container before exec"
             ))),
             Status::Restarting => Err(ApiError::conflict(format!(
-                "Container {} is restarting, wait until the container is running",
-                container.config.id
+                "Container {id} is restarting, wait until the container is running"
             ))),
             Status::Created | Status::Exited => Err(not_running(container)),
         }
@@ -138,7 +130,7 @@ impl Backend {
 pub fn answer(link: &Link) -> Result<(), ApiError> {
     loop {
         match link.receive::<Event>()? {
-            Some((Event::Refused { message, .. }, _)) => return Err(ApiError::conflict(message)),
+            Some((Event::Refused { message, reason }, _)) => return Err(refused(&message, reason)),
             Some((Event::Done | Event::Exited(_) | Event::Failed { .. }, _)) | None => {
                 return Ok(());
             }
@@ -147,15 +139,40 @@ pub fn answer(link: &Link) -> Result<(), ApiError> {
     }
 }
 
+/// Why a keeper did not do what it was asked for. Keepers of earlier releases give no reason; theirs is
+/// mostly a container's state.
+fn refused(message: &str, reason: Reason) -> ApiError {
+    let status = match reason {
+        Reason::Internal => 409,
+        reason => status(reason.into()),
+    };
+    ApiError::new(status, message)
+}
+
 fn not_running(container: &Container) -> ApiError {
     ApiError::conflict(format!("container {} is not running", container.config.id))
 }
 
-/// An error that clients cannot do anything about.
-pub fn internal(error: anyhow::Error) -> ApiError {
-    let status = match error.is::<NotFound>() {
-        true => 404,
-        false => 500,
-    };
-    ApiError::new(status, format!("{error:#}"))
+/// HTTP's status for a kind of error.
+fn status(kind: ErrorKind) -> u16 {
+    match kind {
+        ErrorKind::NotFound => 404,
+        ErrorKind::Conflict => 409,
+        ErrorKind::NotModified => 304,
+        ErrorKind::Invalid => 400,
+        ErrorKind::Unavailable => 503,
+        ErrorKind::Internal => 500,
+    }
+}
+
+impl From<Error> for ApiError {
+    fn from(error: Error) -> Self {
+        Self::new(status(error.kind()), whole(&error))
+    }
+}
+
+impl From<anyhow::Error> for ApiError {
+    fn from(error: anyhow::Error) -> Self {
+        Error::from(error).into()
+    }
 }

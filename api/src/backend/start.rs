@@ -1,13 +1,8 @@
 //! A container's start.
 
-use std::{
-    sync::{Arc, mpsc},
-    thread,
-};
-
 use coracle_engine::{
     keeper::{
-        self, Link, Start,
+        self, Link, Start, client,
         wire::{Event, Request},
     },
     kernel::Unobserved,
@@ -17,115 +12,60 @@ use coracle_engine::{
     },
 };
 
-use super::{
-    Backend,
-    held::Begun,
-    internal,
-    link::{Linked, Told},
-};
+use super::{Backend, refused};
 use crate::error::ApiError;
 
-/// Exit code of what could not be started.
-const FAILED: u8 = 125;
-
 impl Backend {
-    /// Starts a container with those who are attached to it, and waits until its process runs.
+    /// Starts a container, and waits until its process runs. Who is attached to it already gets its
+    /// streams from their beginning on.
     ///
     /// # Errors
     /// When it runs already, or cannot be started.
     pub fn start(&self, container: &Container) -> Result<(), ApiError> {
-        let id = &container.config.id;
-        let edit = container.edit().map_err(internal)?;
-        if container.state().map_err(internal)?.status.is_live() {
+        let edit = container.edit()?;
+        if container.state()?.status.is_live() {
             return Err(ApiError::not_modified());
         }
-        let starting = self.held.start(id);
-        let mut attached = self.held.take_attached(id).into_iter();
-        let first = attached.next();
-        let link = self.begin(container, first.as_ref().map(|(input, _)| *input));
-        let link = link.and_then(|link| taken(&link).map(|()| link));
-        if link.is_err() {
-            self.held.ended(id, FAILED);
-        }
-        let link = link?;
+        let link = self.begin(container)?;
+        // Until the keeper has the container, nobody else may start it.
+        taken(&link)?;
         drop(edit);
-        let (sender, receiver) = mpsc::channel();
-        let (held, own) = (Arc::clone(&self.held), id.clone());
-        let tell = Box::new(move |told: Told| {
-            match &told {
-                Told::Started => {}
-                Told::Exited(code) | Told::Failed(_, code) => held.ended(&own, *code),
-                Told::Lost => held.ended(&own, FAILED),
+        loop {
+            match link.receive::<Event>()? {
+                Some((Event::Started | Event::Exited(_), _)) => return Ok(()),
+                Some((Event::Failed { message, code }, _)) => return Err(failed(&message, code)),
+                Some((Event::Refused { message, reason }, _)) => {
+                    return Err(refused(&message, reason));
+                }
+                Some(_) => {}
+                None => {
+                    return Err(ApiError::internal(
+                        "the container's keeper ended during the start",
+                    ));
+                }
             }
-            // Nobody listens after the start.
-            let _ = sender.send(told);
-        });
-        match first {
-            Some((_, give)) => give(Begun { link, tell }),
-            None => {
-                let work = move || Linked::new(link, tell).until_over();
-                thread::Builder::new().name("start".into()).spawn(work)?;
-            }
-        }
-        for (input, give) in attached {
-            let request = Request::Attach {
-                container: id.clone(),
-                input,
-            };
-            if let Some(link) = self.ask(container, &request)? {
-                give(Begun {
-                    link,
-                    tell: Box::new(drop),
-                });
-            }
-        }
-        drop(starting);
-        match receiver.recv() {
-            Ok(Told::Started | Told::Exited(_)) => Ok(()),
-            Ok(Told::Failed(message, code)) => Err(failed(&message, code)),
-            // Whoever was attached is gone, and with them the connection.
-            Err(_) if container.state().is_ok_and(|state| state.started > 0) => Ok(()),
-            Ok(Told::Lost) | Err(_) => Err(ApiError::internal(
-                "the container's keeper ended during the start",
-            )),
         }
     }
 
-    /// Goes on to take what is said of a container, when the client that has had its streams is gone.
-    ///
-    /// # Errors
-    /// When the container's record cannot be read.
-    pub fn follow(
-        &self,
-        container: &Container,
-        tell: impl FnMut(Told) + Send + 'static,
-    ) -> Result<(), ApiError> {
-        let request = Request::Wait {
-            container: container.config.id.clone(),
-            until: Default::default(),
-        };
-        if let Some(link) = self.ask(container, &request)? {
-            let work = move || Linked::new(link, tell).until_over();
-            thread::Builder::new().name("follow".into()).spawn(work)?;
-        }
-        Ok(())
-    }
-
-    fn begin(&self, container: &Container, attach: Option<bool>) -> Result<Link, ApiError> {
+    fn begin(&self, container: &Container) -> Result<Link, ApiError> {
         let Some(host) = &container.config.host else {
-            let prepared = keeper::prepare(&container.config, &self.directories, &mut Unobserved);
+            let held = client::start_held(container, None, false, &self.directories)?;
+            if let Some(link) = held {
+                return Ok(link);
+            }
+            let prepared = keeper::prepare(&container.config, &self.directories, &mut Unobserved)?;
             let start = Start {
                 container: container.clone(),
-                prepared: prepared.map_err(internal)?,
-                attach,
+                prepared,
+                attach: None,
                 owner: false,
             };
-            return keeper::start(start, &self.directories).map_err(internal);
+            return Ok(keeper::start(start, &self.directories)?);
         };
-        let host = Hosts::new(&self.directories).find(host).map_err(internal)?;
-        let state = host.state().map_err(internal)?;
+        let host = Hosts::new(&self.directories).find(host)?;
+        let state = host.state()?;
         let link = match state.status {
-            Status::Running => keeper::connect(&state.socket, state.wire).map_err(internal)?,
+            Status::Running => keeper::connect(&state.socket, state.wire)?,
             Status::Created | Status::Exited => None,
         };
         let name = &host.config.name;
@@ -137,7 +77,7 @@ impl Backend {
         })?;
         let request = Request::Start {
             container: container.config.id.clone(),
-            attach,
+            attach: None,
             owner: false,
         };
         link.send(&request, None)?;
@@ -150,16 +90,21 @@ fn taken(link: &Link) -> Result<(), ApiError> {
     match link.receive::<Event>()? {
         Some((Event::Done, _)) => Ok(()),
         Some((Event::Failed { message, code }, _)) => Err(failed(&message, code)),
-        Some((Event::Refused { message, .. }, _)) => Err(ApiError::conflict(message)),
+        Some((Event::Refused { message, reason }, _)) => Err(refused(&message, reason)),
         _ => Err(ApiError::internal("the keeper ended while starting")),
     }
 }
 
-/// Docker's statuses for a start that failed: its command takes exit codes from the words.
-fn failed(message: &str, code: u8) -> ApiError {
-    let status = match code {
-        126 | 127 => 400,
-        _ => 500,
+/// Docker's statuses for a start that failed. Its command takes exit codes from the words: a runtime that
+/// finds no program says so in these.
+pub(super) fn failed(message: &str, code: u8) -> ApiError {
+    let (status, words) = match code {
+        126 => (400, "permission denied"),
+        127 => (400, "executable file not found in $PATH"),
+        _ => return ApiError::internal(message),
     };
-    ApiError::new(status, message)
+    match message.contains(words) {
+        true => ApiError::new(status, message),
+        false => ApiError::new(status, format!("{message}: {words}")),
+    }
 }

@@ -137,6 +137,7 @@ impl<'c> Exchange<'c> {
         if !reply.is_bodiless() {
             bytes += &format!("Content-Length: {}\r\n", reply.body.len());
         }
+        bytes += &reply::date();
         bytes += self.connection_header();
         bytes += "\r\n";
         let mut bytes = bytes.into_bytes();
@@ -160,6 +161,7 @@ impl<'c> Exchange<'c> {
         if chunked {
             head += "Transfer-Encoding: chunked\r\n";
         }
+        head += &reply::date();
         head += self.connection_header();
         head += "\r\n";
         self.write(head.as_bytes())?;

@@ -1,6 +1,9 @@
 //! `POST /containers/{}/attach`: a container's streams on a raw connection.
 
-use std::os::fd::AsFd;
+use coracle_engine::{
+    keeper,
+    state::{container::Container, journal},
+};
 
 use super::Call;
 use crate::{
@@ -27,32 +30,29 @@ pub fn attach(api: &Backend, call: &mut Call<'_, '_>) -> Result<(), ApiError> {
         closes_input: config.input_once && !terminal,
     };
     let (stream, logs) = (query.flag("stream"), query.flag("logs"));
+    // Before the client knows that it is attached: it may start the container then.
+    let link = match stream {
+        true => Some(keeper::client::attach(
+            &container,
+            wishes.input,
+            &api.directories,
+        )?),
+        false => None,
+    };
+    journal::note(&api.directories.data, &container.config, "attach", &[]);
     let mut hijacked = call.hijack(wishes.frames)?;
     if logs {
         replay(&container, &mut hijacked, wishes)?;
     }
-    if !stream {
-        return Ok(());
-    }
-    let client = hijacked.stream.as_fd();
-    let Some(begun) = api.attach(&container, wishes.input, client)? else {
+    let Some(link) = link else {
         return Ok(());
     };
-    let mut process = Linked::new(begun.link, begun.tell);
-    let ended = pump::carry(&mut process, hijacked, wishes)?;
-    if ended == pump::Ended::ClientGone {
-        // Others may wait for its end.
-        api.follow(&container, process.into_tell())?;
-    }
+    pump::carry(&mut Linked::new(link), hijacked, wishes)?;
     Ok(())
 }
 
 /// What the container wrote before, as far as its log has it.
-fn replay(
-    container: &coracle_engine::state::container::Container,
-    hijacked: &mut Hijacked,
-    wishes: Wishes,
-) -> Result<(), ApiError> {
+fn replay(container: &Container, hijacked: &mut Hijacked, wishes: Wishes) -> Result<(), ApiError> {
     use std::io::Write;
     let mut reader = logs::reader(container)?;
     while let Some(record) = reader.read_record()? {

@@ -1,7 +1,7 @@
 //! What is done with a container.
 
 use coracle_engine::{
-    keeper::wire::Request,
+    keeper::{self, wire::Request},
     signal,
     state::{container::Container, journal},
 };
@@ -9,7 +9,7 @@ use coracle_protocol::TerminalSize;
 
 use super::Call;
 use crate::{
-    backend::{Backend, Condition, internal},
+    backend::{Backend, Condition},
     create,
     error::ApiError,
     json,
@@ -38,7 +38,7 @@ pub fn start(api: &Backend, call: &mut Call<'_, '_>) -> Result<(), ApiError> {
 /// `POST /containers/{}/stop`
 pub fn stop(api: &Backend, call: &mut Call<'_, '_>) -> Result<(), ApiError> {
     let container = api.find(call.argument(0))?;
-    let live = container.state().map_err(internal)?.status.is_live();
+    let live = container.state()?.status.is_live();
     if !live {
         return Err(ApiError::not_modified());
     }
@@ -78,7 +78,7 @@ pub fn kill(api: &Backend, call: &mut Call<'_, '_>) -> Result<(), ApiError> {
             ))
         })?,
     };
-    if !container.state().map_err(internal)?.status.is_live() {
+    if !container.state()?.status.is_live() {
         let id = &container.config.id;
         return Err(ApiError::conflict(format!(
             "cannot kill container: {name}: container {id} is not running"
@@ -109,8 +109,8 @@ pub fn remove(api: &Backend, call: &mut Call<'_, '_>) -> Result<(), ApiError> {
 }
 
 fn remove_now(api: &Backend, container: &Container, force: bool) -> Result<(), ApiError> {
-    let _edit = container.edit().map_err(internal)?;
-    let state = container.state().map_err(internal)?;
+    let _edit = container.edit()?;
+    let state = container.state()?;
     if state.status.is_live() {
         if !force {
             return Err(ApiError::conflict(format!(
@@ -125,13 +125,15 @@ fn remove_now(api: &Backend, container: &Container, force: bool) -> Result<(), A
             signal: SIGKILL,
         };
         end(api, container, &request)?;
+    } else {
+        keeper::client::release(container, &api.directories)?;
     }
     if !container.directory().is_dir() {
         // Its keeper removed it, as it was told when it was made.
         return Ok(());
     }
-    let lock = container.keeper_lock().map_err(internal)?;
-    api.containers.remove(container, &lock).map_err(internal)?;
+    let lock = container.keeper_lock()?;
+    api.containers.remove(container, &lock)?;
     journal::note(&api.directories.data, &container.config, "destroy", &[]);
     Ok(())
 }
@@ -150,9 +152,7 @@ pub fn rename(api: &Backend, call: &mut Call<'_, '_>) -> Result<(), ApiError> {
     {
         return Err(in_use(name, &other.config.id));
     }
-    api.containers
-        .rename(&mut container, name)
-        .map_err(internal)?;
+    api.containers.rename(&mut container, name)?;
     journal::note(&api.directories.data, &container.config, "rename", &[]);
     let request = Request::Rename {
         container: container.config.id.clone(),
@@ -185,7 +185,7 @@ fn set_paused(api: &Backend, call: &mut Call<'_, '_>, paused: bool) -> Result<()
     use coracle_engine::state::container::Status;
     let container = api.find(call.argument(0))?;
     let id = &container.config.id;
-    let status = container.state().map_err(internal)?.status;
+    let status = container.state()?.status;
     match (paused, status) {
         (true, Status::Paused) => {
             return Err(ApiError::conflict(format!(

@@ -1,15 +1,12 @@
 //! What runs beside a container's first process.
 
-use std::{
-    io::Write,
-    net::Shutdown,
-    sync::{Mutex, PoisonError},
-    thread,
-};
+use std::io::Write;
 
 use coracle_engine::{
-    identifier,
-    keeper::wire::{Request, Work},
+    keeper::{
+        Link,
+        wire::{Event, ExecStreams},
+    },
     set_variable,
 };
 use coracle_protocol::{Process, TerminalSize};
@@ -19,11 +16,10 @@ use serde_json::json;
 
 use super::{Call, containers::size};
 use crate::{
-    backend::{Backend, Exec, Linked, Told, internal},
+    backend::{Backend, Linked},
     create::Command,
     error::ApiError,
     frame::{self, Channel},
-    http::Hijacked,
     json,
     pump::{self, Wishes},
 };
@@ -69,25 +65,18 @@ fn console(size: &[u16]) -> Option<TerminalSize> {
 pub fn create(api: &Backend, call: &mut Call<'_, '_>) -> Result<(), ApiError> {
     let container = api.find(call.argument(0))?;
     let body: Create = json::required(call.exchange())?;
-    api.running(&container)?;
     if body.privileged {
         return Err(ApiError::unsupported(
             "a command cannot have more privileges than its container (--privileged)",
         ));
     }
     let process = process(&container.config.spec.process, &body)?;
-    let id = identifier().map_err(internal)?;
-    // Any process finds the container by the ID.
-    let id: String = container
-        .config
-        .id
-        .chars()
-        .take(32)
-        .chain(id.chars().skip(32))
-        .collect();
-    let streams = [body.attach_stdin, body.attach_stdout, body.attach_stderr];
-    api.execs
-        .add(&id, Exec::new(&container.config.id, process, streams));
+    let streams = ExecStreams {
+        stdin: body.attach_stdin,
+        stdout: body.attach_stdout,
+        stderr: body.attach_stderr,
+    };
+    let id = api.create_exec(&container, process, streams)?;
     call.json(201, &json!({ "Id": id }))
 }
 
@@ -133,93 +122,39 @@ fn process(of: &Process, body: &Create) -> Result<Process, ApiError> {
 pub fn start(api: &Backend, call: &mut Call<'_, '_>) -> Result<(), ApiError> {
     let id = call.argument(0).to_owned();
     let body: Start = json::optional(call.exchange())?;
-    let mut exec = api.execs.get(&id)?;
-    let container = api.find(&exec.container)?;
-    if !body.detach {
-        // Docker tells of this in the stream.
-        let begun = api.execs.begin(&id);
-        let terminal = exec.process.terminal.is_some();
-        if let (Some(size), true) = (console(&body.console_size), terminal) {
-            exec.process.terminal = Some(size);
-        }
-        if begun {
-            api.running(&container)?;
-        }
-        let hijacked = call.hijack(!terminal)?;
-        return match begun {
-            true => attached(api, &id, exec, hijacked),
-            false => say(
-                hijacked,
-                &format!("Error: Exec command {id} has already run\r\n"),
-            ),
-        };
-    }
-    if !api.execs.begin(&id) {
-        return Err(ApiError::conflict(format!(
-            "Exec command {id} is already running"
-        )));
-    }
-    api.running(&container)?;
-    detached(api, &id, exec)?;
-    call.empty(200)
-}
-
-fn request(exec: &Exec, input: bool, output: bool) -> Request {
-    Request::Exec {
-        container: exec.container.clone(),
-        work: Box::new(Work::Program(exec.process.clone())),
-        input,
-        output,
-    }
-}
-
-/// Runs it with a client's streams.
-fn attached(api: &Backend, id: &str, exec: Exec, hijacked: Hijacked) -> Result<(), ApiError> {
-    let container = api.find(&exec.container)?;
+    let exec = api.inspect_exec(&id)?;
     let terminal = exec.process.terminal.is_some();
+    let size = console(&body.console_size).filter(|_| terminal);
+    if body.detach {
+        detached(&api.start_exec(&id, true, size)?)?;
+        return call.empty(200);
+    }
     let wishes = Wishes {
-        input: exec.input,
-        output: exec.output,
-        error: exec.error,
+        input: exec.streams.stdin,
+        output: exec.streams.stdout,
+        error: exec.streams.stderr,
         frames: !terminal,
         closes_input: !terminal,
     };
-    let request = request(&exec, exec.input, exec.output || exec.error);
-    let Some(link) = api.ask(&container, &request)? else {
-        api.execs.end(id, 255);
-        return say(hijacked, "the container is not running\r\n");
-    };
-    let why = Mutex::new(None);
-    // The code is known before the stream ends: clients ask for it at once.
-    let mut process = Linked::new(link, |told| match told {
-        Told::Exited(code) => api.execs.end(id, code),
-        Told::Failed(message, code) => {
-            api.execs.end(id, code);
-            *why.lock().unwrap_or_else(PoisonError::into_inner) = Some(message);
-        }
-        Told::Lost => api.execs.end(id, 255),
-        Told::Started => {}
-    });
-    api.execs.run(id, process.link());
-    let client = hijacked.stream.try_clone()?;
-    let ended = pump::carry(&mut process, hijacked, wishes)?;
-    if ended == pump::Ended::ClientGone {
-        // It goes on, and its end is noted.
-        process.until_over();
-        return Ok(());
+    if exec.running || exec.exit_code.is_some() {
+        // Docker tells of this in the stream.
+        let mut hijacked = call.hijack(wishes.frames)?;
+        let text = format!("Error: Exec command {id} has already run\r\n");
+        return Ok(hijacked.stream.write_all(&framed(&text))?);
     }
-    let message = why.lock().unwrap_or_else(PoisonError::into_inner).take();
-    if let Some(message) = message {
-        let mut client = &client;
-        // As the runtime of docker's writes it.
+    let link = api.start_exec(&id, false, size)?;
+    let hijacked = call.hijack(wishes.frames)?;
+    let mut client = hijacked.stream.try_clone()?;
+    let ended = pump::carry(&mut Linked::new(link), hijacked, wishes)?;
+    if let pump::Ended::Over(Some(message)) = ended {
+        // As the runtime of docker's says it; the code is told by inspect.
         let text = format!("{message}\r\n");
         let bytes = match terminal {
             true => text.into_bytes(),
             false => framed(&text),
         };
-        let _ = client.write_all(&bytes);
+        client.write_all(&bytes)?;
     }
-    let _ = client.shutdown(Shutdown::Both);
     Ok(())
 }
 
@@ -229,57 +164,36 @@ fn framed(text: &str) -> Vec<u8> {
     frames
 }
 
-/// Says something on a stream, and ends it.
-fn say(mut hijacked: Hijacked, text: &str) -> Result<(), ApiError> {
-    hijacked.stream.write_all(&framed(text))?;
-    Ok(())
-}
-
-/// Runs it without anybody, and returns when it runs.
-fn detached(api: &Backend, id: &str, exec: Exec) -> Result<(), ApiError> {
-    let container = api.find(&exec.container)?;
-    let Some(link) = api.ask(&container, &request(&exec, false, false))? else {
-        return Err(ApiError::conflict(format!(
-            "container {} is not running",
-            exec.container
-        )));
-    };
-    let (sender, receiver) = std::sync::mpsc::channel();
-    let (execs, id) = (std::sync::Arc::clone(&api.execs), id.to_owned());
-    let tell = move |told: Told| {
-        match &told {
-            Told::Exited(code) | Told::Failed(_, code) => execs.end(&id, *code),
-            Told::Lost => execs.end(&id, 255),
-            Told::Started => {}
+/// Waits until one runs that nobody is attached to.
+fn detached(link: &Link) -> Result<(), ApiError> {
+    loop {
+        match link.receive::<Event>()? {
+            Some((Event::Started | Event::Exited(_), _)) | None => return Ok(()),
+            Some((Event::Failed { message, code }, _)) => {
+                return Err(Backend::exec_failed(&message, code));
+            }
+            Some((Event::Refused { message, .. }, _)) => return Err(ApiError::conflict(message)),
+            Some(_) => {}
         }
-        let _ = sender.send(told);
-    };
-    let work = move || Linked::new(link, tell).until_over();
-    thread::Builder::new().name("exec".into()).spawn(work)?;
-    match receiver.recv() {
-        Ok(Told::Failed(message, code)) => {
-            let status = if matches!(code, 126 | 127) { 400 } else { 500 };
-            Err(ApiError::new(status, message))
-        }
-        _ => Ok(()),
     }
 }
 
 /// `GET /exec/{}/json`
 pub fn inspect(api: &Backend, call: &mut Call<'_, '_>) -> Result<(), ApiError> {
     let id = call.argument(0).to_owned();
-    let exec = api.execs.get(&id)?;
+    let exec = api.inspect_exec(&id)?;
     let inspect = model::inspect(&model::Exec {
         id,
-        container: exec.container.clone(),
-        args: exec.process.args.clone(),
-        user: exec.process.user.clone(),
+        container: exec.container,
+        args: exec.process.args,
+        user: exec.process.user,
         tty: exec.process.terminal.is_some(),
-        stdin: exec.input,
-        stdout: exec.output,
-        stderr: exec.error,
-        running: exec.started && exec.exit_code.is_none(),
+        stdin: exec.streams.stdin,
+        stdout: exec.streams.stdout,
+        stderr: exec.streams.stderr,
+        running: exec.running,
         exit_code: exec.exit_code.map(i32::from),
+        pid: exec.pid,
         ..model::Exec::default()
     });
     call.json(200, &inspect)
@@ -289,7 +203,6 @@ pub fn inspect(api: &Backend, call: &mut Call<'_, '_>) -> Result<(), ApiError> {
 pub fn resize(api: &Backend, call: &mut Call<'_, '_>) -> Result<(), ApiError> {
     let id = call.argument(0).to_owned();
     let size = size(call)?;
-    let _ = api.execs.get(&id)?;
-    api.execs.resize(&id, size);
+    api.resize_exec(&id, size)?;
     call.empty(201)
 }

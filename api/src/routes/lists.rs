@@ -1,8 +1,11 @@
 //! What there is: containers, and what is known of each.
 
-use coracle_engine::state::{
-    container::{Container, Summary},
-    host::{Host, Hosts},
+use coracle_engine::{
+    keeper,
+    state::{
+        container::{Container, Summary},
+        host::{Host, Hosts},
+    },
 };
 use coracle_platform::clock;
 use docker_model::{
@@ -14,7 +17,7 @@ use images::store::{Store, StoreError};
 
 use super::Call;
 use crate::{
-    backend::{Backend, internal},
+    backend::Backend,
     error::{ApiError, whole},
 };
 
@@ -51,8 +54,8 @@ pub fn containers(api: &Backend, call: &mut Call<'_, '_>) -> Result<(), ApiError
     let limit = call.query.number("limit")?.unwrap_or(0);
     let limit = usize::try_from(limit).ok().filter(|limit| *limit > 0);
     let all = call.query.flag("all") || limit.is_some() || filter.wants_all();
-    let list = api.containers.summaries().map_err(internal)?;
-    let hosts = Hosts::new(&api.directories).list().map_err(internal)?;
+    let list = api.containers.summaries()?;
+    let hosts = Hosts::new(&api.directories).list()?;
     let shown = |known: &&Summary| all || known.state.status.is_live();
     let now = clock::wall();
     let rows = list.iter().filter(shown);
@@ -80,9 +83,9 @@ pub fn container(api: &Backend, call: &mut Call<'_, '_>) -> Result<(), ApiError>
 }
 
 fn known(api: &Backend, container: &Container) -> Result<container::Container, ApiError> {
-    let state = container.state().map_err(internal)?;
+    let state = container.state()?;
     let around = container.surroundings(&state, &Hosts::new(&api.directories));
     let mut known = records::container(&container.config, &state, &around);
-    known.exec_ids = api.execs.of(&container.config.id);
+    known.exec_ids = keeper::client::execs(container).unwrap_or_default();
     Ok(known)
 }

@@ -11,10 +11,7 @@ use docker_model::{
 use images::store::Store;
 
 use super::Call;
-use crate::{
-    backend::{Backend, internal},
-    error::ApiError,
-};
+use crate::{backend::Backend, error::ApiError};
 
 /// `GET /_ping`, `HEAD /_ping`
 pub fn ping(_api: &Backend, call: &mut Call<'_, '_>) -> Result<(), ApiError> {
@@ -39,7 +36,7 @@ pub fn version(api: &Backend, call: &mut Call<'_, '_>) -> Result<(), ApiError> {
 /// `GET /info`
 pub fn info(api: &Backend, call: &mut Call<'_, '_>) -> Result<(), ApiError> {
     let mut known = machine(api);
-    let list = api.containers.summaries().map_err(internal)?;
+    let list = api.containers.summaries()?;
     let lives = list.iter().map(|one| records::life(&one.state).status);
     known.containers = lives.collect();
     known.images = Store::open(api.store())
@@ -49,7 +46,7 @@ pub fn info(api: &Backend, call: &mut Call<'_, '_>) -> Result<(), ApiError> {
         let mirrors = settings.mirrors.get("docker.io");
         known.mirrors = mirrors.cloned().unwrap_or_default();
     }
-    let hosts = Hosts::new(&api.directories).list().map_err(internal)?;
+    let hosts = Hosts::new(&api.directories).list()?;
     let names: Vec<String> = hosts.into_iter().map(|host| host.config.name).collect();
     let mut info = system::info(&known);
     if !names.is_empty() {

@@ -1,10 +1,43 @@
 //! Containers, from their creation to their removal: one file for each thing that a front does with them.
 
+mod attach;
+mod attachment;
+pub(crate) mod copy;
 mod create;
+mod diff;
+mod exec;
+mod keeper;
+mod kill;
+mod logs;
+mod memory;
 pub mod network;
+mod pause;
 mod policies;
 mod refuse;
+mod remove;
+mod rename;
+mod restart;
+mod start;
+mod stats;
+mod stop;
+mod tool;
+mod top;
 pub mod values;
+mod wait;
+
+pub use attach::AttachOptions;
+pub use attachment::{Attachment, Ended, Event, Exit};
+pub use copy::CopyOptions;
+pub use diff::{Change, ChangeKind};
+pub use exec::{ExecRequest, ExecState, ExecStreams};
+pub use logs::{LogOptions, Logs, Next};
+pub use remove::RemoveOptions;
+pub use restart::Restarting;
+pub use start::StartOptions;
+pub use stats::Usage;
+pub use stop::{Ending, StopOptions};
+pub use top::Process;
+pub use wait::{Outcome, WaitCondition, Waiter};
 
 use crate::{
     Engine, Result,
@@ -55,7 +88,8 @@ impl Containers {
         Ok(records.map(|record| self.with(record)).collect())
     }
 
-    pub(crate) fn with(&self, record: container::Container) -> Container {
+    /// The container of a record.
+    pub fn with(&self, record: container::Container) -> Container {
         Container {
             engine: self.engine.clone(),
             record,

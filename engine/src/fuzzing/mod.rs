@@ -1,6 +1,10 @@
 //! Hostile bytes for a keeper: each function panics where a promise is broken.
 
+mod unpack;
+
 use coracle_platform::fuzzing::again;
+
+pub use unpack::unpack;
 
 use crate::keeper::wire::{Event, Request};
 

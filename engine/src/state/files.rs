@@ -11,7 +11,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use rustix::{
     fs::{FlockOperation, Mode, OFlags, flock, openat},
     io::Errno,
@@ -19,6 +19,7 @@ use rustix::{
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::{create_directory, private};
+use crate::{Error, ErrorKind};
 
 /// A lock that is held until it is dropped.
 #[derive(Debug)]
@@ -192,7 +193,8 @@ pub(super) fn edit(directory: &Path, what: impl FnOnce() -> String) -> Result<Lo
     if directory.is_dir() {
         Ok(held)
     } else {
-        bail!("{} was removed meanwhile", what())
+        let words = format!("{} was removed meanwhile", what());
+        Err(Error::new(ErrorKind::NotFound, words).into())
     }
 }
 

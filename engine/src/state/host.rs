@@ -26,7 +26,7 @@ use super::{
     files::{self, Lock, lock, write},
     journal, words,
 };
-use crate::Error;
+use crate::{Error, ErrorKind};
 use coracle_platform::{clock, size};
 
 /// Version of both files; a later release that changes them reads this one too.
@@ -214,12 +214,12 @@ impl Hosts {
         files::sweep(&self.root);
         let directory = self.root.join(&config.name);
         if directory.is_dir() {
-            return Err(Error::conflict(format!(
+            let words = format!(
                 "host {0} already exists; start it with 'coracle host start {0}', or choose another \
                  name",
                 config.name
-            ))
-            .into());
+            );
+            return Err(Error::new(ErrorKind::Conflict, words).into());
         }
         let new = files::prepare(&self.root, &config.id, &config, &State::new())?;
         files::publish(&new, &directory)?;
@@ -243,10 +243,7 @@ impl Hosts {
             .filter(|host| host.config.id.starts_with(text));
         match (matching.next(), matching.next()) {
             (Some(host), None) => Ok(host),
-            (Some(_), Some(_)) => {
-                let words = "several begin with it; give more digits";
-                Err(Error::invalid(format!("host ID {text:?} is ambiguous: {words}")).into())
-            }
+            (Some(_), Some(_)) => Err(super::ambiguous("host", text).into()),
             (None, _) => Err(self.not_found(text).into()),
         }
     }

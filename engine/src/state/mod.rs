@@ -18,6 +18,14 @@ pub use coracle_platform::{
 pub use mode::MachineMode;
 pub use probe::probe;
 
+use crate::{Error, ErrorKind};
+
+/// Several IDs begin as the one that was given.
+fn ambiguous(kind: &str, text: &str) -> Error {
+    let words = format!("{kind} ID {text:?} is ambiguous: several begin with it; give more digits");
+    Error::new(ErrorKind::Invalid, words)
+}
+
 /// A name or ID stands for nothing that there is.
 #[derive(Debug, thiserror::Error)]
 #[error("no such {kind}: {name}; {hint}")]

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use crate::Error;
+use crate::{Error, ErrorKind};
 
 /// Longest name: that of a file.
 const MAX_NAME: usize = 255;
@@ -20,11 +20,11 @@ pub(crate) fn check(name: &str) -> Result<()> {
     if first && rest && (2..=MAX_NAME).contains(&name.len()) {
         return Ok(());
     }
-    Err(Error::invalid(format!(
+    let words = format!(
         "invalid container name {name:?}: 2 to {MAX_NAME} characters of [a-zA-Z0-9_.-], the first \
          a letter or digit"
-    ))
-    .into())
+    );
+    Err(Error::new(ErrorKind::Invalid, words).into())
 }
 
 const ADJECTIVES: [&str; 32] = [

@@ -1,19 +1,17 @@
 //! `coracle host create`.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::path::PathBuf;
 
-use crate::cli::choices;
-use crate::kernel_build::Display;
-use anyhow::{Context, Result, bail};
+use anyhow::Result;
+use coracle_engine::{hosts::HostRequest, state::MachineMode};
 
-use super::super::options::{self, Bytes};
-use coracle_engine::keeper;
-use coracle_engine::kernel;
-use coracle_engine::state::{
-    Directories, MachineMode, disk,
-    host::{self, Config, Hosts},
+use crate::{
+    cli::{
+        choices, engine,
+        options::{self, Bytes},
+    },
+    kernel_build::Display,
 };
-use coracle_platform::{clock, size};
 
 /// Create a host and start it
 #[derive(clap::Args)]
@@ -48,65 +46,21 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn main(arguments: &Arguments) -> Result<()> {
-    let directories = Directories::from_environment()?;
-    let hosts = Hosts::new(&directories);
-    let kernel = match &arguments.kernel {
-        Some(path) => {
-            kernel::check_bootable(path)?;
-            let absolute = std::path::absolute(path);
-            Some(absolute.with_context(|| format!("cannot find {}", path.display()))?)
-        }
-        None => None,
-    };
-    let labels: BTreeMap<String, String> = arguments
-        .label
-        .iter()
-        .map(|label| label.split_once('=').unwrap_or((label, "")))
-        .map(|(name, value)| (name.into(), value.into()))
-        .collect();
-    let (disk, container_disk) = disks(arguments)?;
-    let config = Config {
-        version: host::VERSION,
-        id: coracle_engine::identifier()?,
+    let labels = arguments.label.iter();
+    let labels = labels.map(|label| label.split_once('=').unwrap_or((label, "")));
+    let request = HostRequest {
         name: arguments.name.clone(),
-        created: clock::wall(),
-        memory: arguments.memory,
         cpus: arguments.cpus,
-        kernel,
+        memory: arguments.memory,
+        disk: arguments.disk.map(|Bytes(bytes)| bytes),
+        kernel: arguments.kernel.clone(),
+        labels: labels
+            .map(|(name, value)| (name.into(), value.into()))
+            .collect(),
         machine: arguments.machine,
-        labels,
-        disk,
-        container_disk,
+        container_disk: arguments.container_disk.map(|Bytes(bytes)| bytes),
     };
-    // What cannot be is refused before anything is made.
-    let prepared = keeper::prepare_host(&config, &directories, &mut Display::new())?;
-    let host = hosts.create(config)?;
-    if let Err(error) = super::boot(&host, prepared, &directories) {
-        let removed = host
-            .keeper_lock()
-            .and_then(|lock| hosts.remove(&host, &lock));
-        return Err(removed.err().unwrap_or(error));
-    }
-    outln!("{}", host.config.name);
+    let host = engine()?.hosts().create(request, &mut Display::new())?;
+    outln!("{}", host.name());
     Ok(())
-}
-
-/// Bytes of the host's disk, and of each container's part of it, where they are given.
-fn disks(arguments: &Arguments) -> Result<(Option<u64>, Option<u64>)> {
-    let size = |given: Option<Bytes>, flag: &'static str| {
-        let size = given.map(|Bytes(bytes)| disk::size(bytes));
-        size.transpose().context(flag)
-    };
-    let disk = size(arguments.disk, "--disk")?;
-    let part = size(arguments.container_disk, "--container-disk")?;
-    if let (Some(disk), Some(part)) = (disk, part)
-        && part > disk
-    {
-        bail!(
-            "--container-disk is {}, more than the whole disk: {}",
-            size::binary(part),
-            size::binary(disk)
-        );
-    }
-    Ok((disk, part))
 }

@@ -3,16 +3,17 @@
 use anyhow::Result;
 use serde_json::{Value, json};
 
-use super::{containers_of, counts};
 use crate::cli::{
-    filter,
+    engine, filter,
     format::{self, Format},
     inspect, options, table,
 };
-use coracle_engine::state::{
-    Directories,
-    container::{Containers, short},
-    host::{Host, Hosts, State, Status},
+use coracle_engine::{
+    hosts::{Host, Listed},
+    state::{
+        container::short,
+        host::{State, Status},
+    },
 };
 use coracle_platform::clock;
 use docker_model::{
@@ -46,49 +47,29 @@ pub(super) struct Inspect {
     format: Option<Format>,
 }
 
-struct Row {
-    host: Host,
-    state: State,
-    containers: usize,
-    running: usize,
-}
-
 /// Filters by their names.
 const FILTERS: [&str; 3] = ["name", "status", "label"];
 
 pub(super) fn main(arguments: &Arguments) -> Result<()> {
-    let directories = Directories::from_environment()?;
     // Told even where there is no host to filter.
     let filters = filter::filters(&arguments.filter, &FILTERS)?;
     let names = filters.values("name").map(str::parse);
     let names = names.collect::<Result<Vec<NamePattern>, _>>();
     let names = names.map_err(anyhow::Error::msg)?;
-    let counts = counts(&Containers::new(&directories).summaries()?);
     let mut rows = Vec::new();
-    for host in Hosts::new(&directories).list()? {
-        // One that is removed just now is not listed.
-        let Ok(state) = host.state() else {
-            continue;
-        };
-        if !is_meant(&host, &state, &filters, &names) {
-            continue;
+    for row in engine()?.hosts().overview()? {
+        if is_meant(&row.host, &row.state, &filters, &names) {
+            rows.push(row);
         }
-        let (containers, running) = counts.get(&host.config.id).copied().unwrap_or_default();
-        rows.push(Row {
-            host,
-            state,
-            containers,
-            running,
-        });
     }
     if arguments.quiet {
         for row in rows {
-            outln!("{}", row.host.config.name);
+            outln!("{}", row.host.name());
         }
         return Ok(());
     }
     if let Some(format) = &arguments.format {
-        let values: Vec<Value> = rows.iter().map(Row::json).collect();
+        let values: Vec<Value> = rows.iter().map(json).collect();
         return format::print(format, &values);
     }
     let mut printed = table::table(&[
@@ -101,7 +82,7 @@ pub(super) fn main(arguments: &Arguments) -> Result<()> {
         "KERNEL",
     ]);
     for row in rows {
-        let config = &row.host.config;
+        let config = row.host.config();
         printed.add_row([
             config.name.clone(),
             short(&config.id).into(),
@@ -126,47 +107,44 @@ fn status(state: &State) -> String {
     }
 }
 
-impl Row {
-    fn json(&self) -> Value {
-        let config = &self.host.config;
-        json!({
-            "ID": short(&config.id),
-            "Name": config.name,
-            "State": self.state.status.word(),
-            "Status": status(&self.state),
-            "Containers": self.containers,
-            "Running": self.running,
-            "CPUs": config.cpus,
-            "Memory": config.memory,
-            "Disk": config.disk,
-            "Kernel": self.state.release,
-        })
-    }
+fn json(row: &Listed) -> Value {
+    let config = row.host.config();
+    json!({
+        "ID": short(&config.id),
+        "Name": config.name,
+        "State": row.state.status.word(),
+        "Status": status(&row.state),
+        "Containers": row.containers,
+        "Running": row.running,
+        "CPUs": config.cpus,
+        "Memory": config.memory,
+        "Disk": config.disk,
+        "Kernel": row.state.release,
+    })
 }
 
 fn is_meant(host: &Host, state: &State, filters: &Filters, names: &[NamePattern]) -> bool {
     let mut patterns = names.iter();
-    (names.is_empty() || patterns.any(|pattern| pattern.matches(&host.config.name)))
+    (names.is_empty() || patterns.any(|pattern| pattern.matches(host.name())))
         && filters.is("status", state.status.word())
-        && filters.labels(&host.config.labels)
+        && filters.labels(&host.config().labels)
 }
 
 /// Prints a list of those that there are; 1 when one is missing.
 pub(super) fn inspect(arguments: &Inspect) -> Result<u8> {
-    let directories = Directories::from_environment()?;
-    let (hosts, containers) = (Hosts::new(&directories), Containers::new(&directories));
+    let hosts = engine()?.hosts();
     inspect::print(&arguments.hosts, arguments.format.as_ref(), |name| {
-        describe(&hosts.find(name)?, &containers)
+        describe(&hosts.find(name)?)
     })
 }
 
-fn describe(host: &Host, containers: &Containers) -> Result<Value> {
+fn describe(host: &Host) -> Result<Value> {
     let state = host.state()?;
-    let config = &host.config;
+    let config = host.config();
     let time = |wall: u64| (wall > 0).then(|| time::rfc3339(wall));
-    let own = containers_of(host, containers)?.into_iter();
+    let own = host.containers()?.into_iter();
     let own: Vec<Value> = own
-        .map(|container| json!({"Id": container.config.id, "Name": container.config.name}))
+        .map(|container| json!({"Id": container.id(), "Name": container.name()}))
         .collect();
     Ok(json!({
         "Id": config.id,

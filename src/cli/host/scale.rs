@@ -2,24 +2,19 @@
 
 use std::{collections::BTreeMap, str::FromStr};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use coracle_protocol::is_name;
 
-use super::{
-    super::{
-        each, flags::environment, lifecycle, moment::Seconds, options::Memory, start, told::Told,
-    },
-    containers_of,
+use super::super::{
+    each, engine, flags::environment, moment::Seconds, options::Memory, start, told::Told,
 };
-use crate::{attached::Ended, front};
-use coracle_engine::state::{
-    Directories,
-    container::{Container, Containers},
-    host::{Host, Hosts},
-};
+use crate::kernel_build::Display;
 use coracle_engine::{
     Engine,
-    containers::{CreateRequest, HostConfig, PullPolicy},
+    containers::{
+        Container, CreateRequest, HostConfig, PullPolicy, RemoveOptions, StartOptions, StopOptions,
+    },
+    hosts::Host,
 };
 use coracle_platform::sys;
 use coracle_terminal::output::Stream;
@@ -94,10 +89,9 @@ impl FromStr for Set {
 pub(super) fn main(arguments: &Arguments) -> Result<u8> {
     // As 'run' does: it waits for many starts.
     sys::show(&format!("coracle host scale {}", arguments.host));
-    let engine = front::engine()?;
-    let host = Hosts::new(engine.directories()).find(&arguments.host)?;
-    // It says so when the host is not up.
-    drop(start::keeper_of_host(&host)?);
+    let engine = engine()?;
+    let host = engine.hosts().find(&arguments.host)?;
+    host.check_up()?;
     each(&arguments.sets, |set| {
         scale(&host, set, arguments, &engine)
             .with_context(|| format!("cannot scale {} to {}", set.image, set.number))
@@ -105,47 +99,46 @@ pub(super) fn main(arguments: &Arguments) -> Result<u8> {
 }
 
 fn scale(host: &Host, set: &Set, arguments: &Arguments, engine: &Engine) -> Result<()> {
-    let directories = engine.directories();
-    let containers = Containers::new(directories);
-    let mut own: Vec<Container> = containers_of(host, &containers)?
+    let mut own: Vec<Container> = host
+        .containers()?
         .into_iter()
-        .filter(|container| container.config.labels.get(LABEL) == Some(&set.image))
+        .filter(|container| container.config().labels.get(LABEL) == Some(&set.image))
         .collect();
     let wanted = usize::try_from(set.number)?;
     // Those that do not run go first, then the newest.
     own.sort_by_cached_key(|container| {
         let runs = container.state().is_ok_and(|state| state.status.is_live());
-        (!runs, container.config.created)
+        (!runs, container.config().created)
     });
     // The last first, all at once.
     let too_many = own.split_off(wanted.min(own.len())).into_iter().rev();
     let stopping = too_many.map(|container| {
-        let ending =
-            lifecycle::begin_stop(&container, None, arguments.time.map(|Seconds(time)| time))?;
-        Ok((container, ending))
+        let options = StopOptions {
+            signal: None,
+            seconds: arguments.time.map(|Seconds(time)| time),
+        };
+        Ok((container.stop(options)?, container))
     });
     let stopping: Vec<Result<_>> = stopping.collect();
     for stopping in stopping {
-        let (container, ending) = stopping?;
+        let (ending, container) = stopping?;
         ending.finish()?;
-        if container.directory().is_dir() {
-            lifecycle::remove_one(&containers, &container, true, directories)?;
+        if container.record().directory().is_dir() {
+            container.remove(RemoveOptions { force: true })?;
         }
-        outln!("removed {}", container.config.name);
+        outln!("removed {}", container.name());
     }
     for container in &own {
         if !container.state()?.status.is_live() {
-            run(container, directories)?;
+            run(container)?;
         }
     }
     for _ in own.len()..wanted {
         let request = request(host, set, arguments)?;
-        let made = engine
-            .containers()
-            .create(&request, &Told::new(Stream::Error))?;
-        let container = made.record().clone();
-        if let Err(error) = run(&container, directories) {
-            lifecycle::remove_one(&containers, &container, true, directories)?;
+        let told = Told::new(Stream::Error);
+        let container = engine.containers().create(&request, &told)?;
+        if let Err(error) = run(&container) {
+            container.remove(RemoveOptions { force: true })?;
             return Err(error);
         }
     }
@@ -171,7 +164,7 @@ fn request(host: &Host, set: &Set, arguments: &Arguments) -> Result<CreateReques
         cmd: Some(command).filter(|command| !command.is_empty()),
         env: environment(&arguments.env)?,
         labels: BTreeMap::from([(LABEL.into(), set.image.clone())]),
-        host: Some(host.config.id.clone()),
+        host: Some(host.id().into()),
         host_config: HostConfig {
             memory: i64::try_from(memory)?,
             ..HostConfig::default()
@@ -182,13 +175,11 @@ fn request(host: &Host, set: &Set, arguments: &Arguments) -> Result<CreateReques
     Ok(request)
 }
 
-fn run(container: &Container, directories: &Directories) -> Result<()> {
-    let name = &container.config.name;
-    let link = start::start(container, directories, None)?;
-    match start::until_started(&link)? {
-        Some(Ended::Failed { message, .. }) => bail!("{name}: {message}"),
-        _ => outln!("started {name}"),
-    }
+fn run(container: &Container) -> Result<()> {
+    let name = container.name();
+    let link = container.start(StartOptions::default(), &mut Display::new())?;
+    start::until_started(name, &link)?;
+    outln!("started {name}");
     Ok(())
 }
 

@@ -42,7 +42,7 @@ use super::{
     files::{self, Lock, Reader, lock, read, write},
     host, journal, words,
 };
-use crate::Error;
+use crate::{Error, ErrorKind};
 use coracle_platform::clock;
 
 /// Version of both files; a later release that changes them reads this one too.
@@ -112,7 +112,7 @@ impl Containers {
         if config.name.is_empty() {
             config.name = self.free_name(&config.id)?;
         } else if let Some(holder) = self.holder(&config.name) {
-            return Err(in_use(&config.name, &holder));
+            return Err(in_use(&config.name, &holder).into());
         }
         let state = State::new(Shown::from(&config));
         let new = files::prepare(&self.root, &config.id, &config, &state)?;
@@ -145,10 +145,7 @@ impl Containers {
             .filter(|id| hexadecimal && id.starts_with(text));
         match (matching.next(), matching.next()) {
             (Some(id), None) => self.open(&id),
-            (Some(_), Some(_)) => {
-                let words = "several begin with it; give more digits";
-                Err(Error::invalid(format!("container ID {text:?} is ambiguous: {words}")).into())
-            }
+            (Some(_), Some(_)) => Err(super::ambiguous("container", text).into()),
             (None, _) => Err(self.not_found(text).into()),
         }
     }
@@ -293,7 +290,7 @@ impl Containers {
         let _edit = container.edit()?;
         let _lock = self.lock()?;
         if let Some(holder) = self.holder(name) {
-            return Err(in_use(name, &holder));
+            return Err(in_use(name, &holder).into());
         }
         self.link(name, &container.config.id)?;
         let before = std::mem::replace(&mut container.config.name, name.into());
@@ -480,13 +477,13 @@ pub fn short(id: &str) -> &str {
     id.get(..SHORT_ID).unwrap_or(id)
 }
 
-fn in_use(name: &str, holder: &str) -> anyhow::Error {
-    Error::conflict(format!(
+fn in_use(name: &str, holder: &str) -> Error {
+    let words = format!(
         "the container name {name:?} is in use by container {}; remove or rename that one, or \
          choose another name",
         short(holder)
-    ))
-    .into()
+    );
+    Error::new(ErrorKind::Conflict, words)
 }
 
 /// Whether there is a container of this name.

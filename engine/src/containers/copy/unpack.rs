@@ -73,7 +73,7 @@ pub(super) fn read(mut input: impl Read, target: &Target, archive: bool) -> Resu
 
 /// A path of a guest's without what a terminal would obey.
 fn shown(path: &[u8]) -> String {
-    coracle_terminal::output::clean_line(&String::from_utf8_lossy(path)).into_owned()
+    coracle_platform::clean::line(&String::from_utf8_lossy(path)).into_owned()
 }
 
 struct Unpacker {
@@ -218,10 +218,9 @@ impl Unpacker {
                     0,
                 )?;
             }
-            Kind::Character | Kind::Block => coracle_terminal::report::warn(&format!(
-                "{} is a device and was not copied",
-                shown(&entry.path)
-            )),
+            Kind::Character | Kind::Block => {
+                log::warn!("{} is a device and was not copied", shown(&entry.path));
+            }
             Kind::Directory => {}
         }
         Ok(())

@@ -7,7 +7,7 @@ use std::{
     path::Path,
 };
 
-use crate::cli::copy;
+use crate::containers::copy;
 use coracle_platform::fuzzing::Input;
 
 /// Bytes of a header, and of the blocks that contents are padded to.

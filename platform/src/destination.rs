@@ -23,7 +23,7 @@ const MAX_LINKS: usize = 40;
 /// # Errors
 /// When it is a directory, or cannot be written; what was there is untouched then, unless it is none that
 /// can be replaced.
-pub(crate) fn write(path: &Path, content: impl FnOnce(&mut File) -> Result<()>) -> Result<()> {
+pub fn write(path: &Path, content: impl FnOnce(&mut File) -> Result<()>) -> Result<()> {
     let failed = || format!("cannot create {}", path.display());
     let there = match fs::metadata(path) {
         Ok(there) if there.is_dir() => bail!("{} is a directory", path.display()),
@@ -63,7 +63,7 @@ pub(crate) fn write(path: &Path, content: impl FnOnce(&mut File) -> Result<()>) 
 ///
 /// # Errors
 /// When links go in circles.
-pub(crate) fn lead(path: &Path) -> Result<PathBuf> {
+pub fn lead(path: &Path) -> Result<PathBuf> {
     let mut place = path.to_owned();
     for _ in 0..MAX_LINKS {
         let Ok(target) = fs::read_link(&place) else {

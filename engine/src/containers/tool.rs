@@ -2,13 +2,15 @@
 
 use std::{io::Read, os::unix::net::UnixStream};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, anyhow};
 use coracle_protocol::Tool;
 use vmm::control::Socket;
 
-use super::start::keeper_of;
-use coracle_engine::keeper::wire::{Event, Request, Work};
-use coracle_engine::state::container::Container;
+use super::{Container, attachment::unavailable};
+use crate::{
+    Error, ErrorKind, Result,
+    keeper::wire::{Event, Request, Work},
+};
 
 /// Longest answer that is taken of a guest where it is kept in memory.
 const MAX_ANSWER: u64 = 16 << 20;
@@ -17,9 +19,12 @@ const MAX_ANSWER: u64 = 16 << 20;
 const MAX_WORDS: u64 = 4 << 10;
 
 /// A service that was begun.
+#[derive(Debug)]
 pub(super) struct Session {
     link: Socket,
+    /// What is written to it.
     pub(super) input: Option<UnixStream>,
+    /// What is read from it.
     pub(super) output: UnixStream,
     words: UnixStream,
 }
@@ -29,15 +34,16 @@ pub(super) struct Session {
 /// # Errors
 /// When the container does not run.
 pub(super) fn begin(container: &Container, tool: Tool, input: bool) -> Result<Session> {
-    let (_, link) = keeper_of(container)?;
+    let link = container.keeper()?;
     let request = Request::Exec {
-        container: container.config.id.clone(),
+        container: container.id().into(),
         work: Box::new(Work::Tool(tool)),
         input,
         output: true,
     };
     link.send(&request, None)
-        .context("cannot send a request to the container's keeper")?;
+        .context("cannot send a request to the container's keeper")
+        .map_err(unavailable)?;
     let mut streams = [None, None, None];
     let mut started = false;
     // The guest's connections and its words take different ways.
@@ -48,21 +54,23 @@ pub(super) fn begin(container: &Container, tool: Tool, input: bool) -> Result<Se
             .all(Option::is_some))
     {
         let received = link.receive::<Event>();
-        match received.context("lost connection to the container's keeper")? {
+        let received = received.context("lost connection to the container's keeper");
+        match received.map_err(unavailable)? {
             Some((Event::Stream { index }, Some(stream))) => {
                 if let Some(slot) = streams.get_mut(usize::from(index)) {
                     *slot = Some(UnixStream::from(stream));
                 }
             }
             Some((Event::Started, _)) => started = true,
-            Some((Event::Failed { message, .. } | Event::Refused { message, .. }, _)) => {
-                bail!(message)
+            Some((Event::Failed { message, .. }, _)) => {
+                return Err(Error::new(ErrorKind::Internal, message));
             }
-            Some((Event::Exited(_), _)) => {
-                bail!("guest protocol error: a stream is missing")
+            Some((Event::Refused { message, reason }, _)) => {
+                return Err(Error::new(reason.into(), message));
             }
+            Some((Event::Exited(_), _)) => return Err(stream_is_missing()),
             Some(_) => {}
-            None => bail!("the container has just exited"),
+            None => return Err(just_exited()),
         }
     }
     match streams {
@@ -72,8 +80,17 @@ pub(super) fn begin(container: &Container, tool: Tool, input: bool) -> Result<Se
             output,
             words,
         }),
-        _ => bail!("guest protocol error: a stream is missing"),
+        _ => Err(stream_is_missing()),
     }
+}
+
+/// What the guest has sent is no session.
+pub(super) fn stream_is_missing() -> Error {
+    anyhow!("guest protocol error: a stream is missing").into()
+}
+
+fn just_exited() -> Error {
+    Error::new(ErrorKind::Conflict, "the container has just exited")
 }
 
 impl Session {
@@ -90,18 +107,22 @@ impl Session {
         } = self;
         drop((input, output));
         let mut text = Vec::new();
-        words.take(MAX_WORDS).read_to_end(&mut text)?;
+        let read = words.take(MAX_WORDS).read_to_end(&mut text);
+        read.context("cannot read the guest's answer")?;
         loop {
             let received = link.receive::<Event>();
-            match received.context("lost connection to the container's keeper")? {
+            let received = received.context("lost connection to the container's keeper");
+            match received.map_err(unavailable)? {
                 Some((Event::Exited(exit), _)) if exit.code == 0 => return Ok(()),
                 Some((Event::Exited(_), _)) => {
                     let text = String::from_utf8_lossy(&text);
-                    bail!("{}", text.trim())
+                    return Err(Error::new(ErrorKind::Internal, text.trim().to_owned()));
                 }
-                Some((Event::Failed { message, .. }, _)) => bail!(message),
+                Some((Event::Failed { message, .. }, _)) => {
+                    return Err(Error::new(ErrorKind::Internal, message));
+                }
                 Some(_) => {}
-                None => bail!("the container has just exited"),
+                None => return Err(just_exited()),
             }
         }
     }
