@@ -121,3 +121,6 @@ impl Container {
         &self.record
     }
 }
+
+#[cfg(test)]
+mod tests;
