@@ -68,19 +68,19 @@ impl Backend {
         let _layers = store.hold(&image).map_err(failed)?;
         let config = self.config(name, body, &image)?;
         policy::check(&config).map_err(invalid)?;
-        let made = self.containers.create(config);
+        let made = self.records.create(config);
         let made = made.map_err(|error| match self.check_free(name) {
             // Somebody was as quick.
             Err(taken) if !name.is_empty() => taken,
             _ => error.into(),
         })?;
-        journal::note(&self.directories.data, &made.config, "create", &[]);
+        journal::note(&self.directories().data, &made.config, "create", &[]);
         Ok(made.config.id)
     }
 
     fn check_free(&self, name: &str) -> Result<(), ApiError> {
-        match self.containers.find(name) {
-            Ok(other) if other.config.name == name => Err(in_use(name, &other.config.id)),
+        match self.find(name) {
+            Ok(other) if other.name() == name => Err(in_use(name, other.id())),
             _ => Ok(()),
         }
     }
@@ -101,7 +101,7 @@ impl Backend {
                 image.layers.len()
             )));
         }
-        let (mode, shared) = network::resolve(body, host.as_deref(), &self.containers)?;
+        let (mode, shared) = network::resolve(body, host.as_deref(), &self.records)?;
         let (disk, memory) = storage(wanted, host.is_some())?;
         let id = identifier()?;
         let mut request = Request {
@@ -166,7 +166,7 @@ impl Backend {
         let Some(name) = body.labels.get(HOST_LABEL) else {
             return Ok(None);
         };
-        match Hosts::new(&self.directories).find(name) {
+        match Hosts::new(self.directories()).find(name) {
             Ok(host) => Ok(Some(host.config.id)),
             // Not 404, by which docker's command would pull the image.
             Err(error) => Err(invalid(error)),

@@ -45,7 +45,8 @@ pub(super) fn resolve(
             in_same_host(&other, host)?;
             (Mode::Container(other.config.id.clone()), Some(other))
         }
-        name => return Err(ApiError::not_found(format!("network {name} not found"))),
+        // Not 404, by which docker's command would pull the image.
+        name => return Err(ApiError::invalid(format!("network {name} not found"))),
     };
     let aliases = aliases(body);
     if mode != Mode::Bridge && !aliases.is_empty() {
