@@ -34,7 +34,7 @@ pub enum News {
 }
 
 /// A process whose streams are carried: readable when there is news.
-pub trait Process: AsFd {
+pub trait Process: AsFd + Sized {
     /// The next news; waits for it.
     ///
     /// # Errors
@@ -42,7 +42,7 @@ pub trait Process: AsFd {
     fn news(&mut self) -> io::Result<News>;
 
     /// Its client goes away in good order: what was sent to it stays open.
-    fn detach(&mut self);
+    fn detach(self);
 }
 
 /// Which streams a client wants, and how.
@@ -74,7 +74,7 @@ pub enum Ended {
 ///
 /// # Errors
 /// When the connection to the keeper fails.
-pub fn carry(process: &mut impl Process, client: Hijacked, wishes: Wishes) -> io::Result<Ended> {
+pub fn carry(mut process: impl Process, client: Hijacked, wishes: Wishes) -> io::Result<Ended> {
     let Hijacked { stream, early } = client;
     let mut pump = Pump {
         client: &stream,
@@ -86,7 +86,7 @@ pub fn carry(process: &mut impl Process, client: Hijacked, wishes: Wishes) -> io
         let mut early = Some(early);
         let mut input = None;
         let ended = loop {
-            match pump.turn(process) {
+            match pump.turn(&mut process) {
                 Ok(Turn::Input(to)) => {
                     // One that is restarted has another; what was sent is the first one's.
                     let early = early.take().unwrap_or_default();
@@ -260,6 +260,10 @@ mod tests {
     use std::{
         collections::VecDeque,
         os::fd::{BorrowedFd, OwnedFd},
+        sync::{
+            Arc,
+            atomic::{AtomicBool, Ordering},
+        },
     };
 
     use super::*;
@@ -268,7 +272,7 @@ mod tests {
     struct Played {
         signal: OwnedFd,
         news: VecDeque<News>,
-        detached: bool,
+        detached: Arc<AtomicBool>,
     }
 
     impl AsFd for Played {
@@ -285,8 +289,8 @@ mod tests {
                 .ok_or_else(|| io::Error::other("no news"))
         }
 
-        fn detach(&mut self) {
-            self.detached = true;
+        fn detach(self) {
+            self.detached.store(true, Ordering::SeqCst);
         }
     }
 
@@ -316,7 +320,7 @@ mod tests {
                 News::Started,
                 News::Over(None),
             ]),
-            detached: false,
+            detached: Arc::default(),
         };
         Scene {
             process,
@@ -344,9 +348,9 @@ mod tests {
     fn client_that_ends_its_half_gets_all_output() {
         let mut scene = scene(b"ear");
         scene.tell.write_all(&[0; 4]).unwrap();
-        let mut process = scene.process;
+        let process = scene.process;
         let hijacked = scene.hijacked;
-        let carrying = thread::spawn(move || carry(&mut process, hijacked, ALL));
+        let carrying = thread::spawn(move || carry(process, hijacked, ALL));
         scene.client.write_all(b"ly").unwrap();
         scene.client.shutdown(Shutdown::Write).unwrap();
         let mut input = String::new();
@@ -372,9 +376,9 @@ mod tests {
         let mut scene = scene(b"");
         scene.tell.write_all(&[0; 5]).unwrap();
         drop((scene.output, scene.error));
-        let mut process = scene.process;
+        let process = scene.process;
         let hijacked = scene.hijacked;
-        let carrying = thread::spawn(move || carry(&mut process, hijacked, ALL));
+        let carrying = thread::spawn(move || carry(process, hijacked, ALL));
         assert_eq!(scene.client.read(&mut [0]).unwrap(), 0);
         assert_eq!(carrying.join().unwrap().unwrap(), Ended::Over(None));
     }
@@ -383,37 +387,36 @@ mod tests {
     fn client_that_goes_leaves_a_terminal_open() {
         let mut scene = scene(b"");
         scene.tell.write_all(&[0; 4]).unwrap();
-        let mut process = scene.process;
+        let process = scene.process;
         let hijacked = scene.hijacked;
         let wishes = Wishes {
             frames: false,
             closes_input: false,
             ..ALL
         };
-        let carrying = thread::spawn(move || {
-            let ended = carry(&mut process, hijacked, wishes);
-            (ended.unwrap(), process.detached)
-        });
+        let detached = Arc::clone(&process.detached);
+        let carrying = thread::spawn(move || carry(process, hijacked, wishes));
         scene.output.write_all(b"raw").unwrap();
         let mut text = [0; 3];
         scene.client.read_exact(&mut text).unwrap();
         assert_eq!(&text, b"raw");
         drop(scene.client);
-        assert_eq!(carrying.join().unwrap(), (Ended::ClientGone, true));
+        assert_eq!(carrying.join().unwrap().unwrap(), Ended::ClientGone);
+        assert!(detached.load(Ordering::SeqCst));
     }
 
     #[test]
     fn output_that_is_not_wanted_holds_nothing_up() {
         let mut scene = scene(b"");
         scene.tell.write_all(&[0; 4]).unwrap();
-        let mut process = scene.process;
+        let process = scene.process;
         let hijacked = scene.hijacked;
         let wishes = Wishes {
             error: false,
             frames: false,
             ..ALL
         };
-        let carrying = thread::spawn(move || carry(&mut process, hijacked, wishes));
+        let carrying = thread::spawn(move || carry(process, hijacked, wishes));
         scene.error.write_all(&vec![b'e'; 1 << 20]).unwrap();
         scene.output.write_all(b"o").unwrap();
         scene.tell.write_all(&[0]).unwrap();

@@ -50,8 +50,9 @@ const NOT_FOUND: u8 = 127;
 pub(super) fn main(arguments: &Arguments) -> Result<u8> {
     // Before any thread exists: they inherit the mask.
     let signals = Signals::new(&ENDS).context("cannot block signals")?;
-    let directories = Directories::from_environment()?;
-    let backend = Backend::new(directories.clone(), || Settings::from_environment(None));
+    let engine = super::engine()?;
+    let directories = engine.directories().clone();
+    let backend = Backend::new(engine, || Settings::from_environment(None));
     if !arguments.command.is_empty() {
         return run(&arguments.command, backend, &directories, signals);
     }

@@ -1,6 +1,6 @@
 //! A new container, from what docker's clients ask for.
 
-use coracle_engine::{Engine, ErrorKind, Settings, images::Registries, progress::Silent};
+use coracle_engine::{ErrorKind, progress::Silent};
 use images::store::Store;
 
 use super::Backend;
@@ -26,12 +26,7 @@ impl Backend {
         let store = store.map_err(|error| ApiError::internal(whole(&error)))?;
         let found = store.resolve(&request.image);
         found.map_err(|error| failure(&request.image, &error))?;
-        let settings = Settings {
-            directories: self.directories.clone(),
-            registries: Registries::default(),
-        };
-        let engine = Engine::open(settings)?;
-        match engine.containers().create(&request, &Silent) {
+        match self.engine.containers().create(&request, &Silent) {
             Ok(container) => Ok(container.id().into()),
             Err(error) => Err(self.refused(name, &error)),
         }
@@ -51,8 +46,8 @@ impl Backend {
     }
 
     fn check_free(&self, name: &str) -> Result<(), ApiError> {
-        match self.containers.find(name) {
-            Ok(other) if other.config.name == name => Err(in_use(name, &other.config.id)),
+        match self.find(name) {
+            Ok(other) if other.name() == name => Err(in_use(name, other.id())),
             _ => Ok(()),
         }
     }

@@ -3,15 +3,15 @@
 
 use coracle_engine::{
     Error, ErrorKind,
+    containers::{Attachment, Container},
     keeper::{
-        Link, client,
+        client,
         wire::{ExecState, ExecStreams},
     },
-    state::container::Container,
 };
 use coracle_protocol::{Process, TerminalSize};
 
-use super::Backend;
+use super::{Backend, running};
 use crate::error::ApiError;
 
 /// Of one that is not there, docker's clients look for these words.
@@ -33,8 +33,8 @@ impl Backend {
         process: Process,
         streams: ExecStreams,
     ) -> Result<String, ApiError> {
-        self.running(container)?;
-        Ok(client::exec_create(container, process, streams)?)
+        running(container)?;
+        Ok(client::exec_create(container.record(), process, streams)?)
     }
 
     /// How one is.
@@ -42,10 +42,10 @@ impl Backend {
     /// # Errors
     /// When there is none, or its container does not run any more.
     pub fn inspect_exec(&self, id: &str) -> Result<ExecState, ApiError> {
-        client::exec_inspect(id, &self.directories).map_err(of(id))
+        client::exec_inspect(id, self.directories()).map_err(of(id))
     }
 
-    /// Starts one; what is said of it comes on the connection, with its streams where nobody detaches.
+    /// Starts one; what is said of it comes on the link, with its streams where nobody detaches.
     ///
     /// # Errors
     /// When there is none, or its container does not run any more.
@@ -54,8 +54,9 @@ impl Backend {
         id: &str,
         detach: bool,
         size: Option<TerminalSize>,
-    ) -> Result<Link, ApiError> {
-        client::exec_start(id, detach, size, &self.directories).map_err(of(id))
+    ) -> Result<Attachment, ApiError> {
+        let link = client::exec_start(id, detach, size, self.directories());
+        Ok(Attachment::new(link.map_err(of(id))?))
     }
 
     /// Gives the terminal of one that runs another size.
@@ -63,12 +64,6 @@ impl Backend {
     /// # Errors
     /// When there is none, or it does not run.
     pub fn resize_exec(&self, id: &str, size: TerminalSize) -> Result<(), ApiError> {
-        client::exec_resize(id, size, &self.directories).map_err(of(id))
-    }
-
-    /// A start that failed, in docker's words.
-    #[must_use]
-    pub fn exec_failed(message: &str, code: u8) -> ApiError {
-        super::start::failed(message, code)
+        client::exec_resize(id, size, self.directories()).map_err(of(id))
     }
 }

@@ -1,28 +1,28 @@
-//! A connection to a container's keeper, as the process whose streams are carried.
+//! A link to a process in a container, whose streams are carried.
 
 use std::{
     io,
-    os::{
-        fd::{AsFd, BorrowedFd},
-        unix::net::UnixStream,
-    },
+    os::fd::{AsFd, BorrowedFd},
 };
 
-use coracle_engine::keeper::{
-    Link,
-    wire::{Event, Request},
+use coracle_engine::{
+    Error,
+    containers::{Attachment, Event},
 };
 
-use crate::pump::{News, Process};
+use crate::{
+    error::whole,
+    pump::{News, Process},
+};
 
-/// A connection on which a keeper tells of a process, and passes its streams.
+/// A link on which a keeper tells of a process, and passes its streams.
 #[derive(Debug)]
-pub struct Linked(Link);
+pub struct Linked(Attachment);
 
 impl Linked {
-    /// A connection on which it was asked for.
+    /// A process that is attached to.
     #[must_use]
-    pub fn new(link: Link) -> Self {
+    pub fn new(link: Attachment) -> Self {
         Self(link)
     }
 }
@@ -35,26 +35,19 @@ impl AsFd for Linked {
 
 impl Process for Linked {
     fn news(&mut self) -> io::Result<News> {
-        Ok(match self.0.receive::<Event>()? {
-            Some((Event::Stream { index }, Some(stream))) => {
-                News::Stream(index, UnixStream::from(stream))
-            }
-            Some((Event::Started, _)) => News::Started,
-            Some((Event::Exited(_), _)) | None => News::Over(None),
-            Some((Event::Failed { message, .. } | Event::Refused { message, .. }, _)) => {
-                News::Over(Some(message))
-            }
-            Some(_) => News::Nothing,
+        let refused = |error: Error| News::Over(Some(whole(&error)));
+        Ok(match self.0.next() {
+            Ok(Some(Event::Stream { index, stream })) => News::Stream(index, stream),
+            Ok(Some(Event::Started)) => News::Started,
+            Ok(Some(Event::Exited(_)) | None) => News::Over(None),
+            Ok(Some(Event::Failed { message, .. })) => News::Over(Some(message)),
+            Ok(Some(Event::Taken)) => News::Nothing,
+            Err(error) => refused(error),
         })
     }
 
-    fn detach(&mut self) {
+    fn detach(self) {
         // A keeper that is gone needs no word.
-        let _ = self.0.send(&Request::Detach, None);
-        while let Ok(Some((event, _))) = self.0.receive::<Event>() {
-            if event == Event::Done {
-                break;
-            }
-        }
+        let _ = self.0.detach();
     }
 }

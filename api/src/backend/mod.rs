@@ -1,27 +1,30 @@
-//! The engine, as the routes use it.
+//! The engine, as the routes use it: in docker's words, and with a client that may go away.
 
 mod create;
-mod end;
 mod execs;
 mod link;
-mod start;
 
-use std::path::PathBuf;
+use std::{
+    io,
+    os::fd::{AsFd, BorrowedFd},
+    path::PathBuf,
+};
 
 use coracle_engine::{
-    Error, ErrorKind,
-    keeper::{
-        self, Link,
-        wire::{Event, Reason, Request},
-    },
+    Engine, Error, ErrorKind,
+    containers::{Container, Ended, StartOptions, WaitCondition, Waiter},
+    kernel::Unobserved,
     state::{
         Directories,
-        container::{Container, Containers, Status},
+        container::{Containers, Status},
     },
 };
 use images::source::registry::{RegistryError, Settings};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    io::retry_on_intr,
+};
 
-pub use end::{Condition, Waiting, drain, until, watch};
 pub use link::Linked;
 
 use crate::error::{ApiError, whole};
@@ -29,10 +32,10 @@ use crate::error::{ApiError, whole};
 /// The user's containers and images. It remembers nothing: what lives on lives in keepers.
 #[derive(Debug)]
 pub struct Backend {
-    /// Where everything is.
-    pub directories: Directories,
+    /// Containers and hosts.
+    pub engine: Engine,
     /// The containers' records.
-    pub containers: Containers,
+    pub records: Containers,
     /// How registries are reached, as the front knows.
     registries: fn() -> Result<Settings, RegistryError>,
 }
@@ -40,21 +43,24 @@ pub struct Backend {
 impl Backend {
     /// The user's.
     #[must_use]
-    pub fn new(
-        directories: Directories,
-        registries: fn() -> Result<Settings, RegistryError>,
-    ) -> Self {
+    pub fn new(engine: Engine, registries: fn() -> Result<Settings, RegistryError>) -> Self {
         Self {
-            containers: Containers::new(&directories),
-            directories,
+            records: Containers::new(engine.directories()),
+            engine,
             registries,
         }
+    }
+
+    /// Where everything is.
+    #[must_use]
+    pub fn directories(&self) -> &Directories {
+        self.engine.directories()
     }
 
     /// Where the images are.
     #[must_use]
     pub fn store(&self) -> &PathBuf {
-        &self.directories.data
+        &self.directories().data
     }
 
     /// How registries are reached.
@@ -71,103 +77,135 @@ impl Backend {
     /// In docker's words when there is none.
     pub fn find(&self, name: &str) -> Result<Container, ApiError> {
         let plain = name.strip_prefix('/').unwrap_or(name);
-        self.containers.find(plain).map_err(|error| {
-            let error = Error::from(error);
-            match error.kind() {
-                ErrorKind::NotFound => ApiError::not_found(format!("No such container: {name}")),
-                _ => error.into(),
-            }
+        let found = self.engine.containers().find(plain);
+        found.map_err(|error| match error.kind() {
+            ErrorKind::NotFound => ApiError::not_found(format!("No such container: {name}")),
+            _ => error.into(),
         })
     }
 
-    /// Asks the keeper of a container that runs for something; `None` when it has just ended.
+    /// Starts a container, and waits until its process runs. Who is attached to it already gets its
+    /// streams from their beginning on.
     ///
     /// # Errors
-    /// When the container's record cannot be read.
-    pub fn ask(&self, container: &Container, request: &Request) -> Result<Option<Link>, ApiError> {
-        let state = container.state()?;
-        if !state.status.is_live() {
-            return Ok(None);
-        }
-        let link = keeper::connect(&state.socket, state.wire)?;
-        Ok(link.filter(|link| link.send(request, None).is_ok()))
-    }
-
-    /// Asks for something that only a container that runs can do, and waits until it is done.
-    ///
-    /// # Errors
-    /// In docker's words when it does not run, or refuses.
-    pub fn request(&self, container: &Container, request: &Request) -> Result<(), ApiError> {
-        match self.ask(container, request)? {
-            Some(link) => answer(&link),
-            None => Err(not_running(container)),
+    /// When it runs already, or cannot be started.
+    pub fn start(&self, container: &Container) -> Result<(), ApiError> {
+        let link = container.start(StartOptions::default(), &mut Unobserved)?;
+        match link.until_started()? {
+            Some(Ended::Failed { message, code }) => Err(failed(&message, code)),
+            Some(Ended::Exited(_)) | None => Ok(()),
         }
     }
 
-    /// A container that runs: one that is restarting does not.
+    /// Waits for a container's end; gives its exit code, or nothing when the client is gone first.
     ///
     /// # Errors
-    /// In docker's words when it does not.
-    pub fn running(&self, container: &Container) -> Result<(), ApiError> {
-        let id = &container.config.id;
-        match container.state()?.status {
-            Status::Running => Ok(()),
-            Status::Paused => Err(ApiError::conflict(format!(
-                "Container {id} is paused, unpause the container before exec"
-            ))),
-            Status::Restarting => Err(ApiError::conflict(format!(
-                "Container {id} is restarting, wait until the container is running"
-            ))),
-            Status::Created | Status::Exited => Err(not_running(container)),
+    /// When the system refuses.
+    pub fn wait(
+        &self,
+        mut waiter: Waiter,
+        client: BorrowedFd<'_>,
+    ) -> Result<Option<i32>, ApiError> {
+        loop {
+            if let Some(descriptor) = waiter.descriptor()
+                && !until(descriptor, client, None)?
+            {
+                return Ok(None);
+            }
+            if let Some(outcome) = waiter.check()? {
+                return Ok(Some(outcome.code));
+            }
         }
     }
 }
 
-/// Waits until a keeper has done what it was asked for. A container that ends meanwhile is the answer, too.
+/// A container that runs: one that is restarting does not.
 ///
 /// # Errors
-/// When it refuses.
-pub fn answer(link: &Link) -> Result<(), ApiError> {
-    loop {
-        match link.receive::<Event>()? {
-            Some((Event::Refused { message, reason }, _)) => return Err(refused(&message, reason)),
-            Some((Event::Done | Event::Exited(_) | Event::Failed { .. }, _)) | None => {
-                return Ok(());
-            }
-            Some(_) => {}
+/// In docker's words when it does not.
+pub fn running(container: &Container) -> Result<(), ApiError> {
+    let id = container.id();
+    match container.state()?.status {
+        Status::Running => Ok(()),
+        Status::Paused => Err(ApiError::conflict(format!(
+            "Container {id} is paused, unpause the container before exec"
+        ))),
+        Status::Restarting => Err(ApiError::conflict(format!(
+            "Container {id} is restarting, wait until the container is running"
+        ))),
+        Status::Created | Status::Exited => {
+            Err(ApiError::conflict(format!("container {id} is not running")))
         }
     }
 }
 
-/// Why a keeper did not do what it was asked for. Keepers of earlier releases give no reason; theirs is
-/// mostly a container's state.
-fn refused(message: &str, reason: Reason) -> ApiError {
-    let status = match reason {
-        Reason::Internal => 409,
-        reason => status(reason.into()),
-    };
-    ApiError::new(status, message)
-}
-
-fn not_running(container: &Container) -> ApiError {
-    ApiError::conflict(format!("container {} is not running", container.config.id))
-}
-
-/// HTTP's status for a kind of error.
-fn status(kind: ErrorKind) -> u16 {
-    match kind {
-        ErrorKind::NotFound => 404,
-        ErrorKind::Conflict => 409,
-        ErrorKind::NotModified => 304,
-        ErrorKind::Invalid => 400,
-        ErrorKind::Unavailable => 503,
-        ErrorKind::Internal => 500,
+/// What docker's clients can wait for.
+///
+/// # Errors
+/// When it is something else.
+pub fn condition(word: &str) -> Result<WaitCondition, ApiError> {
+    match word {
+        "" | "not-running" => Ok(WaitCondition::NotRunning),
+        "next-exit" => Ok(WaitCondition::NextExit),
+        "removed" => Ok(WaitCondition::Removed),
+        other => Err(ApiError::invalid(format!("invalid condition: \"{other}\""))),
     }
+}
+
+/// A start that failed. Docker's command takes exit codes from the words: a runtime that finds no program
+/// says so in these.
+#[must_use]
+pub fn failed(message: &str, code: u8) -> ApiError {
+    let words = match code {
+        126 => "permission denied",
+        127 => "executable file not found in $PATH",
+        _ => return ApiError::internal(message),
+    };
+    match message.contains(words) {
+        true => ApiError::invalid(message),
+        false => ApiError::invalid(format!("{message}: {words}")),
+    }
+}
+
+/// Waits until a descriptor is ready, or for so many nanoseconds; false when the client is gone first.
+///
+/// # Errors
+/// As `poll(2)`.
+pub fn until(
+    descriptor: BorrowedFd<'_>,
+    client: BorrowedFd<'_>,
+    nanoseconds: Option<u64>,
+) -> io::Result<bool> {
+    let mut descriptors = [
+        PollFd::from_borrowed_fd(descriptor, PollFlags::IN),
+        PollFd::from_borrowed_fd(client, PollFlags::RDHUP),
+    ];
+    let timeout = nanoseconds.map(std::time::Duration::from_nanos);
+    let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
+    retry_on_intr(|| poll(&mut descriptors, timeout.as_ref()))?;
+    let [_, client] = &descriptors;
+    Ok(client.revents().is_empty())
+}
+
+/// The client of a request, also while it is being answered.
+///
+/// # Errors
+/// When no descriptor is left.
+pub fn client_of(exchange: &crate::http::Exchange<'_>) -> io::Result<std::os::fd::OwnedFd> {
+    exchange.client().as_fd().try_clone_to_owned()
 }
 
 impl From<Error> for ApiError {
     fn from(error: Error) -> Self {
-        Self::new(status(error.kind()), whole(&error))
+        let status = match error.kind() {
+            ErrorKind::NotFound => 404,
+            ErrorKind::Conflict => 409,
+            ErrorKind::NotModified => 304,
+            ErrorKind::Invalid => 400,
+            ErrorKind::Unavailable => 503,
+            ErrorKind::Internal => 500,
+        };
+        Self::new(status, whole(&error))
     }
 }
 

@@ -1,8 +1,10 @@
 //! `POST /containers/{}/attach`: a container's streams on a raw connection.
 
+use std::io::Write;
+
 use coracle_engine::{
-    keeper,
-    state::{container::Container, journal},
+    containers::{AttachOptions, Container, LogOptions},
+    state::journal,
 };
 
 use super::Call;
@@ -11,14 +13,13 @@ use crate::{
     error::ApiError,
     frame::{self, Channel},
     http::Hijacked,
-    logs,
     pump::{self, Wishes},
 };
 
 /// Attaches a client.
 pub fn attach(api: &Backend, call: &mut Call<'_, '_>) -> Result<(), ApiError> {
     let container = api.find(call.argument(0))?;
-    let config = &container.config;
+    let config = container.config();
     let terminal = config.spec.process.terminal.is_some();
     let query = &call.query;
     let wishes = Wishes {
@@ -32,30 +33,27 @@ pub fn attach(api: &Backend, call: &mut Call<'_, '_>) -> Result<(), ApiError> {
     let (stream, logs) = (query.flag("stream"), query.flag("logs"));
     // Before the client knows that it is attached: it may start the container then.
     let link = match stream {
-        true => Some(keeper::client::attach(
-            &container,
-            wishes.input,
-            &api.directories,
-        )?),
+        true => Some(container.attach(AttachOptions {
+            input: wishes.input,
+            hold: true,
+        })?),
         false => None,
     };
-    journal::note(&api.directories.data, &container.config, "attach", &[]);
+    journal::note(&api.directories().data, config, "attach", &[]);
     let mut hijacked = call.hijack(wishes.frames)?;
     if logs {
         replay(&container, &mut hijacked, wishes)?;
     }
-    let Some(link) = link else {
-        return Ok(());
-    };
-    pump::carry(&mut Linked::new(link), hijacked, wishes)?;
+    if let Some(link) = link {
+        pump::carry(Linked::new(link), hijacked, wishes)?;
+    }
     Ok(())
 }
 
 /// What the container wrote before, as far as its log has it.
 fn replay(container: &Container, hijacked: &mut Hijacked, wishes: Wishes) -> Result<(), ApiError> {
-    use std::io::Write;
-    let mut reader = logs::reader(container)?;
-    while let Some(record) = reader.read_record()? {
+    for record in container.logs(LogOptions::default())? {
+        let record = record?;
         let (channel, wanted) = match record.stream {
             2 => (Channel::Error, wishes.error),
             _ => (Channel::Output, wishes.output),

@@ -1,15 +1,18 @@
 //! What is done with a container.
 
+use std::{io::Write, os::fd::AsFd};
+
 use coracle_engine::{
-    keeper::{self, wire::Request},
+    containers::{AttachOptions, RemoveOptions, StopOptions},
+    kernel::Unobserved,
     signal,
-    state::{container::Container, journal},
+    state::container::Status,
 };
 use coracle_protocol::TerminalSize;
 
 use super::Call;
 use crate::{
-    backend::{Backend, Condition},
+    backend::{self, Backend},
     create,
     error::ApiError,
     json,
@@ -38,38 +41,31 @@ pub fn start(api: &Backend, call: &mut Call<'_, '_>) -> Result<(), ApiError> {
 /// `POST /containers/{}/stop`
 pub fn stop(api: &Backend, call: &mut Call<'_, '_>) -> Result<(), ApiError> {
     let container = api.find(call.argument(0))?;
-    let live = container.state()?.status.is_live();
-    if !live {
+    if !container.state()?.status.is_live() {
         return Err(ApiError::not_modified());
     }
-    let request = stopping(&container, call)?;
-    end(api, &container, &request)?;
+    container.stop(stopping(call)?)?.finish()?;
     call.empty(204)
 }
 
 /// `POST /containers/{}/restart`
 pub fn restart(api: &Backend, call: &mut Call<'_, '_>) -> Result<(), ApiError> {
     let container = api.find(call.argument(0))?;
-    let request = stopping(&container, call)?;
-    end(api, &container, &request)?;
-    api.start(&container)?;
-    journal::note(&api.directories.data, &container.config, "restart", &[]);
+    container.restart(stopping(call)?, &mut Unobserved)?;
     call.empty(204)
 }
 
 /// `POST /containers/{}/kill`
 pub fn kill(api: &Backend, call: &mut Call<'_, '_>) -> Result<(), ApiError> {
-    let container = api
-        .find(call.argument(0))
-        .map_err(|error| match error.status {
-            404 => ApiError::not_found(format!(
-                "cannot kill container: {}: {}",
-                call.argument(0),
-                error.message
-            )),
-            _ => error,
-        })?;
-    let name = &container.config.name;
+    let argument = call.argument(0);
+    let container = api.find(argument).map_err(|error| match error.status {
+        404 => ApiError::not_found(format!(
+            "cannot kill container: {argument}: {}",
+            error.message
+        )),
+        _ => error,
+    })?;
+    let name = container.name();
     let signal = match call.query.text("signal") {
         None => SIGKILL,
         Some(text) => signal::parse(text).ok_or_else(|| {
@@ -79,20 +75,13 @@ pub fn kill(api: &Backend, call: &mut Call<'_, '_>) -> Result<(), ApiError> {
         })?,
     };
     if !container.state()?.status.is_live() {
-        let id = &container.config.id;
+        let id = container.id();
         return Err(ApiError::conflict(format!(
             "cannot kill container: {name}: container {id} is not running"
         )));
     }
-    let request = Request::Signal {
-        container: container.config.id.clone(),
-        signal,
-    };
-    match signal {
-        // Whoever removes it next finds that it has ended.
-        SIGKILL => end(api, &container, &request)?,
-        _ => api.request(&container, &request)?,
-    }
+    // Whoever removes it next finds that it has ended.
+    container.kill(signal)?.finish()?;
     call.empty(204)
 }
 
@@ -100,42 +89,17 @@ pub fn kill(api: &Backend, call: &mut Call<'_, '_>) -> Result<(), ApiError> {
 pub fn remove(api: &Backend, call: &mut Call<'_, '_>) -> Result<(), ApiError> {
     let container = api.find(call.argument(0))?;
     let force = call.query.flag("force");
-    match remove_now(api, &container, force) {
-        // Its keeper was as quick.
-        Err(_) if !container.directory().exists() && force => {}
-        done => done?,
-    }
-    call.empty(204)
-}
-
-fn remove_now(api: &Backend, container: &Container, force: bool) -> Result<(), ApiError> {
-    let _edit = container.edit()?;
     let state = container.state()?;
-    if state.status.is_live() {
-        if !force {
-            return Err(ApiError::conflict(format!(
-                "cannot remove container \"/{}\": container is {}: stop the container before removing or \
-                 force remove",
-                container.config.name,
-                state.status.word()
-            )));
-        }
-        let request = Request::Signal {
-            container: container.config.id.clone(),
-            signal: SIGKILL,
-        };
-        end(api, container, &request)?;
-    } else {
-        keeper::client::release(container, &api.directories)?;
+    if state.status.is_live() && !force {
+        return Err(ApiError::conflict(format!(
+            "cannot remove container \"/{}\": container is {}: stop the container before removing or \
+             force remove",
+            container.name(),
+            state.status.word()
+        )));
     }
-    if !container.directory().is_dir() {
-        // Its keeper removed it, as it was told when it was made.
-        return Ok(());
-    }
-    let lock = container.keeper_lock()?;
-    api.containers.remove(container, &lock)?;
-    journal::note(&api.directories.data, &container.config, "destroy", &[]);
-    Ok(())
+    container.remove(RemoveOptions { force })?;
+    call.empty(204)
 }
 
 /// `POST /containers/{}/rename`
@@ -147,18 +111,12 @@ pub fn rename(api: &Backend, call: &mut Call<'_, '_>) -> Result<(), ApiError> {
         return Err(ApiError::invalid("Neither old nor new names may be empty"));
     }
     create::check_name(name)?;
-    if let Ok(other) = api.containers.find(name)
-        && other.config.name == name
+    if let Ok(other) = api.find(name)
+        && other.name() == name
     {
-        return Err(in_use(name, &other.config.id));
+        return Err(in_use(name, other.id()));
     }
-    api.containers.rename(&mut container, name)?;
-    journal::note(&api.directories.data, &container.config, "rename", &[]);
-    let request = Request::Rename {
-        container: container.config.id.clone(),
-    };
-    // One that has just ended is known to nobody.
-    let _ = api.request(&container, &request);
+    container.rename(name)?;
     call.empty(204)
 }
 
@@ -182,48 +140,35 @@ pub fn unpause(api: &Backend, call: &mut Call<'_, '_>) -> Result<(), ApiError> {
 }
 
 fn set_paused(api: &Backend, call: &mut Call<'_, '_>, paused: bool) -> Result<(), ApiError> {
-    use coracle_engine::state::container::Status;
     let container = api.find(call.argument(0))?;
-    let id = &container.config.id;
-    let status = container.state()?.status;
-    match (paused, status) {
-        (true, Status::Paused) => {
+    let id = container.id();
+    let is_paused = container.state()?.status == Status::Paused;
+    match (paused, is_paused) {
+        (true, true) => {
             return Err(ApiError::conflict(format!(
                 "Container {id} is already paused"
             )));
         }
-        (false, status) if status != Status::Paused => {
+        (false, false) => {
             return Err(ApiError::internal(format!("Container {id} is not paused")));
         }
-        _ => {}
+        (true, false) => container.pause()?,
+        (false, true) => container.unpause()?,
     }
-    let request = Request::Pause {
-        container: id.clone(),
-        paused,
-    };
-    api.request(&container, &request)?;
     call.empty(204)
 }
 
 /// `POST /containers/{}/wait`
 pub fn wait(api: &Backend, call: &mut Call<'_, '_>) -> Result<(), ApiError> {
-    let condition = match call.query.get("condition").unwrap_or_default() {
-        "" | "not-running" => Condition::NotRunning,
-        "next-exit" => Condition::NextExit,
-        "removed" => Condition::Removed,
-        other => {
-            return Err(ApiError::invalid(format!("invalid condition: \"{other}\"")));
-        }
-    };
+    let condition = backend::condition(call.query.get("condition").unwrap_or_default())?;
     let container = api.find(call.argument(0))?;
     // It is waited for before anybody is told, so that a start after the answer's head is not missed.
-    let waiting = api.begin_wait(&container, condition)?;
-    let client = call.exchange.client().try_clone_to_owned()?;
+    let waiter = container.wait(condition)?;
+    let client = backend::client_of(call.exchange)?;
     let mut stream = call.stream(super::JSON)?;
-    let client = std::os::fd::AsFd::as_fd(&client);
-    if let Some(code) = api.wait(&container, waiting, client)? {
+    if let Some(code) = api.wait(waiter, client.as_fd())? {
         let line = serde_json::json!({ "StatusCode": code }).to_string() + "\n";
-        std::io::Write::write_all(&mut stream, line.as_bytes())?;
+        stream.write_all(line.as_bytes())?;
         stream.finish()?;
     }
     Ok(())
@@ -233,7 +178,10 @@ pub fn wait(api: &Backend, call: &mut Call<'_, '_>) -> Result<(), ApiError> {
 pub fn resize(api: &Backend, call: &mut Call<'_, '_>) -> Result<(), ApiError> {
     let container = api.find(call.argument(0))?;
     let size = size(call)?;
-    api.resize(&container, size)?;
+    backend::running(&container)?;
+    let link = container.attach(AttachOptions::default())?;
+    link.resize(size)?;
+    link.detach()?;
     call.empty(200)
 }
 
@@ -251,7 +199,7 @@ pub(super) fn size(call: &Call<'_, '_>) -> Result<TerminalSize, ApiError> {
     })
 }
 
-fn stopping(container: &Container, call: &Call<'_, '_>) -> Result<Request, ApiError> {
+fn stopping(call: &Call<'_, '_>) -> Result<StopOptions, ApiError> {
     let signal = call.query.text("signal").map(|text| {
         signal::parse(text).ok_or_else(|| ApiError::invalid(format!("invalid signal: {text}")))
     });
@@ -259,19 +207,8 @@ fn stopping(container: &Container, call: &Call<'_, '_>) -> Result<Request, ApiEr
         // As docker: less than nothing is for ever.
         u64::try_from(seconds).unwrap_or(u64::MAX)
     });
-    Ok(Request::Stop {
-        container: container.config.id.clone(),
+    Ok(StopOptions {
         signal: signal.transpose()?,
         seconds,
     })
-}
-
-/// Asks a container to end, and waits until it has.
-fn end(api: &Backend, container: &Container, request: &Request) -> Result<(), ApiError> {
-    if let Some(link) = api.ask(container, request)? {
-        crate::backend::answer(&link)?;
-        // Its keeper is gone with it, and a start may follow at once.
-        drop(container.keeper_lock());
-    }
-    Ok(())
 }

@@ -3,20 +3,17 @@
 use std::io::Write;
 
 use coracle_engine::{
-    keeper::{
-        Link,
-        wire::{Event, ExecStreams},
-    },
-    set_variable,
+    containers::{Ended, ExecRequest},
+    keeper::wire::ExecStreams,
 };
-use coracle_protocol::{Process, TerminalSize};
+use coracle_protocol::TerminalSize;
 use docker_model::exec as model;
 use serde::Deserialize;
 use serde_json::json;
 
 use super::{Call, containers::size};
 use crate::{
-    backend::{Backend, Linked},
+    backend::{Backend, Linked, failed},
     create::Command,
     error::ApiError,
     frame::{self, Channel},
@@ -70,52 +67,37 @@ pub fn create(api: &Backend, call: &mut Call<'_, '_>) -> Result<(), ApiError> {
             "a command cannot have more privileges than its container (--privileged)",
         ));
     }
-    let process = process(&container.config.spec.process, &body)?;
-    let streams = ExecStreams {
-        stdin: body.attach_stdin,
-        stdout: body.attach_stdout,
-        stderr: body.attach_stderr,
-    };
-    let id = api.create_exec(&container, process, streams)?;
+    let id = container.exec_create(&request(&body)?)?;
     call.json(201, &json!({ "Id": id }))
 }
 
-/// The container's own process with another command.
-fn process(of: &Process, body: &Create) -> Result<Process, ApiError> {
-    let mut process = of.clone();
-    process.args = body.cmd.clone().map(Command::words).unwrap_or_default();
-    if process.args.is_empty() {
+/// What is asked for.
+fn request(body: &Create) -> Result<ExecRequest, ApiError> {
+    let some = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
+    let invalid =
+        |entry: &&String| entry.is_empty() || entry.starts_with('=') || entry.contains('\0');
+    if let Some(entry) = body.env.iter().find(invalid) {
+        return Err(ApiError::invalid(format!(
+            "invalid environment variable: {entry}"
+        )));
+    }
+    let command = body.cmd.clone().map(Command::words).unwrap_or_default();
+    if command.is_empty() {
         return Err(ApiError::invalid("No exec command specified"));
     }
-    process.init = false;
-    process.terminal = body
-        .tty
-        .then(|| console(&body.console_size).unwrap_or(SIZE));
-    if body.tty && !process.env.iter().any(|line| line.starts_with("TERM=")) {
-        process.env.push("TERM=xterm".into());
-    }
-    for entry in &body.env {
-        if entry.is_empty() || entry.starts_with('=') || entry.contains('\0') {
-            return Err(ApiError::invalid(format!(
-                "invalid environment variable: {entry}"
-            )));
-        }
-        set_variable(&mut process.env, entry);
-    }
-    if !body.working_dir.is_empty() {
-        if !body.working_dir.starts_with('/') {
-            return Err(ApiError::invalid(format!(
-                "working directory {:?} is not an absolute path",
-                body.working_dir
-            )));
-        }
-        process.cwd.clone_from(&body.working_dir);
-    }
-    if !body.user.is_empty() {
-        process.user.clone_from(&body.user);
-        process.groups.clear();
-    }
-    Ok(process)
+    let size = || console(&body.console_size).unwrap_or(SIZE);
+    Ok(ExecRequest {
+        command,
+        terminal: body.tty.then(size),
+        env: body.env.clone(),
+        workdir: some(&body.working_dir),
+        user: some(&body.user),
+        streams: ExecStreams {
+            stdin: body.attach_stdin,
+            stdout: body.attach_stdout,
+            stderr: body.attach_stderr,
+        },
+    })
 }
 
 /// `POST /exec/{}/start`
@@ -126,7 +108,10 @@ pub fn start(api: &Backend, call: &mut Call<'_, '_>) -> Result<(), ApiError> {
     let terminal = exec.process.terminal.is_some();
     let size = console(&body.console_size).filter(|_| terminal);
     if body.detach {
-        detached(&api.start_exec(&id, true, size)?)?;
+        let link = api.start_exec(&id, true, size)?;
+        if let Some(Ended::Failed { message, code }) = link.until_started()? {
+            return Err(failed(&message, code));
+        }
         return call.empty(200);
     }
     let wishes = Wishes {
@@ -145,7 +130,7 @@ pub fn start(api: &Backend, call: &mut Call<'_, '_>) -> Result<(), ApiError> {
     let link = api.start_exec(&id, false, size)?;
     let hijacked = call.hijack(wishes.frames)?;
     let mut client = hijacked.stream.try_clone()?;
-    let ended = pump::carry(&mut Linked::new(link), hijacked, wishes)?;
+    let ended = pump::carry(Linked::new(link), hijacked, wishes)?;
     if let pump::Ended::Over(Some(message)) = ended {
         // As the runtime of docker's says it; the code is told by inspect.
         let text = format!("{message}\r\n");
@@ -162,20 +147,6 @@ fn framed(text: &str) -> Vec<u8> {
     let mut frames = Vec::new();
     frame::append(&mut frames, Channel::Output, text.as_bytes());
     frames
-}
-
-/// Waits until one runs that nobody is attached to.
-fn detached(link: &Link) -> Result<(), ApiError> {
-    loop {
-        match link.receive::<Event>()? {
-            Some((Event::Started | Event::Exited(_), _)) | None => return Ok(()),
-            Some((Event::Failed { message, code }, _)) => {
-                return Err(Backend::exec_failed(&message, code));
-            }
-            Some((Event::Refused { message, .. }, _)) => return Err(ApiError::conflict(message)),
-            Some(_) => {}
-        }
-    }
 }
 
 /// `GET /exec/{}/json`

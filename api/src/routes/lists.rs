@@ -1,9 +1,10 @@
 //! What there is: containers, and what is known of each.
 
 use coracle_engine::{
+    containers::Container,
     keeper,
     state::{
-        container::{Container, Summary},
+        container::Summary,
         host::{Host, Hosts},
     },
 };
@@ -34,7 +35,7 @@ impl Named for Things<'_> {
     type Error = ApiError;
 
     fn created(&mut self, container: &str) -> Result<u64, ApiError> {
-        Ok(self.0.find(container)?.config.created)
+        Ok(self.0.find(container)?.config().created)
     }
 
     fn image(&mut self, name: &str) -> Result<Option<String>, ApiError> {
@@ -54,8 +55,8 @@ pub fn containers(api: &Backend, call: &mut Call<'_, '_>) -> Result<(), ApiError
     let limit = call.query.number("limit")?.unwrap_or(0);
     let limit = usize::try_from(limit).ok().filter(|limit| *limit > 0);
     let all = call.query.flag("all") || limit.is_some() || filter.wants_all();
-    let list = api.containers.summaries()?;
-    let hosts = Hosts::new(&api.directories).list()?;
+    let list = api.records.summaries()?;
+    let hosts = Hosts::new(api.directories()).list()?;
     let shown = |known: &&Summary| all || known.state.status.is_live();
     let now = clock::wall();
     let rows = list.iter().filter(shown);
@@ -84,8 +85,14 @@ pub fn container(api: &Backend, call: &mut Call<'_, '_>) -> Result<(), ApiError>
 
 fn known(api: &Backend, container: &Container) -> Result<container::Container, ApiError> {
     let state = container.state()?;
-    let around = container.surroundings(&state, &Hosts::new(&api.directories));
-    let mut known = records::container(&container.config, &state, &around);
-    known.exec_ids = keeper::client::execs(container).unwrap_or_default();
+    let record = container.record();
+    let around = record.surroundings(&state, &Hosts::new(api.directories()));
+    let mut known = records::container(container.config(), &state, &around);
+    known.exec_ids = keeper::client::execs(record).unwrap_or_default();
+    let log = &mut known.host_config.log_config;
+    if log.kind == "local" {
+        // docker-py follows the logs of drivers that it knows only.
+        log.kind = "json-file".into();
+    }
     Ok(known)
 }

@@ -36,7 +36,7 @@ pub fn version(api: &Backend, call: &mut Call<'_, '_>) -> Result<(), ApiError> {
 /// `GET /info`
 pub fn info(api: &Backend, call: &mut Call<'_, '_>) -> Result<(), ApiError> {
     let mut known = machine(api);
-    let list = api.containers.summaries()?;
+    let list = api.records.summaries()?;
     let lives = list.iter().map(|one| records::life(&one.state).status);
     known.containers = lives.collect();
     known.images = Store::open(api.store())
@@ -46,9 +46,11 @@ pub fn info(api: &Backend, call: &mut Call<'_, '_>) -> Result<(), ApiError> {
         let mirrors = settings.mirrors.get("docker.io");
         known.mirrors = mirrors.cloned().unwrap_or_default();
     }
-    let hosts = Hosts::new(&api.directories).list()?;
+    let hosts = Hosts::new(api.directories()).list()?;
     let names: Vec<String> = hosts.into_iter().map(|host| host.config.name).collect();
     let mut info = system::info(&known);
+    // As containers say.
+    info.logging_driver = "json-file";
     if !names.is_empty() {
         info.labels
             .push(format!("coracle.hosts={}", names.join(",")));
@@ -86,7 +88,7 @@ fn machine(api: &Backend) -> System {
             .and_then(|count| u32::try_from(count.get()).ok())
             .unwrap_or(1),
         memory: memory.unwrap_or(0) * 1024,
-        root: api.directories.data.display().to_string(),
+        root: api.directories().data.display().to_string(),
         now: clock::wall(),
         ..System::default()
     }

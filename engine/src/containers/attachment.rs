@@ -70,7 +70,8 @@ pub struct Attachment {
 }
 
 impl Attachment {
-    pub(crate) fn new(link: Socket) -> Self {
+    /// A process that a keeper tells of on this connection.
+    pub fn new(link: Socket) -> Self {
         Self { link }
     }
 

@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    os::unix::fs::MetadataExt,
+    os::unix::{fs::MetadataExt, net::UnixStream},
     process::{Command, Stdio},
 };
 
@@ -72,19 +72,23 @@ fn server_takes_the_socket_that_it_is_given() {
         .args(["-c", starter])
         .arg(&socket)
         .arg(program)
-        .args(["api", "--idle", "2"])
+        .args(["api", "--idle", "1"])
         .stdin(Stdio::null())
         .spawn()
         .unwrap();
-    coracle_tests::until(|| match socket.exists() {
-        true => Ok(()),
-        false => Err("nobody listens".into()),
+    // It has a file before it is listened on. The server stays for as long as somebody is connected.
+    let mut connection = None;
+    coracle_tests::until(|| {
+        let connected = UnixStream::connect(&socket);
+        connection = Some(connected.map_err(|error| error.to_string())?);
+        Ok(())
     });
     let mut client = Command::new(newest());
     client
         .args(["version", "--format", "{{.Server.APIVersion}}"])
         .env("DOCKER_HOST", format!("unix://{}", socket.display()));
     assert_eq!(done(&mut client).expect(0).stdout, "1.45\n");
+    drop(connection);
     assert_eq!(coracle_tests::wait(child), 0);
     // It is not the server's to remove.
     assert!(socket.exists());

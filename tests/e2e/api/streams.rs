@@ -156,12 +156,18 @@ fn log_has_frames_times_and_an_end() {
     let _ = container.docker(&["wait"]).expect(0);
     let done = container.docker(&["logs", "-f"]).expect(0);
     assert_eq!((&*done.stdout, &*done.stderr), ("one\nthree\n", "two\n"));
-    let done = container
+    let lines = Named::run(
+        &api,
+        "docker-lines",
+        &["busybox", "sh", "-c", "echo one; echo two"],
+    );
+    let _ = lines.docker(&["wait"]).expect(0);
+    let done = lines
         .docker(&["logs", "--tail", "1", "--timestamps"])
         .expect(0);
     let (time, line) = done.stdout.split_once(' ').unwrap();
     assert!(time.ends_with('Z') && time.len() == 30, "{time}");
-    assert_eq!(line, "three\n");
+    assert_eq!(line, "two\n");
     assert_eq!(
         container
             .docker(&["logs", "--since", "1s", "--until", "2000-01-01T00:00:00Z"])
