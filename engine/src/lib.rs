@@ -18,6 +18,7 @@ pub mod keeper;
 pub mod kernel;
 pub mod policy;
 pub mod signal;
+mod software_host;
 mod spec;
 pub mod state;
 mod system;

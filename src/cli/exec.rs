@@ -1,7 +1,7 @@
 //! `coracle exec`.
 
 use anyhow::{Result, bail};
-use coracle_engine::containers::ExecRequest;
+use coracle_engine::containers::{ExecRequest, ExecStreams};
 use coracle_platform::sys;
 use coracle_terminal::raw::{self, DetachKeys};
 
@@ -90,8 +90,11 @@ impl Program {
             env: env.map_err(anyhow::Error::msg)?,
             workdir: self.workdir.clone(),
             user: self.user.clone(),
-            input: self.interactive && !self.detach,
-            output: !self.detach,
+            streams: ExecStreams {
+                stdin: self.interactive && !self.detach,
+                stdout: !self.detach,
+                stderr: !self.detach,
+            },
         })
     }
 }

@@ -6,14 +6,11 @@ use anyhow::Result;
 use clap::Subcommand;
 
 use super::{
+    engine,
     options::{self, Bytes},
     table,
 };
-use coracle_engine::host;
-use coracle_engine::state::{
-    Directories,
-    container::{Container, Containers, Isolation, Restart, Status},
-};
+use coracle_engine::{containers::Container, state::Directories};
 use coracle_software_host::{
     self,
     virtual_time::{self, Addition, Job, MIN_MEMORY_MIB},
@@ -75,7 +72,7 @@ pub(super) fn main(arguments: &Arguments) -> Result<u8> {
     let directories = Directories::from_environment()?;
     match &arguments.action {
         Action::Start => coracle_software_host::start(&directories)?,
-        Action::Stop => stop(&directories)?,
+        Action::Stop => stop()?,
         Action::Status { json } => return status(&directories, *json),
         Action::Shell => return coracle_software_host::shell(&directories),
         Action::VirtualTime(arguments) => {
@@ -93,29 +90,9 @@ pub(super) fn main(arguments: &Arguments) -> Result<u8> {
 }
 
 /// Stops it, and tells of the containers that would start again by their policy, and now do not.
-fn stop(directories: &Directories) -> Result<()> {
-    let containers = Containers::new(directories).list()?.into_iter();
-    let restarts = containers.filter_map(|container| {
-        let config = &container.config;
-        let restarts = config.restart != Restart::No
-            && config.host.is_none()
-            && config.isolation == Isolation::Vm
-            && host::is_in_machine(config.machine, directories);
-        let status = restarts.then(|| container.state()).and_then(Result::ok)?;
-        Some((container, status.status))
-    });
-    let restarts = restarts.filter(|(_, status)| status.is_live());
-    let restarts: Vec<(Container, Status)> = restarts.collect();
-    let was_up = coracle_software_host::status(directories)?.running;
-    coracle_software_host::stop(directories)?;
-    let mut names = Vec::new();
-    for (container, status) in restarts {
-        if was_up && status != Status::Restarting {
-            // Its keeper has written down the end when it is gone.
-            drop(container.keeper_lock());
-        }
-        names.push(container.config.name);
-    }
+fn stop() -> Result<()> {
+    let ended = engine()?.stop_software_host()?;
+    let names: Vec<&str> = ended.iter().map(Container::name).collect();
     if !names.is_empty() {
         report::info(&format!(
             "{} ended with the software host, and will not start again by {} restart policy before \

@@ -281,6 +281,42 @@ fn ordinary_users_are_refused_and_not_given_something_else() {
     assert!(words.contains("needs root"), "{words}");
 }
 
+/// Another release is installed while a container runs: what its keeper starts again is of its own.
+#[test]
+fn container_starts_again_by_the_release_that_has_started_it() {
+    if !possible() {
+        return;
+    }
+    let installation = Installation::new(None);
+    let flags = [
+        "run",
+        "-d",
+        "--name",
+        "one",
+        "--isolation",
+        "namespace",
+        "--restart",
+        "on-failure",
+    ];
+    let script = "echo ran; while [ ! -e /go ]; do sleep 0.1; done; exit 1";
+    let words = ["busybox", "sh", "-c", script];
+    let _ = installation.run(&[&flags[..], &words].concat()).expect(0);
+    for name in ["coracle-init", "coracle-vmm"] {
+        let new = installation.path("bin").join("new");
+        fs::copy("/bin/false", &new).unwrap();
+        fs::rename(new, installation.path("bin").join(name)).unwrap();
+    }
+    let _ = installation.run(&["exec", "one", "touch", "/go"]).expect(0);
+    until(|| {
+        let logs = installation.run(&["logs", "one"]).stdout;
+        match logs.lines().count() {
+            0 | 1 => Err(format!("it has not started again: {logs}")),
+            _ => Ok(()),
+        }
+    });
+    let _ = installation.run(&["rm", "--force", "one"]).expect(0);
+}
+
 /// What is left of an installation, and of its containers of these identifiers.
 fn leftovers(installation: &Installation, containers: &[String]) -> Vec<String> {
     let mounts = fs::read_to_string("/proc/mounts").unwrap();

@@ -2,10 +2,7 @@
 
 use std::io::Write;
 
-use coracle_engine::{
-    containers::{Ended, ExecRequest},
-    keeper::wire::ExecStreams,
-};
+use coracle_engine::containers::{Ended, ExecRequest, ExecStreams};
 use coracle_protocol::TerminalSize;
 use docker_model::exec as model;
 use serde::Deserialize;
@@ -13,7 +10,7 @@ use serde_json::json;
 
 use super::{Call, containers::size};
 use crate::{
-    backend::{Backend, Linked, failed},
+    backend::{Backend, Linked, create_exec, failed},
     create::Command,
     error::ApiError,
     frame::{self, Channel},
@@ -67,13 +64,7 @@ pub fn create(api: &Backend, call: &mut Call<'_, '_>) -> Result<(), ApiError> {
             "a command cannot have more privileges than its container (--privileged)",
         ));
     }
-    let process = request(&body)?.process(&container.config().spec.process)?;
-    let streams = ExecStreams {
-        stdin: body.attach_stdin,
-        stdout: body.attach_stdout,
-        stderr: body.attach_stderr,
-    };
-    let id = api.create_exec(&container, process, streams)?;
+    let id = create_exec(&container, &request(&body)?)?;
     call.json(201, &json!({ "Id": id }))
 }
 
@@ -98,8 +89,11 @@ fn request(body: &Create) -> Result<ExecRequest, ApiError> {
         env: body.env.clone(),
         workdir: some(&body.working_dir),
         user: some(&body.user),
-        input: body.attach_stdin,
-        output: body.attach_stdout || body.attach_stderr,
+        streams: ExecStreams {
+            stdin: body.attach_stdin,
+            stdout: body.attach_stdout,
+            stderr: body.attach_stderr,
+        },
     })
 }
 

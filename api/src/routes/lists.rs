@@ -2,7 +2,6 @@
 
 use coracle_engine::{
     containers::Container,
-    keeper,
     state::{
         container::Summary,
         host::{Host, Hosts},
@@ -88,7 +87,7 @@ fn known(api: &Backend, container: &Container) -> Result<container::Container, A
     let record = container.record();
     let around = record.surroundings(&state, &Hosts::new(api.directories()));
     let mut known = records::container(container.config(), &state, &around);
-    known.exec_ids = keeper::client::execs(record).unwrap_or_default();
+    known.exec_ids = container.execs().unwrap_or_default();
     let log = &mut known.host_config.log_config;
     if log.kind == "local" {
         // docker-py follows the logs of drivers that it knows only.

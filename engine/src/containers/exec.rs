@@ -3,11 +3,16 @@
 use coracle_protocol::{Process, TerminalSize};
 use serde::{Deserialize, Serialize};
 
-use super::{Container, attachment::Attachment};
+use super::{Container, Containers, attachment::Attachment};
 use crate::{
     Error, ErrorKind, Kind, Result,
-    keeper::wire::{Request, Work},
+    keeper::{
+        client,
+        wire::{Request, Work},
+    },
 };
+
+pub use crate::keeper::wire::{ExecState, ExecStreams};
 
 /// A program that is run beside a container's first process. What is not said is as that process has it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,10 +28,8 @@ pub struct ExecRequest {
     pub workdir: Option<String>,
     /// `USER[:GROUP]`, by names or numbers; without supplementary groups of the container's.
     pub user: Option<String>,
-    /// Its input is attached; it reads nothing otherwise.
-    pub input: bool,
-    /// Its output is attached; it is lost otherwise.
-    pub output: bool,
+    /// What of it is attached: without an input it reads nothing, and an output that is not is lost.
+    pub streams: ExecStreams,
 }
 
 impl Container {
@@ -42,11 +45,64 @@ impl Container {
             work: Box::new(Work::Program(
                 request.process(&self.record.config.spec.process)?,
             )),
-            input: request.input,
-            output: request.output,
+            input: request.streams.stdin,
+            output: request.streams.stdout || request.streams.stderr,
         };
         link.send(&asked, None).kind(ErrorKind::Unavailable)?;
         Ok(Attachment::new(link))
+    }
+
+    /// Creates a program that is started by its ID, by any process, once; the ID has 64 hexadecimal digits. It is there
+    /// until the container ends.
+    ///
+    /// # Errors
+    /// [`Conflict`](ErrorKind::Conflict) when the container does not run, is paused, or has as many as there may be;
+    /// [`Invalid`](ErrorKind::Invalid) when the request makes no process.
+    pub fn exec_create(&self, request: &ExecRequest) -> Result<String> {
+        let process = request.process(&self.record.config.spec.process)?;
+        client::exec_create(&self.record, process, request.streams)
+    }
+
+    /// IDs of those that were created and have not ended, the oldest first; none where it does not run.
+    ///
+    /// # Errors
+    /// When its keeper cannot be asked.
+    pub fn execs(&self) -> Result<Vec<String>> {
+        client::execs(&self.record)
+    }
+}
+
+impl Containers {
+    /// Starts a program that was created: its streams, then its start and its end. With `detach` there are no streams,
+    /// and nobody has to wait. What refuses it, as a second start, is told by the attachment.
+    ///
+    /// # Errors
+    /// [`NotFound`](ErrorKind::NotFound) when there is none of this ID, or its container is gone.
+    pub fn exec_start(
+        &self,
+        id: &str,
+        detach: bool,
+        size: Option<TerminalSize>,
+    ) -> Result<Attachment> {
+        let link = client::exec_start(id, detach, size, &self.engine.directories)?;
+        Ok(Attachment::new(link))
+    }
+
+    /// How a program is that was created.
+    ///
+    /// # Errors
+    /// [`NotFound`](ErrorKind::NotFound) when there is none of this ID, or its container is gone.
+    pub fn exec_inspect(&self, id: &str) -> Result<ExecState> {
+        client::exec_inspect(id, &self.engine.directories)
+    }
+
+    /// Gives the terminal of a program that was created and runs a size.
+    ///
+    /// # Errors
+    /// [`NotFound`](ErrorKind::NotFound) when there is none of this ID, [`Conflict`](ErrorKind::Conflict) when it does
+    /// not run.
+    pub fn exec_resize(&self, id: &str, size: TerminalSize) -> Result<()> {
+        client::exec_resize(id, size, &self.engine.directories)
     }
 }
 
@@ -54,7 +110,7 @@ impl ExecRequest {
     /// The container's first process with another command.
     ///
     /// # Errors
-    /// When it cannot be one.
+    /// [`Invalid`](ErrorKind::Invalid) when it cannot be one.
     pub fn process(&self, first: &Process) -> Result<Process> {
         let invalid = |words: String| Err(Error::new(ErrorKind::Invalid, words));
         if self.command.is_empty() {
@@ -68,6 +124,9 @@ impl ExecRequest {
             process.env.push("TERM=xterm".into());
         }
         for entry in &self.env {
+            if entry.is_empty() || entry.starts_with('=') || entry.contains('\0') {
+                return invalid(format!("invalid environment variable: {entry}"));
+            }
             crate::set_variable(&mut process.env, entry);
         }
         if let Some(directory) = &self.workdir {
@@ -155,5 +214,10 @@ mod tests {
         let kind = |request: &ExecRequest| request.process(&first()).unwrap_err().kind();
         assert_eq!(kind(&request), ErrorKind::Invalid);
         assert_eq!(kind(&asked(&[])), ErrorKind::Invalid);
+        for entry in ["", "=1", "A=\0"] {
+            let mut request = asked(&["ls"]);
+            request.env = vec![entry.into()];
+            assert_eq!(kind(&request), ErrorKind::Invalid, "{entry:?}");
+        }
     }
 }

@@ -24,7 +24,7 @@ pub use attach::AttachOptions;
 pub use attachment::{Attachment, Ended, Event, Exit};
 pub use copy::CopyOptions;
 pub use diff::{Change, ChangeKind};
-pub use exec::ExecRequest;
+pub use exec::{ExecRequest, ExecState, ExecStreams};
 pub use logs::{LogOptions, Logs, Next};
 pub use remove::RemoveOptions;
 pub use restart::Restarting;

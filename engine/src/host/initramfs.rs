@@ -22,7 +22,7 @@ const FORM: u32 = 2;
 /// # Errors
 /// When `coracle-init` is missing or the cache cannot be written.
 pub(crate) fn ensure(cache: &Path) -> Result<PathBuf> {
-    let init = programs::find("coracle-init")?;
+    let init = programs::own("coracle-init")?;
     let metadata =
         fs::metadata(&init).with_context(|| format!("cannot look at {}", init.display()))?;
     // What identifies a file's content without reading it on each start.

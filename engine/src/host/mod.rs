@@ -164,7 +164,7 @@ impl Host {
     }
 
     fn start_here(plan: &Plan) -> Result<Self> {
-        let program = programs::find("coracle-vmm")?;
+        let program = programs::own("coracle-vmm")?;
         let (control, theirs) = Socket::pair().context("cannot make a socket")?;
         let theirs = OwnedFd::from(theirs);
         let json = serde_json::to_vec(plan).context("cannot write the plan")?;

@@ -109,7 +109,7 @@ pub(super) fn start(design: &Design) -> Result<(Socket, Child, File)> {
     let (control, theirs) = Socket::pair().context("cannot make a socket")?;
     let theirs = OwnedFd::from(theirs);
     let words = super::memory_file("words", &[])?;
-    let program = sealed_copy(&programs::find("coracle-init")?)?;
+    let program = sealed_copy(&programs::own("coracle-init")?)?;
     fcntl_setfd(theirs.as_fd(), FdFlags::empty()).context("cannot pass a descriptor on")?;
     let child = Command::new(format!("/proc/self/fd/{}", program.as_raw_fd()))
         .arg0("coracle-init")

@@ -205,3 +205,69 @@ pub(super) fn too_old(whose: &str, command: &str) -> String {
          ('coracle {command}')"
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+    use crate::state::container::{Config, Containers, State, Status};
+
+    const CONTAINER: &str = include_str!("fuzzing/container.json");
+
+    fn scene() -> (tempfile::TempDir, Directories, Container) {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path();
+        let directories = Directories {
+            data: path.into(),
+            cache: path.into(),
+            runtime: path.into(),
+        };
+        let config: Config = serde_json::from_str(CONTAINER).unwrap();
+        let container = Containers::new(&directories).create(config).unwrap();
+        (directory, directories, container)
+    }
+
+    /// A keeper whose last client has left ends, and says nothing to who came too late: that one starts another.
+    #[test]
+    fn keeper_that_ends_without_an_answer_is_none() {
+        let (_directory, directories, container) = scene();
+        let path = socket::path(&directories.runtime, &container.config.id);
+        let listener = socket::listener(&path).unwrap();
+        let ending = thread::spawn(move || drop(rustix::net::accept(&listener).unwrap()));
+        let started = start_held(&container, None, false, &directories).unwrap();
+        assert!(started.is_none());
+        ending.join().unwrap();
+        release(&container, &directories).unwrap();
+    }
+
+    /// State as a keeper of the first releases has written it, which knew of no versions.
+    #[test]
+    fn what_a_keeper_of_an_earlier_release_cannot_do_is_said_with_what_to_do() {
+        let (_directory, _, container) = scene();
+        let lock = container.keeper_lock().unwrap();
+        let mut state: serde_json::Value =
+            serde_json::to_value(container.state().unwrap()).unwrap();
+        state.as_object_mut().unwrap().remove("wire");
+        let mut state: State = serde_json::from_value(state).unwrap();
+        assert_eq!(state.wire, 0);
+        state.status = Status::Running;
+        container.save(&state).unwrap();
+        let process = container.config.spec.process.clone();
+        let error = exec_create(&container, process, Default::default()).unwrap_err();
+        assert_eq!(error.kind(), crate::ErrorKind::Unavailable);
+        assert!(error.to_string().contains("coracle restart one"), "{error}");
+        assert_eq!(execs(&container).unwrap(), Vec::<String>::new());
+        drop(lock);
+    }
+
+    #[test]
+    fn exec_of_a_container_that_is_gone_is_not_found() {
+        let (_directory, directories, container) = scene();
+        let own = format!("{}{}", &container.config.id[..32], "0".repeat(32));
+        for id in [&own, "", "ffff", &"f".repeat(64)] {
+            let error = exec_inspect(id, &directories).unwrap_err();
+            assert_eq!(error.kind(), crate::ErrorKind::NotFound, "{id}: {error}");
+        }
+    }
+}

@@ -12,7 +12,6 @@ use super::{
     restart,
     wire::Event,
 };
-use crate::state::container::Status;
 use coracle_platform::clock;
 
 /// How long output of a container that has ended may be on its way, where no client is slow.
@@ -155,29 +154,20 @@ impl Keeper {
         kept.streams.release();
         kept.deadline = None;
         let never_ran = kept.state.pid == 0;
-        let state = &mut kept.state;
-        let told_of_memory = state.oom;
-        state.exit_code = i32::from(end.code);
-        state.oom |= end.oom;
-        state.pid = 0;
-        state.health = None;
-        state.error.clone_from(&end.error);
-        // As docker: what could never be executed was only created.
-        if never_ran && !end.error.is_empty() && state.finished == 0 {
-            state.status = Status::Created;
-        } else {
-            state.status = Status::Exited;
-            state.finished = clock::wall();
-        }
+        let told_of_memory = kept.state.oom;
+        end.write_down(&mut kept.state, clock::wall());
         kept.explain(end.damaged);
-        let mut restart = !never_ran
-            && !kept.stopping
-            && restart::wants_restart(kept.record.config.restart, &kept.state);
-        if restart && self.in_software_host && coracle_software_host::was_stopped(&self.directories)
+        let policy = kept.record.config.restart;
+        let mut pause =
+            restart::pause_before_restart(policy, &kept.state, never_ran, kept.stopping);
+        if pause.is_some()
+            && self.in_software_host
+            && coracle_software_host::was_stopped(&self.directories)
         {
-            restart = false;
+            pause = None;
             kept.state.error = restart::HOST_STOPPED.into();
         }
+        let restart = pause.is_some();
         let exit_code = [("exitCode", end.code.to_string())];
         if end.oom && !told_of_memory {
             self.journal(number, "oom", &[]);
@@ -186,8 +176,8 @@ impl Keeper {
         if self.kept.get(&number).is_some_and(|kept| kept.stop_asked) {
             self.journal(number, "stop", &[]);
         }
-        if restart {
-            self.pause_before_restart(number);
+        if let Some(pause) = pause {
+            self.restart_after(number, pause);
         }
         let Some(kept) = self.kept.get(&number) else {
             return;

@@ -112,15 +112,7 @@ impl Keeper {
         let state = &mut kept.state;
         let before = (state.health, state.failing);
         let running = clock::wall().saturating_sub(state.started);
-        if well {
-            state.failing = 0;
-            state.health = Some(Wellness::Healthy);
-        } else if before.0 != Some(Wellness::Starting) || running >= health.start_period {
-            state.failing = state.failing.saturating_add(1);
-            if state.failing >= health.retries {
-                state.health = Some(Wellness::Unhealthy);
-            }
-        }
+        (state.health, state.failing) = judge(health, before, running, well);
         let after = state.health;
         kept.health_is_unsaved |= before != (after, state.failing);
         let soon = |saved: Instant| now - saved < LEAST_SAVING;
@@ -133,6 +125,28 @@ impl Keeper {
         if let Some(after) = after.filter(|_| after != before.0) {
             self.journal(number, &format!("health_status: {}", after.word()), &[]);
         }
+    }
+}
+
+/// What is known of a container's health, with the failures in a row, when its command has ended well or not after
+/// so many nanoseconds of the container's life. Failures do not count until it was well once, or is old enough.
+fn judge(
+    health: &Health,
+    before: (Option<Wellness>, u32),
+    running: u64,
+    well: bool,
+) -> (Option<Wellness>, u32) {
+    let (wellness, failing) = before;
+    if well {
+        return (Some(Wellness::Healthy), 0);
+    }
+    if wellness == Some(Wellness::Starting) && running < health.start_period {
+        return before;
+    }
+    let failing = failing.saturating_add(1);
+    match failing >= health.retries {
+        true => (Some(Wellness::Unhealthy), failing),
+        false => (wellness, failing),
     }
 }
 
@@ -149,6 +163,35 @@ fn pause(health: &Health) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn failures_count_once_a_container_was_well_or_is_old_enough() {
+        use Wellness::{Healthy, Starting, Unhealthy};
+        let health = Health {
+            command: vec!["true".into()],
+            interval: 1,
+            timeout: 1,
+            start_period: 100,
+            retries: 2,
+        };
+        // Before, its age, and whether the command ended well; after.
+        let table = [
+            ((Starting, 0), 5, true, (Healthy, 0)),
+            ((Starting, 0), 99, false, (Starting, 0)),
+            ((Starting, 0), 100, false, (Starting, 1)),
+            ((Starting, 1), 101, false, (Unhealthy, 2)),
+            ((Healthy, 0), 5, false, (Healthy, 1)),
+            ((Healthy, 1), 5, false, (Unhealthy, 2)),
+            ((Unhealthy, 2), 500, false, (Unhealthy, 3)),
+            ((Unhealthy, u32::MAX), 500, false, (Unhealthy, u32::MAX)),
+            ((Unhealthy, 7), 500, true, (Healthy, 0)),
+        ];
+        for ((wellness, failing), running, well, after) in table {
+            let judged = judge(&health, (Some(wellness), failing), running, well);
+            let after = (Some(after.0), after.1);
+            assert_eq!(judged, after, "{wellness:?} {failing} {running} {well}");
+        }
+    }
 
     #[test]
     fn image_does_not_keep_its_keeper_busy_with_its_health() {

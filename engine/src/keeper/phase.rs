@@ -4,6 +4,8 @@ use std::time::{Duration, Instant};
 
 use coracle_protocol::ContainerSpec;
 
+use crate::state::container::{State, Status};
+
 /// Where a container is.
 pub(super) enum Phase {
     /// It was never started by this keeper, which holds its streams for clients that came before its start.
@@ -28,6 +30,25 @@ pub(super) struct End {
     pub(super) damaged: bool,
     /// Why it was not started, or why its end is not known.
     pub(super) error: String,
+}
+
+impl End {
+    /// Changes what is known of a container that has ended so, at this time.
+    pub(super) fn write_down(&self, state: &mut State, now: u64) {
+        let never_ran = state.pid == 0;
+        state.exit_code = i32::from(self.code);
+        state.oom |= self.oom;
+        state.pid = 0;
+        state.health = None;
+        state.error.clone_from(&self.error);
+        // As docker: what could never be executed was only created.
+        if never_ran && !self.error.is_empty() && state.finished == 0 {
+            state.status = Status::Created;
+        } else {
+            state.status = Status::Exited;
+            state.finished = now;
+        }
+    }
 }
 
 /// How long a guest may take to end what it was told to kill: a hundred times what it takes, in a
@@ -69,6 +90,46 @@ impl LackOfMemory {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::state::container::{Shown, Wellness};
+
+    #[test]
+    fn end_is_written_down_as_docker_has_it() {
+        let ended = |code, error: &str| End {
+            code,
+            error: error.into(),
+            ..End::default()
+        };
+        // Its number in the guest, when it finished before, and its end; its status, and when it finished.
+        let table = [
+            (7, 0, ended(3, ""), (Status::Exited, 9)),
+            (7, 5, ended(125, "lost"), (Status::Exited, 9)),
+            (0, 0, ended(127, "no such program"), (Status::Created, 0)),
+            (0, 5, ended(127, "no such program"), (Status::Exited, 9)),
+            (0, 0, ended(137, ""), (Status::Exited, 9)),
+        ];
+        for (pid, finished, end, after) in table {
+            let mut state = State {
+                pid,
+                finished,
+                health: Some(Wellness::Healthy),
+                status: Status::Running,
+                ..State::new(Shown::default())
+            };
+            end.write_down(&mut state, 9);
+            assert_eq!((state.status, state.finished), after, "{end:?}");
+            assert_eq!(state.exit_code, i32::from(end.code));
+            assert_eq!((state.pid, state.health), (0, None));
+            assert_eq!(state.error, end.error);
+        }
+    }
+
+    #[test]
+    fn lack_of_memory_that_was_told_stays_told() {
+        let mut state = State::new(Shown::default());
+        state.oom = true;
+        End::default().write_down(&mut state, 1);
+        assert!(state.oom);
+    }
 
     #[test]
     fn guest_that_floods_with_lack_of_memory_is_found_out() {

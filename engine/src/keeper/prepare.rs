@@ -15,6 +15,7 @@ use crate::state::{
     self, Directories, MachineMode,
     container::{Config, Isolation},
 };
+use crate::{ErrorKind, Kind};
 
 /// How long a guest may take to start a container once it is up, in each place.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
@@ -93,9 +94,9 @@ fn kernel_of(
     observer: &mut dyn Observer,
 ) -> Result<PathBuf> {
     match own {
-        None => Ok(kernel::ensure(&directories.cache, observer)?),
+        None => Ok(kernel::ensure(&directories.cache, observer).kind(ErrorKind::Unavailable)?),
         Some(path) => {
-            kernel::check_bootable(path)?;
+            kernel::check_bootable(path).kind(ErrorKind::Invalid)?;
             Ok(path.to_owned())
         }
     }
@@ -106,7 +107,7 @@ fn prepared(
     directories: &Directories,
     plan: impl FnOnce(Place) -> Result<Plan>,
 ) -> Result<Prepared> {
-    let place = host::choose(machine, directories)?;
+    let place = host::choose(machine, directories).kind(ErrorKind::Unavailable)?;
     Ok(Prepared {
         design: Design::Machine(Box::new(plan(place)?), place),
         start_timeout: match place {

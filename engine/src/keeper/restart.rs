@@ -21,21 +21,13 @@ const GOOD_RUN: u64 = 10 * clock::SECOND;
 pub(super) const HOST_STOPPED: &str = "the software host was stopped ('coracle machine stop'); 'coracle system start' starts this again";
 
 impl Keeper {
-    /// Starts a container again after a pause, which is longer each time.
-    pub(super) fn pause_before_restart(&mut self, number: u32) {
+    /// Starts a container again after a pause.
+    pub(super) fn restart_after(&mut self, number: u32, pause: Duration) {
         let Some(kept) = self.kept.get_mut(&number) else {
             return;
         };
-        let state = &mut kept.state;
-        let ran = state.finished.saturating_sub(state.started);
-        let step = if ran >= GOOD_RUN {
-            0
-        } else {
-            state.restarts.min(10)
-        };
-        let pause = (FIRST_PAUSE * 2_u32.pow(step)).min(LONGEST_PAUSE);
-        state.status = Status::Restarting;
-        state.restarts += 1;
+        kept.state.status = Status::Restarting;
+        kept.state.restarts = kept.state.restarts.saturating_add(1);
         kept.deadline = Some((Instant::now() + pause, Deadline::Restart));
     }
 
@@ -109,8 +101,28 @@ impl Keeper {
     }
 }
 
+/// After which pause a container that has ended is started again, if it is: a longer one each time, until it has run
+/// for a while. One that never ran is not, and one that is being stopped is not.
+pub(super) fn pause_before_restart(
+    policy: Restart,
+    state: &State,
+    never_ran: bool,
+    stopping: bool,
+) -> Option<Duration> {
+    if never_ran || stopping || !wants_restart(policy, state) {
+        return None;
+    }
+    let ran = state.finished.saturating_sub(state.started);
+    let step = if ran >= GOOD_RUN {
+        0
+    } else {
+        state.restarts.min(10)
+    };
+    Some((FIRST_PAUSE * 2_u32.pow(step)).min(LONGEST_PAUSE))
+}
+
 /// Whether a container that ended by itself is started again.
-pub(super) fn wants_restart(policy: Restart, state: &State) -> bool {
+fn wants_restart(policy: Restart, state: &State) -> bool {
     if state.stopped {
         return false;
     }
@@ -159,6 +171,41 @@ mod tests {
             ..ended(1)
         };
         assert!(!wants_restart(Restart::OnFailure(3), &tried));
+    }
+
+    #[test]
+    fn pauses_grow_until_a_container_has_run_well() {
+        let ran = |restarts, nanoseconds| State {
+            restarts,
+            started: 1,
+            finished: 1 + nanoseconds,
+            ..ended(1)
+        };
+        let pause = |state: &State| pause_before_restart(Restart::Always, state, false, false);
+        let milliseconds = |number| Some(Duration::from_millis(number));
+        // Earlier restarts, and how long it ran.
+        let table = [
+            (0, 0, milliseconds(100)),
+            (1, 0, milliseconds(200)),
+            (4, GOOD_RUN - 1, milliseconds(1600)),
+            (9, 0, milliseconds(51_200)),
+            (10, 0, milliseconds(60_000)),
+            (u32::MAX, 0, milliseconds(60_000)),
+            (9, GOOD_RUN, milliseconds(100)),
+        ];
+        for (restarts, nanoseconds, wanted) in table {
+            assert_eq!(pause(&ran(restarts, nanoseconds)), wanted, "{restarts}");
+        }
+    }
+
+    #[test]
+    fn what_never_ran_or_is_being_stopped_is_not_started_again() {
+        for (never_ran, stopping) in [(true, false), (false, true), (true, true)] {
+            let pause = pause_before_restart(Restart::Always, &ended(1), never_ran, stopping);
+            assert_eq!(pause, None);
+        }
+        let policy = Restart::OnFailure(0);
+        assert_eq!(pause_before_restart(policy, &ended(0), false, false), None);
     }
 
     #[test]

@@ -103,6 +103,34 @@ mod tests {
     use super::*;
     use std::os::unix::fs::MetadataExt;
 
+    /// What a keeper hears first of a command that knows its version.
+    fn first(version: u16) -> Option<Request> {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("socket");
+        let listener = listener(&path).unwrap();
+        let link = connect(&path, version).unwrap().unwrap();
+        let accepted = rustix::net::accept(&listener).unwrap();
+        link.send(&Request::StopHost { seconds: None }, None)
+            .unwrap();
+        let received = Socket::from(accepted).receive::<Request>();
+        received.unwrap().map(|(request, _)| request)
+    }
+
+    #[test]
+    fn keeper_that_knows_of_no_versions_is_told_of_none() {
+        assert_eq!(first(0), Some(Request::StopHost { seconds: None }));
+        assert_eq!(first(VERSION), Some(Request::Hello { version: VERSION }));
+    }
+
+    #[test]
+    fn keeper_of_a_later_release_is_not_asked_and_it_is_said_what_to_do() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("socket");
+        let _listener = listener(&path).unwrap();
+        let error = connect(&path, VERSION + 1).unwrap_err();
+        assert!(error.to_string().contains("later release"), "{error}");
+    }
+
     #[test]
     fn socket_with_a_long_path_is_reached() {
         let directory = tempfile::tempdir().unwrap();

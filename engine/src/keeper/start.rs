@@ -19,7 +19,10 @@ use crate::state::{
     files::Lock,
     private,
 };
-use coracle_platform::sys::{self, Signals};
+use coracle_platform::{
+    programs,
+    sys::{self, Signals},
+};
 
 /// A container to be started in a host of its own.
 pub struct Start {
@@ -58,6 +61,8 @@ pub(super) fn new_keeper(
     rustix::process::setsid().context("cannot start a session")?;
     sys::leave_terminal(words).context("cannot leave the terminal")?;
     take_all_descriptors();
+    // A container may start again when another release has been installed; what this keeper talks to is its own.
+    programs::keep(&["coracle-vmm", "coracle-init"]);
     let signals = Signals::new(&[libc::SIGTERM, libc::SIGINT]).context("cannot block signals")?;
     let path = socket::path(&directories.runtime, id);
     Keeper::new(directories, path, signals)

@@ -125,7 +125,9 @@ fn format(path: &Path, id: &str, size: u64, usage: Use) -> Result<()> {
     let mut builder = FsBuilder::new(options)?;
     let sink = Sparse { file };
     match usage {
-        Use::One => drop(builder.seal()?.writer(sink)?.finish()?),
+        Use::One => {
+            builder.seal()?.writer(sink)?.finish()?;
+        }
         Use::Many => {
             let file = quota::declare(&mut builder, epoch)?;
             let layout = builder.seal()?;
