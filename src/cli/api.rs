@@ -41,8 +41,12 @@ pub(super) struct Arguments {
     command: Vec<OsString>,
 }
 
-/// Signals that end the server; a command gets those that only this process receives.
-const ENDS: [i32; 4] = [libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGQUIT];
+/// Signals that end the server in good order. That of a terminal's end has its usual effect, which nohup(1) takes
+/// away.
+const ENDS: [i32; 2] = [libc::SIGTERM, libc::SIGINT];
+
+/// Signals that a command gets which only this process receives.
+const FORWARDED: [i32; 4] = [libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGQUIT];
 
 /// Exit code of a command that cannot be run, and of one that is not there, as a shell's.
 const NOT_EXECUTABLE: u8 = 126;
@@ -50,7 +54,11 @@ const NOT_FOUND: u8 = 127;
 
 pub(super) fn main(arguments: &Arguments) -> Result<u8> {
     // Before any thread exists: they inherit the mask.
-    let signals = Signals::new(&ENDS).context("cannot block signals")?;
+    let signals: &[i32] = match arguments.command.is_empty() {
+        true => &ENDS,
+        false => &FORWARDED,
+    };
+    let signals = Signals::new(signals).context("cannot block signals")?;
     let directories = Directories::from_environment()?;
     let engine = Engine::open(coracle_engine::Settings {
         directories: directories.clone(),
