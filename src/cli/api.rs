@@ -53,6 +53,11 @@ const NOT_EXECUTABLE: u8 = 126;
 const NOT_FOUND: u8 = 127;
 
 pub(super) fn main(arguments: &Arguments) -> Result<u8> {
+    // Before anything else has its number.
+    let passed = match arguments.command.is_empty() {
+        true => passed()?,
+        false => None,
+    };
     // Before any thread exists: they inherit the mask.
     let signals: &[i32] = match arguments.command.is_empty() {
         true => &ENDS,
@@ -69,7 +74,7 @@ pub(super) fn main(arguments: &Arguments) -> Result<u8> {
     }
     let idle = arguments.idle.map(Duration::from_secs);
     let stop = signals.as_fd().try_clone_to_owned()?;
-    let (listener, _listening) = match passed()? {
+    let (listener, _listening) = match passed {
         Some(listener) if arguments.socket.is_none() => (listener, None),
         Some(_) => bail!("--socket and a socket that is passed on contradict each other"),
         None => {
@@ -95,8 +100,7 @@ fn passed() -> Result<Option<UnixListener>> {
         Some(1) => {}
         Some(count) => bail!("{count} sockets are passed on; one is served"),
     }
-    let descriptor =
-        sys::passed_descriptor().context("cannot take the socket that is passed on")?;
+    let descriptor = sys::passed_socket().context("cannot take the socket that is passed on")?;
     let listener = UnixListener::from(descriptor);
     // One of another kind would be listened on without anybody's noticing.
     listener
