@@ -3,20 +3,24 @@
 //! A record keeps what the guest is told; docker shows what was asked for. Where a record does not tell them apart, what
 //! came of the request stands for it, and what dockerd fills in by itself is left out.
 
+mod asked;
+
 use std::collections::BTreeMap;
 
 use coracle_engine::{
     capability,
+    containers::values::RLIMITS,
     state::{
         container::{self as record, LogPolicy, Restart, Shown, Wellness},
+        host::Host,
         network::{GATEWAY, Mode, PREFIX},
     },
 };
 use coracle_protocol::{Mount, Rlimit, SeccompProfile, Upper, hardware_of};
 
 use crate::container::{
-    Address, Config, Container, Coracle, Health, Healthcheck, HostConfig, Life, LogConfig, Network,
-    RestartPolicy, Status, Summary, Ulimit, id_of,
+    Address, Config, Container, Coracle, Filter, Health, Healthcheck, HostConfig, Life, LogConfig,
+    Network, RestartPolicy, Seen, Status, Summary, Ulimit, id_of,
 };
 
 /// Seconds and signal that docker stops with unless told otherwise, and then does not show.
@@ -38,12 +42,18 @@ pub fn container(
         created: config.created,
         image_id: config.image_id.clone(),
         args: config.spec.process.args.clone(),
-        config: portable(config),
+        config: match &config.asked {
+            Some(asked) => asked::portable(config, asked),
+            None => portable(config),
+        },
         host_config: host_config(config),
         life: life(state),
         networks: networks(config, state),
         published: BTreeMap::new(),
-        mounts: Vec::new(),
+        mounts: match &config.asked {
+            Some(asked) => asked::mounts(&asked.request.host_config),
+            None => Vec::new(),
+        },
         log_path: around.log.display().to_string(),
         exec_ids: Vec::new(),
         size: None,
@@ -81,6 +91,45 @@ pub fn summary(summary: &record::Summary) -> Summary {
         mounts: Vec::new(),
         size: None,
     }
+}
+
+/// A container in a list.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Row {
+    /// What is known of it.
+    pub summary: Summary,
+    /// The named host that it belongs to; empty for one of its own.
+    pub host: String,
+}
+
+/// The containers of a list for which the filters hold: those that run, unless `all` or a filter wants the others, too;
+/// the first `limit` of any.
+#[must_use]
+pub fn rows(
+    list: &[record::Summary],
+    hosts: &[Host],
+    filter: &Filter,
+    all: bool,
+    limit: Option<usize>,
+) -> Vec<Row> {
+    let all = all || limit.is_some() || filter.wants_all();
+    let shown = |known: &&record::Summary| all || known.state.status.is_live();
+    let rows = list.iter().filter(shown);
+    let rows = rows.filter_map(|known| row(known, hosts, filter));
+    rows.take(limit.unwrap_or(usize::MAX)).collect()
+}
+
+fn row(known: &record::Summary, hosts: &[Host], filter: &Filter) -> Option<Row> {
+    let host_id = known.state.shown.host.as_deref().unwrap_or_default();
+    let host = hosts.iter().find(|host| host.config.id == host_id);
+    let host = host.map_or("", |host| &host.config.name);
+    let summary = summary(known);
+    filter
+        .matches(&summary, Seen { host, host_id })
+        .then(|| Row {
+            host: host.to_owned(),
+            summary,
+        })
 }
 
 /// What became of a container.
@@ -122,7 +171,8 @@ fn portable(config: &record::Config) -> Config {
         attach_stdin: config.interactive,
         tty: process.terminal.is_some(),
         open_stdin: config.interactive,
-        stdin_once: config.input_once,
+        // Without -i there is nothing that could end.
+        stdin_once: config.interactive && config.input_once,
         env: Some(process.env.clone()),
         cmd: Some(process.args.clone()),
         healthcheck: config.health.as_ref().map(healthcheck),
@@ -148,12 +198,30 @@ fn healthcheck(health: &record::Health) -> Healthcheck {
 }
 
 fn host_config(config: &record::Config) -> HostConfig {
+    let mut host_config = match &config.asked {
+        Some(asked) => asked::host_config(config, &asked.request.host_config),
+        None => host_config_of_spec(config),
+    };
+    host_config.complete();
+    host_config
+}
+
+/// Docker has no word for a container without a microVM of its own kind; it would say nothing.
+fn isolation(config: &record::Config) -> String {
+    match config.isolation {
+        record::Isolation::Vm => String::new(),
+        record::Isolation::Namespace => "namespace".into(),
+    }
+}
+
+/// The machine's half by what came of what was asked for.
+fn host_config_of_spec(config: &record::Config) -> HostConfig {
     let spec = &config.spec;
     let some = |list: Vec<String>| (!list.is_empty()).then_some(list);
     let host_or = |is_host: bool, other: &str| if is_host { "host" } else { other }.to_owned();
     let hosts = spec.extra_hosts.iter();
     let (cap_add, cap_drop) = capabilities(config);
-    let mut host_config = HostConfig {
+    HostConfig {
         log_config: log_config(config.log),
         network_mode: config.network.word(),
         restart_policy: restart_policy(config.restart),
@@ -176,10 +244,7 @@ fn host_config(config: &record::Config) -> HostConfig {
         tmpfs: Some(spec.mounts.iter().filter_map(tmpfs).collect()),
         shm_size: signed(spec.shm_size),
         sysctls: Some(spec.sysctls.iter().cloned().collect()),
-        isolation: match config.isolation {
-            record::Isolation::Vm => String::new(),
-            record::Isolation::Namespace => "namespace".into(),
-        },
+        isolation: isolation(config),
         memory: config.memory.map_or(0, signed),
         nano_cpus: config.cpu.map_or(0, signed) * 1_000_000,
         pids_limit: spec.resources.pids.map(signed),
@@ -189,9 +254,7 @@ fn host_config(config: &record::Config) -> HostConfig {
         readonly_paths: Some(spec.readonly_paths.clone()),
         init: spec.process.init.then_some(true),
         ..HostConfig::default()
-    };
-    host_config.complete();
-    host_config
+    }
 }
 
 /// Capabilities beyond docker's, and those of docker's that the container has not.
@@ -280,26 +343,6 @@ fn ulimit(limit: &Rlimit) -> Option<Ulimit> {
         soft: value(limit.soft),
     })
 }
-
-/// Resources of `setrlimit(2)` by the names that docker gives them, at their Linux number.
-pub const RLIMITS: [&str; 16] = [
-    "cpu",
-    "fsize",
-    "data",
-    "stack",
-    "core",
-    "rss",
-    "nproc",
-    "nofile",
-    "memlock",
-    "as",
-    "locks",
-    "sigpending",
-    "msgqueue",
-    "nice",
-    "rtprio",
-    "rttime",
-];
 
 /// The network that it is in; that of another container is not its own.
 fn networks(config: &record::Config, state: &record::State) -> BTreeMap<String, Network> {

@@ -2,9 +2,12 @@
 
 use std::fmt::{self, Display};
 
-use images::store::StoreError;
+use images::{
+    source::{SourceError, registry::RegistryError},
+    store::StoreError,
+};
 
-use crate::state::NotFound;
+use crate::state::{NotFound, files::OtherVersion};
 
 /// What an error is to a front: an exit code, or a status of HTTP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,6 +48,11 @@ impl Error {
             kind,
             cause: anyhow::Error::msg(message),
         }
+    }
+
+    /// A request that cannot be carried out as it is.
+    pub(crate) fn invalid(message: impl Display + fmt::Debug + Send + Sync + 'static) -> Self {
+        Self::new(ErrorKind::Invalid, message)
     }
 
     /// Its kind.
@@ -100,9 +108,51 @@ fn kind_of(cause: &(dyn std::error::Error + 'static)) -> Option<ErrorKind> {
     if cause.is::<NotFound>() {
         return Some(ErrorKind::NotFound);
     }
-    match cause.downcast_ref::<StoreError>() {
-        Some(StoreError::NotFound { .. }) => Some(ErrorKind::NotFound),
+    if cause.is::<OtherVersion>() {
+        return Some(ErrorKind::Conflict);
+    }
+    if let Some(error) = cause.downcast_ref::<RegistryError>() {
+        return of_registry(error);
+    }
+    cause.downcast_ref::<StoreError>().and_then(of_store)
+}
+
+fn of_store(error: &StoreError) -> Option<ErrorKind> {
+    match error {
+        StoreError::NotFound { .. } => Some(ErrorKind::NotFound),
+        StoreError::ManyNames { .. } => Some(ErrorKind::Conflict),
+        StoreError::Ambiguous { .. }
+        | StoreError::Name { .. }
+        | StoreError::DigestAsTag(_)
+        | StoreError::AlgorithmAsName(_)
+        | StoreError::OneNameForMany { .. } => Some(ErrorKind::Invalid),
+        StoreError::Contended(_) => Some(ErrorKind::Unavailable),
+        // Its own words are those of what it holds, which is not a cause of its own.
+        StoreError::Source(SourceError::Registry(error)) => of_registry(error),
         _ => None,
+    }
+}
+
+fn of_registry(error: &RegistryError) -> Option<ErrorKind> {
+    match error {
+        // As docker: a registry does not tell what is missing from what is not for this user.
+        RegistryError::NotFound { .. } | RegistryError::Denied { .. } => Some(ErrorKind::NotFound),
+        RegistryError::Transport { .. } | RegistryError::Busy { .. } => {
+            Some(ErrorKind::Unavailable)
+        }
+        _ => None,
+    }
+}
+
+impl From<StoreError> for Error {
+    fn from(error: StoreError) -> Self {
+        anyhow::Error::from(error).into()
+    }
+}
+
+impl From<RegistryError> for Error {
+    fn from(error: RegistryError) -> Self {
+        anyhow::Error::from(error).into()
     }
 }
 

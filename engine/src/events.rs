@@ -190,7 +190,7 @@ mod tests {
             cache: below("cache"),
             runtime: below("run"),
         };
-        Engine::open(Settings { directories }).unwrap()
+        Engine::open(Settings::new(directories)).unwrap()
     }
 
     fn note(engine: &Engine, journal: usize, text: &str) {

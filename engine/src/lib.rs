@@ -14,9 +14,11 @@ mod guest;
 pub mod host;
 pub mod hosts;
 mod identifier;
+pub mod images;
 pub mod keeper;
 pub mod kernel;
 pub mod policy;
+pub mod progress;
 pub mod signal;
 mod software_host;
 mod spec;
@@ -29,11 +31,12 @@ mod words;
 pub use error::{Error, ErrorKind, Kind, Result};
 pub use guest::Guest;
 pub use identifier::identifier;
-pub use spec::{DISK, Request, set as set_variable};
+pub use spec::{DISK, set as set_variable};
 pub use system::Everything;
 pub use timeline::Timeline;
 pub use words::{clean, damage, failure, merge, stopped};
 
+use self::images::{Images, Registries};
 use containers::Containers;
 use hosts::Hosts;
 use state::Directories;
@@ -43,6 +46,18 @@ use state::Directories;
 pub struct Settings {
     /// The user's directories.
     pub directories: Directories,
+    /// Where the settings and credentials of registries come from.
+    pub registries: Registries,
+}
+
+impl Settings {
+    /// These directories, and registries without credentials.
+    pub fn new(directories: Directories) -> Self {
+        Self {
+            directories,
+            registries: Registries::default(),
+        }
+    }
 }
 
 /// The containers, images and hosts of one user. Clones are the same engine; any number of threads and processes
@@ -50,6 +65,7 @@ pub struct Settings {
 #[derive(Debug, Clone)]
 pub struct Engine {
     pub(crate) directories: Directories,
+    pub(crate) registries: Registries,
 }
 
 impl Engine {
@@ -60,6 +76,7 @@ impl Engine {
     pub fn open(settings: Settings) -> Result<Self> {
         Ok(Self {
             directories: settings.directories,
+            registries: settings.registries,
         })
     }
 
@@ -71,6 +88,11 @@ impl Engine {
     /// The containers.
     pub fn containers(&self) -> Containers {
         Containers::new(self)
+    }
+
+    /// The images.
+    pub fn images(&self) -> Images {
+        Images::new(self)
     }
 
     /// The named hosts.

@@ -119,7 +119,7 @@ mod tests {
     use coracle_protocol::Stdio;
 
     use super::*;
-    use crate::Request;
+    use crate::spec::Options;
     use crate::state::{
         MachineMode,
         container::{LogPolicy, Restart, VERSION},
@@ -131,7 +131,7 @@ mod tests {
             ..Default::default()
         };
         let id = "0123456789abcdef";
-        let spec = Request::default().spec(id, &image, &[None], Stdio::default());
+        let spec = Options::default().spec(id, &image, &[None], Stdio::default());
         Config {
             version: VERSION,
             id: id.into(),
@@ -159,6 +159,7 @@ mod tests {
             network: Mode::None,
             aliases: Vec::new(),
             health: None,
+            asked: None,
             spec: spec.unwrap(),
         }
     }

@@ -8,61 +8,61 @@ use coracle_protocol::{
 
 use crate::capability;
 
-/// What the user asked for, beyond the image.
+/// What is asked for beyond the image, as the guest takes it.
 #[derive(Debug, Default)]
-pub struct Request {
+pub(crate) struct Options {
     /// Command and arguments; empty takes the image's.
-    pub command: Vec<String>,
+    pub(crate) command: Vec<String>,
     /// Replaces the image's entry point, and then its command too.
-    pub entrypoint: Option<String>,
+    pub(crate) entrypoint: Option<Vec<String>>,
     /// `NAME=VALUE`, later ones win.
-    pub env: Vec<String>,
+    pub(crate) env: Vec<String>,
     /// Working directory.
-    pub workdir: Option<String>,
+    pub(crate) workdir: Option<String>,
     /// `user[:group]`.
-    pub user: Option<String>,
+    pub(crate) user: Option<String>,
     /// Supplementary groups.
-    pub groups: Vec<String>,
+    pub(crate) groups: Vec<String>,
     /// Host name; the first digits of the identifier otherwise.
-    pub hostname: Option<String>,
+    pub(crate) hostname: Option<String>,
     /// Terminal of this size.
-    pub terminal: Option<TerminalSize>,
+    pub(crate) terminal: Option<TerminalSize>,
     /// Changes go to a disk.
-    pub disk: bool,
+    pub(crate) disk: bool,
     /// Without one: bytes of memory that they may take.
-    pub upper_memory: Option<u64>,
+    pub(crate) upper_memory: Option<u64>,
     /// Read-only root file system.
-    pub read_only: bool,
+    pub(crate) read_only: bool,
     /// Temporary file systems: target and options.
-    pub tmpfs: Vec<(String, Vec<String>)>,
+    pub(crate) tmpfs: Vec<(String, Vec<String>)>,
     /// Capabilities, as [`capability::adjusted`] gives them.
-    pub capabilities: u64,
+    pub(crate) capabilities: u64,
     /// Resource limits.
-    pub rlimits: Vec<Rlimit>,
+    pub(crate) rlimits: Vec<Rlimit>,
     /// Kernel settings.
-    pub sysctls: Vec<(String, String)>,
+    pub(crate) sysctls: Vec<(String, String)>,
     /// Lines of `/etc/hosts`: name, address.
-    pub hosts: Vec<(String, String)>,
+    pub(crate) hosts: Vec<(String, String)>,
     /// Most processes.
-    pub pids: Option<u64>,
+    pub(crate) pids: Option<u64>,
     /// Thousandths of a processor.
-    pub cpu: Option<u64>,
+    pub(crate) cpu: Option<u64>,
     /// Bytes of memory.
-    pub memory: Option<u64>,
+    pub(crate) memory: Option<u64>,
     /// Bytes of `/dev/shm`; docker's 64 MiB otherwise.
-    pub shm_size: Option<u64>,
+    pub(crate) shm_size: Option<u64>,
     /// Run a small init in the container.
-    pub init: bool,
+    pub(crate) init: bool,
     /// A user namespace for the container.
-    pub user_namespace: bool,
+    pub(crate) user_namespace: bool,
     /// `no-new-privileges`.
-    pub no_new_privileges: bool,
+    pub(crate) no_new_privileges: bool,
     /// No system call filter.
-    pub seccomp_unconfined: bool,
+    pub(crate) seccomp_unconfined: bool,
     /// Namespaces of the guest's own.
-    pub shares: Shares,
+    pub(crate) shares: Shares,
     /// Everything that the guest's root can do: docker's `--privileged`.
-    pub privileged: bool,
+    pub(crate) privileged: bool,
 }
 
 /// Docker's, which images are written for.
@@ -108,13 +108,13 @@ const READONLY_PATHS: [&str; 5] = [
 /// Options that docker gives each `--tmpfs`.
 const TMPFS_OPTIONS: [&str; 3] = ["nosuid", "nodev", "noexec"];
 
-impl Request {
+impl Options {
     /// The spec of a container of an image with these layers, from the base up, each with what it is
     /// checked against.
     ///
     /// # Errors
     /// When there is no command, or a name is none.
-    pub fn spec(
+    pub(crate) fn spec(
         &self,
         id: &str,
         image: &images::image::ContainerConfig,
@@ -229,14 +229,13 @@ impl Request {
         })
     }
 
-    /// As docker: an entry point of the user's takes the image's command away.
+    /// As docker: an entry point of the user's takes the image's command away; an empty list does not.
     fn args(&self, image: &images::image::ContainerConfig) -> Vec<String> {
-        let (entrypoint, command) = match &self.entrypoint {
-            Some(entrypoint) => (std::slice::from_ref(entrypoint), &[][..]),
-            None => (
-                image.entrypoint.as_deref().unwrap_or_default(),
-                image.cmd.as_deref().unwrap_or_default(),
-            ),
+        let of_image = image.entrypoint.as_deref().unwrap_or_default();
+        let entrypoint = self.entrypoint.as_deref().unwrap_or(of_image);
+        let command = match &self.entrypoint {
+            Some(own) if !own.is_empty() => &[][..],
+            _ => image.cmd.as_deref().unwrap_or_default(),
         };
         let command = if self.command.is_empty() {
             command
@@ -331,7 +330,7 @@ mod tests {
         }
     }
 
-    fn spec(request: &Request) -> ContainerSpec {
+    fn spec(request: &Options) -> ContainerSpec {
         request
             .spec("0123456789abcdef", &image(), &[None], Stdio::default())
             .unwrap()
@@ -339,18 +338,18 @@ mod tests {
 
     #[test]
     fn command_replaces_the_images_command_only() {
-        let request = Request {
+        let request = Options {
             command: vec!["x".into()],
             ..Default::default()
         };
         assert_eq!(spec(&request).process.args, ["/entry", "x"]);
-        assert_eq!(spec(&Request::default()).process.args, ["/entry", "serve"]);
+        assert_eq!(spec(&Options::default()).process.args, ["/entry", "serve"]);
     }
 
     #[test]
     fn entry_point_takes_the_images_command_away() {
-        let request = Request {
-            entrypoint: Some("sh".into()),
+        let request = Options {
+            entrypoint: Some(vec!["sh".into()]),
             ..Default::default()
         };
         assert_eq!(spec(&request).process.args, ["sh"]);
@@ -361,20 +360,20 @@ mod tests {
         let mut image = image();
         image.entrypoint = Some(vec!["/entry".into(), String::new()]);
         image.cmd = Some(vec![String::new(), "serve".into(), String::new()]);
-        let args = |request: &Request| {
+        let args = |request: &Options| {
             let spec = request.spec("0123456789abcdef", &image, &[None], Stdio::default());
             spec.unwrap().process.args
         };
-        let request = Request::default();
+        let request = Options::default();
         assert_eq!(args(&request), ["/entry", "", "", "serve", ""]);
-        let request = Request {
+        let request = Options {
             command: vec![String::new()],
             ..Default::default()
         };
         assert_eq!(args(&request), ["/entry", "", ""]);
         // No entry point, and a command without a name: nothing is found by that.
-        let request = Request {
-            entrypoint: Some(String::new()),
+        let request = Options {
+            entrypoint: Some(vec![String::new()]),
             command: vec![String::new(), "a".into()],
             ..Default::default()
         };
@@ -383,7 +382,7 @@ mod tests {
 
     #[test]
     fn name_without_a_value_takes_a_variable_away() {
-        let request = Request {
+        let request = Options {
             env: vec!["A".into(), "B=1".into(), "B".into(), "NONE".into()],
             ..Default::default()
         };
@@ -394,7 +393,7 @@ mod tests {
     #[test]
     fn mounts_are_made_parents_first_and_once() {
         let wishes = ["/a/b/c", "/a/x/../b", "//a/", "/z", "/a/b/c/"];
-        let request = Request {
+        let request = Options {
             tmpfs: wishes.map(|path| (path.into(), vec![])).into(),
             ..Default::default()
         };
@@ -405,7 +404,7 @@ mod tests {
 
     #[test]
     fn host_name_has_up_to_64_bytes() {
-        let hostname = |name: String| Request {
+        let hostname = |name: String| Options {
             hostname: Some(name),
             ..Default::default()
         };
@@ -418,8 +417,8 @@ mod tests {
 
     #[test]
     fn empty_entry_point_and_no_command_is_an_error() {
-        let request = Request {
-            entrypoint: Some(String::new()),
+        let request = Options {
+            entrypoint: Some(vec![String::new()]),
             ..Default::default()
         };
         assert!(
@@ -431,7 +430,7 @@ mod tests {
 
     #[test]
     fn users_environment_wins_over_the_images_and_that_over_the_default() {
-        let request = Request {
+        let request = Options {
             env: vec!["A=2".into(), "B=3".into()],
             ..Default::default()
         };
@@ -444,7 +443,7 @@ mod tests {
 
     #[test]
     fn privileged_container_has_all_capabilities_and_nothing_hidden() {
-        let spec = spec(&Request {
+        let spec = spec(&Options {
             privileged: true,
             ..Default::default()
         });
@@ -464,7 +463,7 @@ mod tests {
 
     #[test]
     fn processor_share_is_a_quota_of_the_period() {
-        let request = Request {
+        let request = Options {
             cpu: Some(1500),
             ..Default::default()
         };

@@ -14,7 +14,6 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use coracle_api::{backend::Backend, listen::Listening, serve::serve};
-use coracle_engine::Engine;
 use coracle_platform::{
     Directories, private,
     sys::{self, Signals},
@@ -64,10 +63,8 @@ pub(super) fn main(arguments: &Arguments) -> Result<u8> {
         false => &FORWARDED,
     };
     let signals = Signals::new(signals).context("cannot block signals")?;
-    let directories = Directories::from_environment()?;
-    let engine = Engine::open(coracle_engine::Settings {
-        directories: directories.clone(),
-    })?;
+    let engine = super::engine()?;
+    let directories = engine.directories().clone();
     let backend = Backend::new(engine, || Settings::from_environment(None));
     if !arguments.command.is_empty() {
         return run(&arguments.command, backend, &directories, signals);

@@ -2,9 +2,13 @@
 
 use anyhow::Result;
 
-use super::flags::{self, Flags};
-use coracle_engine::state::Directories;
+use super::{
+    engine,
+    flags::{self, Flags, How},
+    told::Told,
+};
 use coracle_platform::sys;
+use coracle_terminal::output::Stream;
 
 /// Create a new container, and print its ID
 #[derive(clap::Args)]
@@ -20,8 +24,10 @@ pub(super) struct Arguments {
 pub(super) fn main(arguments: &Arguments) -> Result<()> {
     // As 'run' does: the image may have to be pulled first.
     sys::show("coracle create");
-    let directories = Directories::from_environment()?;
-    let container = flags::create(&arguments.flags, &directories, true, &mut |_| {})?;
-    outln!("{}", container.config.id);
+    let flags = &arguments.flags;
+    let request = flags.request(How::Attached)?;
+    let told = Told::new(Stream::Error);
+    let container = flags::create(&engine()?, &request, flags.cidfile.as_deref(), &told)?;
+    outln!("{}", container.id());
     Ok(())
 }

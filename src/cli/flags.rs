@@ -1,40 +1,29 @@
-//! What 'run' and 'create' take, and the container that they make of it.
+//! What 'run' and 'create' take, and the request that they make of it.
 
-mod policies;
+mod request;
 mod values;
 
-use std::{collections::BTreeMap, fs, io::Write, path::PathBuf};
+use std::path::PathBuf;
 
-use anyhow::{Context, Result, bail};
-use coracle_protocol::{MAX_LAYERS, Rlimit, Shares, Stdio, Verity};
-use images::store::{Image, LayerFile};
-
-use crate::cli::choices;
-use policies::{health, log_policy, part_of_disk, storage};
-use values::{LogDriver, Namespace, RestartPolicy, SecurityOption};
-
-use crate::cli::{
-    env_file,
-    moment::Seconds,
-    network,
-    obtain::{When, obtain},
-    options::{self, Bytes, Capabilities, Cpus, Memory, Signal, Tmpfs, Ulimit},
-    pull,
+use coracle_engine::{
+    containers::{
+        RestartPolicy, Ulimit,
+        network::Choice,
+        values as engine,
+        values::{SecurityOption, restart_policy},
+    },
+    state::{MachineMode, container::Isolation},
 };
-use coracle_engine::Request;
-use coracle_engine::host;
-use coracle_engine::state::{
-    Directories, MachineMode,
-    container::{self, Config, Container, Containers, Isolation, Restart},
-    host::Hosts,
-    journal,
-    network::Mode,
-};
-use coracle_platform::clock;
 use coracle_platform::duration::span;
 
-/// Bytes of /dev/shm unless told otherwise, as docker's.
-const SHM_SIZE: u64 = 64 << 20;
+use crate::cli::{
+    choices,
+    moment::Seconds,
+    options::{self, Bytes, Cpus, Memory, checked},
+    pull,
+};
+pub(super) use request::{How, console_size, create, environment};
+use values::{LogDriver, Namespace, When};
 
 /// What 'run' and 'create' take.
 #[derive(clap::Args)]
@@ -64,9 +53,9 @@ pub(super) struct Flags {
     label: Vec<String>,
     /// Write the container ID to this file, which must not exist
     #[arg(long, value_name = "FILE")]
-    cidfile: Option<PathBuf>,
+    pub(super) cidfile: Option<PathBuf>,
     /// Restart policy when the container exits: no, on-failure[:MAX-RETRIES], always, unless-stopped
-    #[arg(long, value_name = "POLICY", default_value = "no")]
+    #[arg(long, value_name = "POLICY", default_value = "no", value_parser = restart_policy)]
     restart: RestartPolicy,
     /// Logging driver for the container: local files, or none
     #[arg(long, value_name = "DRIVER", default_value = "local")]
@@ -97,15 +86,15 @@ pub(super) struct Flags {
     #[arg(short = 'h', long, value_name = "NAME")]
     hostname: Option<String>,
     /// Another line for /etc/hosts; host-gateway is the address of the guest on its bridge
-    #[arg(long, value_name = "NAME:ADDRESS", value_parser = options::extra_host)]
-    add_host: Vec<(String, String)>,
+    #[arg(long, value_name = "NAME:ADDRESS", value_parser = |text: &str| checked(text, engine::extra_host))]
+    add_host: Vec<String>,
 
     /// Connect the container to a network: bridge (containers of a named host), none, host (the
     /// guest's own), or container:NAME [default: bridge in a named host, else none]
-    #[arg(long, alias = "net", value_name = "NETWORK")]
-    network: Option<network::Choice>,
+    #[arg(long, alias = "net", value_name = "NETWORK", value_parser = |text: &str| checked(text, str::parse::<Choice>))]
+    network: Option<String>,
     /// Network-scoped alias for the container
-    #[arg(long, alias = "net-alias", value_name = "NAME", value_parser = network::alias)]
+    #[arg(long, alias = "net-alias", value_name = "NAME", value_parser = |text: &str| checked(text, engine::alias))]
     network_alias: Vec<String>,
 
     // Docker's, which people give out of habit: refused in words.
@@ -126,21 +115,21 @@ pub(super) struct Flags {
     #[arg(long)]
     read_only: bool,
     /// Mount a tmpfs directory
-    #[arg(long, value_name = "PATH[:OPTIONS]")]
-    tmpfs: Vec<Tmpfs>,
+    #[arg(long, value_name = "PATH[:OPTIONS]", value_parser = options::tmpfs)]
+    tmpfs: Vec<(String, String)>,
     /// Size of /dev/shm
     #[arg(long, value_name = "SIZE", default_value = "64m")]
     shm_size: Bytes,
 
     /// Add a Linux capability, or ALL
-    #[arg(long, value_name = "NAME")]
-    cap_add: Vec<Capabilities>,
+    #[arg(long, value_name = "NAME", value_parser = |text: &str| checked(text, engine::capabilities))]
+    cap_add: Vec<String>,
     /// Drop a Linux capability, or ALL
-    #[arg(long, value_name = "NAME")]
-    cap_drop: Vec<Capabilities>,
+    #[arg(long, value_name = "NAME", value_parser = |text: &str| checked(text, engine::capabilities))]
+    cap_drop: Vec<String>,
     /// Security option: no-new-privileges, seccomp=unconfined
-    #[arg(long, value_name = "OPTION")]
-    security_opt: Vec<SecurityOption>,
+    #[arg(long, value_name = "OPTION", value_parser = |text: &str| checked(text, str::parse::<SecurityOption>))]
+    security_opt: Vec<String>,
     /// User namespace: host (the guest's own), or private, whose root is nobody outside
     /// [default: host; private with --isolation namespace]
     #[arg(long, value_name = "MODE")]
@@ -163,7 +152,7 @@ pub(super) struct Flags {
     sysctl: Vec<(String, String)>,
 
     /// Ulimit option: nofile, nproc, core, …; -1 for unlimited
-    #[arg(long, value_name = "NAME=SOFT[:HARD]")]
+    #[arg(long, value_name = "NAME=SOFT[:HARD]", value_parser = options::ulimit)]
     ulimit: Vec<Ulimit>,
     /// Tune the container's PIDs limit; 0 or -1 for unlimited
     #[arg(long, value_name = "NUMBER", allow_negative_numbers = true)]
@@ -180,16 +169,11 @@ pub(super) struct Flags {
     #[arg(long)]
     init: bool,
     /// Signal to stop the container [default: the image's, or SIGTERM]
-    #[arg(long, value_name = "SIGNAL")]
-    stop_signal: Option<Signal>,
-    /// Time to wait for the container to stop before it is killed; -1 to wait forever
-    #[arg(
-        long,
-        value_name = "DURATION",
-        default_value = "10s",
-        allow_negative_numbers = true
-    )]
-    stop_timeout: Seconds,
+    #[arg(long, value_name = "SIGNAL", value_parser = |text: &str| checked(text, engine::signal))]
+    stop_signal: Option<String>,
+    /// Time to wait for the container to stop before it is killed; -1 to wait forever [default: 10s]
+    #[arg(long, value_name = "DURATION", allow_negative_numbers = true)]
+    stop_timeout: Option<Seconds>,
     /// Maximum time the container may run before it is killed; 0 for no limit
     #[arg(
         long,
@@ -241,312 +225,4 @@ pub(super) struct Flags {
     /// Print help
     #[arg(long, action = clap::ArgAction::HelpLong)]
     help: Option<bool>,
-}
-
-/// Makes a container of the flags, and tells of the steps. Its input ends with the first client where
-/// `once`. Its layers stay in the store for as long as it does.
-pub(super) fn create(
-    flags: &Flags,
-    directories: &Directories,
-    once: bool,
-    step: &mut dyn FnMut(&str),
-) -> Result<Container> {
-    let Some((name, command)) = flags.image_and_command.split_first() else {
-        bail!("no image specified");
-    };
-    if !flags.publish.is_empty() {
-        bail!(
-            "publishing ports is not supported yet; containers of a named host reach each other \
-             (--host, --network)"
-        );
-    }
-    if !flags.volume.is_empty() {
-        bail!("volumes and bind mounts are not supported yet; use 'coracle cp' to copy files");
-    }
-    if flags.isolation == Isolation::Namespace {
-        refuse_without_machine(flags)?;
-    }
-    let (host, disk) = match &flags.host {
-        Some(host) => {
-            let host = Hosts::new(directories).find(host)?.config;
-            let disk = part_of_disk(flags, &host)?;
-            (Some(host.id), disk)
-        }
-        None => (None, storage(flags)?.0),
-    };
-    let network = network::resolve(
-        &wishes(flags),
-        host.as_deref(),
-        &Containers::new(directories),
-    )?;
-    step("flags understood");
-    let obtained = obtain(name, flags.pull, &flags.image, directories)?;
-    step("image found");
-    let config = Config {
-        host,
-        disk,
-        aliases: flags.network_alias.clone(),
-        ..config(flags, name, command, &obtained.image, once, network)?
-    };
-    coracle_engine::policy::check(&config)?;
-    let cidfile = match &flags.cidfile {
-        Some(path) => Some(
-            fs::File::create_new(path)
-                .with_context(|| format!("cannot create {}", path.display()))?,
-        ),
-        None => None,
-    };
-    let container = Containers::new(directories).create(config)?;
-    if let Some(mut file) = cidfile {
-        file.write_all(container.config.id.as_bytes())
-            .context("cannot write the container ID")?;
-    }
-    journal::note(&directories.data, &container.config, "create", &[]);
-    // From here on the container itself keeps the layers from being removed.
-    drop(obtained);
-    Ok(container)
-}
-
-/// What each layer of an image is checked against, if it is.
-fn trees(flags: &Flags, image: &Image) -> Result<Vec<Option<Verity>>> {
-    let tree = |layer: &LayerFile| {
-        if !flags.verify {
-            return Ok(None);
-        }
-        let tree = layer.verity.as_ref().with_context(|| {
-            format!(
-                "cannot verify layer {}: it was stored by an earlier release without a hash tree; remove \
-                 the images that use it ('coracle rmi'), and pull again",
-                layer.diff_id
-            )
-        })?;
-        Ok(Some(Verity {
-            blocks: tree.blocks,
-            root: tree.root.sha256(),
-        }))
-    };
-    image.layers.iter().map(tree).collect()
-}
-
-/// Refuses what a container without a machine cannot have.
-fn refuse_without_machine(flags: &Flags) -> Result<()> {
-    let machines = [
-        (flags.host.is_some(), "--host", "a named host is a machine"),
-        (
-            flags.kernel.is_some(),
-            "--kernel",
-            "it uses this machine's kernel",
-        ),
-        (
-            flags.machine == MachineMode::Always,
-            "--machine always",
-            "it needs no KVM",
-        ),
-        (
-            flags.privileged,
-            "--privileged",
-            "it would be power over this machine",
-        ),
-        (
-            [flags.pid, flags.ipc, flags.cgroupns].contains(&Namespace::Host),
-            "--pid, --ipc or --cgroupns host",
-            "they would be this machine's",
-        ),
-        (
-            !flags.storage_opt.is_empty(),
-            "--storage-opt",
-            "what it writes is in this machine's memory",
-        ),
-        (
-            flags.verify,
-            "--verify",
-            "no guest is there to check the layers",
-        ),
-    ];
-    if let Some((_, flag, why)) = machines.into_iter().find(|(given, _, _)| *given) {
-        bail!("--isolation namespace and {flag} contradict each other: {why}");
-    }
-    if flags
-        .network
-        .as_ref()
-        .is_some_and(network::Choice::is_guests)
-    {
-        bail!(
-            "--network host would be the network of this machine, which is given to no container"
-        );
-    }
-    host::namespace::check().map(drop)
-}
-
-fn wishes(flags: &Flags) -> network::Wishes<'_> {
-    network::Wishes {
-        choice: flags.network.as_ref(),
-        aliases: &flags.network_alias,
-        hostname: flags.hostname.is_some(),
-        add_host: !flags.add_host.is_empty(),
-    }
-}
-
-fn config(
-    flags: &Flags,
-    name: &str,
-    command: &[String],
-    image: &Image,
-    once: bool,
-    (network, shared): (Mode, Option<Container>),
-) -> Result<Config> {
-    if flags.rm && flags.restart.0 != Restart::No {
-        bail!("conflicting options: --restart and --rm");
-    }
-    let id = coracle_engine::identifier()?;
-    let layers: Vec<_> = image
-        .layers
-        .iter()
-        .map(|layer| (layer.path.clone(), layer.size))
-        .collect();
-    if layers.len() > MAX_LAYERS {
-        bail!(
-            "the image has {} layers; the maximum is {MAX_LAYERS}",
-            layers.len()
-        );
-    }
-    let mut request = request(flags, command)?;
-    network::find_gateway(&mut request.hosts, &network)?;
-    if let Some(other) = shared {
-        request.hostname = Some(other.config.spec.hostname);
-    }
-    let mut spec = request.spec(&id, &image.config, &trees(flags, image)?, Stdio::default())?;
-    if flags.isolation == Isolation::Namespace {
-        spec.masked_paths.extend(host::namespace::masked_paths());
-    }
-    // The monitor has another working directory where it runs in a software host.
-    let absolute = |path: &PathBuf| {
-        std::path::absolute(path).with_context(|| format!("cannot find {}", path.display()))
-    };
-    Ok(Config {
-        version: container::VERSION,
-        id,
-        name: flags.name.clone().unwrap_or_default(),
-        created: clock::wall(),
-        image: name.into(),
-        image_id: image.id.to_string(),
-        layers,
-        labels: labels(flags, image),
-        interactive: flags.interactive,
-        input_once: once,
-        remove: flags.rm,
-        log: log_policy(flags)?,
-        restart: flags.restart.0,
-        stop_signal: stop_signal(flags, image)?,
-        stop_timeout: flags.stop_timeout.0,
-        timeout: Some(flags.timeout.0).filter(|seconds| *seconds > 0),
-        memory: flags.memory.and_then(|memory| memory.0),
-        cpu: flags.cpus.map(|cpus| cpus.thousandths.get()),
-        disk: None,
-        kernel: flags.kernel.as_ref().map(absolute).transpose()?,
-        machine: flags.machine,
-        host: None,
-        isolation: flags.isolation,
-        network,
-        aliases: Vec::new(),
-        health: health(flags, image),
-        spec,
-    })
-}
-
-/// The image's labels, then the user's.
-fn labels(flags: &Flags, image: &Image) -> BTreeMap<String, String> {
-    let mut labels: BTreeMap<String, String> = image.config.labels.clone().into_iter().collect();
-    for label in &flags.label {
-        let (name, value) = label.split_once('=').unwrap_or((label, ""));
-        labels.insert(name.into(), value.into());
-    }
-    labels
-}
-
-fn stop_signal(flags: &Flags, image: &Image) -> Result<u8> {
-    match (flags.stop_signal, &image.config.stop_signal) {
-        (Some(Signal(number)), _) => Ok(number),
-        (None, Some(name)) if !name.is_empty() => coracle_engine::signal::parse(name)
-            .with_context(|| format!("the image's stop signal {name:?} is unknown")),
-        (None, _) => Ok(15),
-    }
-}
-
-fn request(flags: &Flags, command: &[String]) -> Result<Request> {
-    let bits = |list: &[Capabilities]| list.iter().map(|set| set.0).collect::<Vec<_>>();
-    let rlimit = |limit: &Ulimit| Rlimit {
-        resource: limit.resource,
-        soft: limit.soft,
-        hard: limit.hard,
-    };
-    Ok(Request {
-        command: command.to_vec(),
-        entrypoint: flags.entrypoint.clone(),
-        env: environment(flags)?,
-        workdir: flags.workdir.clone(),
-        user: flags.user.clone(),
-        groups: flags.group_add.clone(),
-        hostname: flags.hostname.clone(),
-        terminal: flags.tty.then(coracle_terminal::raw::size),
-        disk: storage(flags)?.0.is_some() && flags.host.is_none(),
-        upper_memory: storage(flags)?.1,
-        read_only: flags.read_only,
-        tmpfs: flags
-            .tmpfs
-            .iter()
-            .map(|tmpfs| (tmpfs.target.clone(), tmpfs.options.clone()))
-            .collect(),
-        capabilities: coracle_engine::capability::adjusted(
-            &bits(&flags.cap_add),
-            &bits(&flags.cap_drop),
-        ),
-        rlimits: flags.ulimit.iter().map(rlimit).collect(),
-        sysctls: flags.sysctl.clone(),
-        hosts: flags.add_host.clone(),
-        pids: flags
-            .pids_limit
-            .and_then(|limit| u64::try_from(limit).ok())
-            .filter(|n| *n > 0),
-        cpu: flags.cpus.map(|cpus| cpus.thousandths.get()),
-        memory: flags.memory.and_then(|memory| memory.0),
-        // As docker, 0 is the default; to tmpfs it would be no limit.
-        shm_size: Some(flags.shm_size.0)
-            .filter(|bytes| *bytes > 0)
-            .or(Some(SHM_SIZE)),
-        init: flags.init,
-        user_namespace: match flags.userns {
-            Some(namespace) => namespace == Namespace::Private,
-            // Where the kernel is this machine's, root is to be nobody on it.
-            None => flags.isolation == Isolation::Namespace,
-        },
-        shares: Shares {
-            processes: flags.pid == Namespace::Host,
-            ipc: flags.ipc == Namespace::Host,
-            control_groups: flags.cgroupns == Namespace::Host,
-        },
-        privileged: flags.privileged,
-        no_new_privileges: flags
-            .security_opt
-            .contains(&SecurityOption::NoNewPrivileges),
-        seccomp_unconfined: flags
-            .security_opt
-            .contains(&SecurityOption::SeccompUnconfined),
-    })
-}
-
-/// Variables of the files, then those of the command line.
-fn environment(flags: &Flags) -> Result<Vec<String>> {
-    let mut env = Vec::new();
-    for file in &flags.env_file {
-        env.extend(env_file::read(file)?);
-    }
-    for entry in &flags.env {
-        env.push(
-            options::environment(entry)
-                .map_err(anyhow::Error::msg)
-                .context("--env")?,
-        );
-    }
-    Ok(env)
 }

@@ -44,7 +44,7 @@ pub(super) fn image(arguments: &Image) -> Result<u8> {
         ImageCommand::Rm(arguments) => return rmi::main(arguments),
         ImageCommand::Prune(arguments) => prune::main(arguments)?,
         ImageCommand::Tag(arguments) => tag::main(arguments)?,
-        ImageCommand::Inspect(arguments) => return inspect::main(arguments),
+        ImageCommand::Inspect(arguments) => return inspect::images(arguments),
         ImageCommand::History(arguments) => history::main(arguments)?,
         ImageCommand::Load(arguments) => load::main(arguments)?,
         ImageCommand::Save(arguments) => save::main(arguments)?,

@@ -36,12 +36,21 @@ enum Kind {
 
 /// Prints a list of those that there are; 1 when one is missing.
 pub(super) fn main(arguments: &Arguments) -> Result<u8> {
+    look_up(arguments, arguments.r#type)
+}
+
+/// The same of images only.
+pub(super) fn images(arguments: &Arguments) -> Result<u8> {
+    look_up(arguments, Some(Kind::Image))
+}
+
+fn look_up(arguments: &Arguments, kind: Option<Kind>) -> Result<u8> {
     let directories = Directories::from_environment()?;
     let store = Store::open(&directories.data)?;
     let containers = Containers::new(&directories);
     let hosts = Hosts::new(&directories);
     print(&arguments.names, arguments.format.as_ref(), |name| {
-        one(name, arguments.r#type, &store, &containers, &hosts)
+        one(name, kind, &store, &containers, &hosts)
     })
 }
 

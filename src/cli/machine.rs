@@ -5,12 +5,11 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::Subcommand;
 
-use super::{
-    engine,
-    options::{self, Bytes},
-    table,
+use super::{engine, options::Bytes, table};
+use coracle_engine::{
+    containers::{Container, values},
+    state::Directories,
 };
-use coracle_engine::{containers::Container, state::Directories};
 use coracle_software_host::{
     self,
     virtual_time::{self, Addition, Job, MIN_MEMORY_MIB},
@@ -65,7 +64,7 @@ struct VirtualTime {
 
 fn memory_mib(text: &str) -> Result<u64, String> {
     let Bytes(bytes) = text.parse()?;
-    options::at_least(bytes, MIN_MEMORY_MIB << 20).map(|bytes| bytes >> 20)
+    values::at_least(bytes, MIN_MEMORY_MIB << 20).map(|bytes| bytes >> 20)
 }
 
 pub(super) fn main(arguments: &Arguments) -> Result<u8> {

@@ -31,8 +31,6 @@ mod logs;
 mod machine;
 mod man;
 mod moment;
-mod network;
-mod obtain;
 mod options;
 mod pause;
 mod progress;
@@ -50,6 +48,7 @@ mod stats;
 mod stop;
 mod table;
 mod tag;
+mod told;
 mod top;
 mod verify;
 mod wait;
@@ -67,7 +66,8 @@ use clap::{
 use lazy::Lazy;
 
 use crate::attached::Interrupted;
-use coracle_engine::{Engine, Settings, state::Directories};
+use ::images::source::registry;
+use coracle_engine::{Engine, Settings, images::Registries, state::Directories};
 use coracle_software_host::{agent, broker, virtual_time::inside};
 use coracle_terminal::output::{self, Failed, Stream};
 use coracle_terminal::report::{self, Level};
@@ -331,13 +331,15 @@ fn dispatch(command: Command, begun: u64) -> anyhow::Result<u8> {
     Ok(0)
 }
 
-/// The engine, with the directories that the environment names.
+/// The engine: all that it takes from the environment.
 ///
 /// # Errors
 /// When these cannot be used.
 fn engine() -> anyhow::Result<Engine> {
-    let directories = Directories::from_environment()?;
-    Ok(Engine::open(Settings { directories })?)
+    Ok(Engine::open(Settings {
+        directories: Directories::from_environment()?,
+        registries: Registries::new(registry::Settings::from_environment),
+    })?)
 }
 
 /// Begins something with each of some things, and then ends it with each in their order: what takes time goes on

@@ -3,15 +3,16 @@
 use anyhow::Result;
 use coracle_engine::state::{
     Directories,
-    container::{self, Containers, short},
-    host::{Host, Hosts},
+    container::{Containers, short},
+    host::Hosts,
 };
 use coracle_platform::clock;
 use coracle_terminal::output::{self, Stream};
 use docker_model::{
     age,
-    container::{FILTERS, Filter, Seen, Summary, command_line, status},
-    records, time,
+    container::{FILTERS, Filter, command_line, status},
+    records::{self, Row},
+    time,
 };
 use serde_json::{Value, json};
 
@@ -48,13 +49,6 @@ pub(super) struct Arguments {
     format: Option<Format>,
 }
 
-/// A line of the list.
-struct Row {
-    summary: Summary,
-    /// The named host that it belongs to; empty for one of its own.
-    host: String,
-}
-
 pub(super) fn main(arguments: &Arguments) -> Result<()> {
     let directories = Directories::from_environment()?;
     let list = Containers::new(&directories).summaries()?;
@@ -65,20 +59,16 @@ pub(super) fn main(arguments: &Arguments) -> Result<()> {
         (true, _) => Some(1),
         (false, last) => last,
     };
-    let all = arguments.all || limit.is_some() || filter.wants_all();
-    let shown = |known: &container::Summary| all || known.state.status.is_live();
-    let rows = list.iter().filter(|known| shown(known));
-    let rows = rows.filter_map(|known| row(known, &hosts, &filter));
-    let rows: Vec<Row> = rows.take(limit.unwrap_or(usize::MAX)).collect();
+    let rows = records::rows(&list, &hosts, &filter, arguments.all, limit);
     if arguments.quiet {
-        let lines = rows.iter().map(|row| row.id(arguments.no_trunc) + "\n");
+        let lines = rows.iter().map(|row| id(row, arguments.no_trunc) + "\n");
         output::write(Stream::Output, &lines.collect::<String>());
         return Ok(());
     }
     if let Some(format) = &arguments.format {
         let values: Vec<Value> = rows
             .iter()
-            .map(|row| row.json(arguments.no_trunc, clock::wall()))
+            .map(|row| json(row, arguments.no_trunc, clock::wall()))
             .collect();
         return format::print(format, &values);
     }
@@ -94,9 +84,9 @@ pub(super) fn main(arguments: &Arguments) -> Result<()> {
     let now = clock::wall();
     for row in rows {
         printed.add_row([
-            row.id(arguments.no_trunc),
+            id(&row, arguments.no_trunc),
             row.summary.image.clone(),
-            row.command(arguments.no_trunc),
+            command(&row, arguments.no_trunc),
             age::ago(row.summary.created, now),
             status(&row.summary.life, now),
             String::new(),
@@ -107,66 +97,50 @@ pub(super) fn main(arguments: &Arguments) -> Result<()> {
     Ok(())
 }
 
-/// A container's row, if the filters hold.
-fn row(known: &container::Summary, hosts: &[Host], filter: &Filter) -> Option<Row> {
-    let host_id = known.state.shown.host.as_deref().unwrap_or_default();
-    let host = hosts.iter().find(|host| host.config.id == host_id);
-    let host = host.map_or("", |host| &host.config.name);
-    let summary = records::summary(known);
-    filter
-        .matches(&summary, Seen { host, host_id })
-        .then(|| Row {
-            host: host.to_owned(),
-            summary,
-        })
-}
-
 /// Longest command that is shown whole, as docker's.
 const COMMAND_LENGTH: usize = 20;
 
-impl Row {
-    fn id(&self, whole: bool) -> String {
-        if whole {
-            self.summary.id.clone()
-        } else {
-            short(&self.summary.id).into()
-        }
+fn id(row: &Row, whole: bool) -> String {
+    if whole {
+        row.summary.id.clone()
+    } else {
+        short(&row.summary.id).into()
     }
+}
 
-    fn command(&self, whole: bool) -> String {
-        let command = command_line(&self.summary.args);
-        // Before it is shortened.
-        let command = output::clean_line(&command);
-        if whole || command.chars().count() <= COMMAND_LENGTH {
-            return format!("\"{command}\"");
-        }
-        let start: String = command.chars().take(COMMAND_LENGTH - 1).collect();
-        format!("\"{start}…\"")
+fn command(row: &Row, whole: bool) -> String {
+    let command = command_line(&row.summary.args);
+    // Before it is shortened.
+    let command = output::clean_line(&command);
+    if whole || command.chars().count() <= COMMAND_LENGTH {
+        return format!("\"{command}\"");
     }
+    let start: String = command.chars().take(COMMAND_LENGTH - 1).collect();
+    format!("\"{start}…\"")
+}
 
-    fn json(&self, whole: bool, now: u64) -> Value {
-        let summary = &self.summary;
-        let pairs = summary.labels.iter();
-        let labels: Vec<String> = pairs
-            .map(|(name, value)| format!("{name}={value}"))
-            .collect();
-        let networks: Vec<&str> = summary.networks.keys().map(String::as_str).collect();
-        json!({
-            "ID": self.id(whole),
-            "Image": summary.image,
-            "Command": self.command(whole),
-            "CreatedAt": time::rfc3339_fixed(summary.created),
-            "RunningFor": age::ago(summary.created, now),
-            "Ports": "",
-            "State": summary.life.status.word(),
-            "Status": status(&summary.life, now),
-            "Names": summary.name,
-            "Labels": labels.join(","),
-            "Mounts": "",
-            "Networks": networks.join(","),
-            "LocalVolumes": "0",
-            "Size": "0B",
-            "Host": self.host,
-        })
-    }
+fn json(row: &Row, whole: bool, now: u64) -> Value {
+    let summary = &row.summary;
+    let pairs = summary.labels.iter();
+    let labels: Vec<String> = pairs
+        .map(|(name, value)| format!("{name}={value}"))
+        .collect();
+    let networks: Vec<&str> = summary.networks.keys().map(String::as_str).collect();
+    json!({
+        "ID": id(row, whole),
+        "Image": summary.image,
+        "Command": command(row, whole),
+        "CreatedAt": time::rfc3339_fixed(summary.created),
+        "RunningFor": age::ago(summary.created, now),
+        "Ports": "",
+        "State": summary.life.status.word(),
+        "Status": status(&summary.life, now),
+        "Names": summary.name,
+        "Labels": labels.join(","),
+        "Mounts": "",
+        "Networks": networks.join(","),
+        "LocalVolumes": "0",
+        "Size": "0B",
+        "Host": row.host,
+    })
 }

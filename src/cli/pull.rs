@@ -1,15 +1,13 @@
 //! `coracle pull`.
 
 use anyhow::{Result, bail};
-use images::{
-    image::Platform,
-    reference::Reference,
-    source::registry::{Registry, Settings},
-    store::{Loaded, Silent, Store},
+use coracle_engine::{
+    images::{Images, PullRequest},
+    progress::Silent,
 };
+use images::{image::Platform, reference::Reference};
 
-use super::progress::Lines;
-use coracle_engine::state::Directories;
+use super::{engine, told::Told};
 use coracle_terminal::output::Stream;
 
 /// Pull an image from a registry
@@ -40,21 +38,20 @@ pub(super) struct Options {
 }
 
 impl Options {
-    /// The store for images of the platform.
-    pub(super) fn store(&self, directories: &Directories) -> Result<Store> {
-        let store = Store::open(&directories.data)?;
-        Ok(match &self.platform {
-            Some(platform) => store.for_platform(platform.clone()),
-            None => store,
-        })
+    /// The pull of an image.
+    fn request(&self, name: Reference) -> PullRequest {
+        PullRequest {
+            name,
+            platform: self.platform.clone(),
+            tls_verify: self.tls_verify,
+        }
     }
 }
 
 pub(super) fn main(arguments: &Arguments) -> Result<()> {
-    let options = &arguments.options;
-    let store = options.store(&Directories::from_environment()?)?;
+    let images = engine()?.images();
     let names = if arguments.all_tags {
-        all_tags(arguments)?
+        all_tags(arguments, &images)?
     } else {
         vec![arguments.name.clone().with_default_tag()]
     };
@@ -66,11 +63,11 @@ pub(super) fn main(arguments: &Arguments) -> Result<()> {
         outln!("Using default tag: {}", images::reference::DEFAULT_TAG);
     }
     for name in &names {
-        let registry = Registry::new(name, Settings::from_environment(options.tls_verify)?)?;
+        let request = arguments.options.request(name.clone());
         if arguments.quiet {
-            store.pull(&registry, &Silent)?;
+            images.pull(&request, &Silent)?;
         } else {
-            pull(&store, &registry, Stream::Output)?;
+            images.pull(&request, &Told::new(Stream::Output))?;
         }
     }
     if arguments.all_tags {
@@ -83,13 +80,12 @@ pub(super) fn main(arguments: &Arguments) -> Result<()> {
     Ok(())
 }
 
-fn all_tags(arguments: &Arguments) -> Result<Vec<Reference>> {
+fn all_tags(arguments: &Arguments, engine: &Images) -> Result<Vec<Reference>> {
     let name = &arguments.name;
     if name.tag().is_some() || name.digest().is_some() {
         bail!("tag can't be used with --all-tags/-a");
     }
-    let settings = Settings::from_environment(arguments.options.tls_verify)?;
-    let tags = Registry::new(name, settings)?.tags()?;
+    let tags = engine.tags(name, arguments.options.tls_verify)?;
     if tags.is_empty() {
         bail!("{} has no tags", name.familiar_name());
     }
@@ -97,30 +93,4 @@ fn all_tags(arguments: &Arguments) -> Result<Vec<Reference>> {
         .iter()
         .map(|tag| name.with_tag(tag))
         .collect::<Result<_, _>>()?)
-}
-
-/// Pulls with a line for each layer, and says at the end what came of it.
-pub(super) fn pull(store: &Store, registry: &Registry, stream: Stream) -> Result<Loaded> {
-    let reference = registry.reference();
-    let lines = Lines::new(stream);
-    let tag = reference.tag().filter(|_| reference.digest().is_none());
-    let what = tag.map_or_else(|| reference.familiar(), str::to_owned);
-    lines.say(&format!("{what}: Pulling from {}", reference.path()));
-    let before = store
-        .resolve(&reference.familiar())
-        .ok()
-        .map(|image| image.id);
-    let loaded = store.pull(registry, &lines);
-    lines.end();
-    let loaded = loaded?;
-    if let Some(digest) = &loaded.digest {
-        lines.say(&format!("Digest: {digest}"));
-    }
-    let news = if before.as_ref() == Some(&loaded.id) {
-        "Image is up to date for"
-    } else {
-        "Downloaded newer image for"
-    };
-    lines.say(&format!("Status: {news} {}", reference.familiar()));
-    Ok(loaded)
 }

@@ -1,18 +1,21 @@
 //! `coracle run`.
 
-use anyhow::{Result, bail};
+use std::path::PathBuf;
+
+use anyhow::{Result, anyhow, bail};
 use serde_json::json;
 
 use super::{
-    flags::{self, Flags},
+    flags::{self, Flags, How},
     table,
+    told::Told,
 };
 use crate::{
     attached::{self, Attached, Ended},
     kernel_build::Display,
 };
 use coracle_engine::Timeline;
-use coracle_engine::containers::{Container, Exit, StartOptions};
+use coracle_engine::containers::{Container, CreateRequest, Exit, StartOptions};
 use coracle_platform::sys;
 use coracle_terminal::output::{self, Stream};
 use coracle_terminal::raw::DetachKeys;
@@ -41,72 +44,113 @@ pub(super) struct Arguments {
     timeline: bool,
 }
 
+/// A container to be made and run, and how this command goes with it.
+pub(super) struct Run {
+    /// What is asked for, if that could be put together.
+    pub(super) request: Result<CreateRequest>,
+    /// Its image, for people.
+    pub(super) image: String,
+    /// File for its ID.
+    pub(super) cidfile: Option<PathBuf>,
+    /// It is left alone.
+    pub(super) detach: bool,
+    /// Keys that detach from it.
+    pub(super) detach_keys: Option<DetachKeys>,
+    /// How it ended is told as JSON.
+    pub(super) json: bool,
+    /// Its start is shown step by step.
+    pub(super) timeline: bool,
+}
+
 /// What a run that began came to.
 struct Done {
     container: Container,
     ended: Ended,
 }
 
-/// Runs the container; gives its exit code.
+/// Runs the container of the flags; gives its exit code.
 pub(super) fn main(arguments: &Arguments, begun: u64) -> Result<u8> {
-    let mut timeline = Timeline::new("command line starts", begun);
-    let result = run(arguments, &mut timeline);
-    if let Ok(Done {
-        ended: Ended::Exited(exit),
-        ..
-    }) = &result
-    {
-        for (step, at) in &exit.timeline {
-            timeline.insert(step, *at);
-        }
-    }
-    if arguments.timeline {
-        print_timeline(&timeline);
-    }
-    if arguments.json {
-        print_json(arguments, &result, &timeline);
-    }
-    match result {
-        Ok(Done {
-            container,
+    let flags = &arguments.flags;
+    let image = flags.image_and_command.first().cloned().unwrap_or_default();
+    // Its arguments may hold secrets, and it lives as long as the container.
+    sys::show(&format!("coracle run {image}"));
+    let how = match arguments.detach {
+        true => How::Detached,
+        false => How::Attached,
+    };
+    let run = Run {
+        request: flags.request(how),
+        image,
+        cidfile: flags.cidfile.clone(),
+        detach: arguments.detach,
+        detach_keys: arguments.detach_keys.clone(),
+        json: arguments.json,
+        timeline: arguments.timeline,
+    };
+    run.run(begun)
+}
+
+impl Run {
+    /// Runs the container; gives its exit code.
+    pub(super) fn run(self, begun: u64) -> Result<u8> {
+        let arguments = &self;
+        let mut timeline = Timeline::new("command line starts", begun);
+        let result = run(arguments, &mut timeline);
+        if let Ok(Done {
             ended: Ended::Exited(exit),
-        }) => {
-            explain(&container, &exit);
-            Ok(exit.code)
-        }
-        Ok(Done {
-            ended: Ended::Failed { message, code },
             ..
-        }) => {
-            report::error(&anyhow::Error::msg(message));
-            Ok(code)
+        }) = &result
+        {
+            for (step, at) in &exit.timeline {
+                timeline.insert(step, *at);
+            }
         }
-        Ok(Done {
-            ended: Ended::Detached,
-            ..
-        }) => Ok(0),
-        Err(error) => Err(error),
+        if arguments.timeline {
+            print_timeline(&timeline);
+        }
+        if arguments.json {
+            print_json(arguments, &result, &timeline);
+        }
+        match result {
+            Ok(Done {
+                container,
+                ended: Ended::Exited(exit),
+            }) => {
+                explain(&container, &exit);
+                Ok(exit.code)
+            }
+            Ok(Done {
+                ended: Ended::Failed { message, code },
+                ..
+            }) => {
+                report::error(&anyhow::Error::msg(message));
+                Ok(code)
+            }
+            Ok(Done {
+                ended: Ended::Detached,
+                ..
+            }) => Ok(0),
+            Err(error) => Err(error),
+        }
     }
 }
 
-fn run(arguments: &Arguments, timeline: &mut Timeline) -> Result<Done> {
-    let flags = &arguments.flags;
-    if let Some(image) = flags.image_and_command.first() {
-        // Its arguments may hold secrets, and it lives as long as the container.
-        sys::show(&format!("coracle run {image}"));
-    }
+fn run(arguments: &Run, timeline: &mut Timeline) -> Result<Done> {
+    let request = match &arguments.request {
+        Ok(request) => request,
+        Err(error) => return Err(anyhow!("{error:#}")),
+    };
+    let (tty, interactive) = (request.tty, request.open_stdin);
     let is_terminal = coracle_terminal::raw::standard_input_is_terminal();
-    if flags.tty && flags.interactive && !arguments.detach && !is_terminal {
+    if tty && interactive && !arguments.detach && !is_terminal {
         bail!("the input device is not a TTY; omit -t, or run in a terminal");
     }
     // Before any thread exists: they inherit the mask.
     let signals = attached::take_signals()?;
     let engine = super::engine()?;
-    let once = !arguments.detach;
-    let container = flags::create(flags, engine.directories(), once, &mut |step| {
-        timeline.mark(step)
-    })?;
-    let container = engine.containers().with(container);
+    let told = Told::noting(timeline);
+    let container = flags::create(&engine, request, arguments.cidfile.as_deref(), &told)?;
+    drop(told);
     timeline.mark("container created");
     let owner = !arguments.detach;
     let planned = || timeline.mark("plan made");
@@ -130,10 +174,10 @@ fn run(arguments: &Arguments, timeline: &mut Timeline) -> Result<Done> {
             Ended::Detached
         })
     } else {
-        let raw = attached::raw_terminal(flags.tty)?;
+        let raw = attached::raw_terminal(tty)?;
         let keys = arguments.detach_keys.clone().unwrap_or_default();
-        let keys = (flags.tty && flags.interactive).then_some(keys);
-        let ended = Attached::new(link, signals, true, flags.tty, keys)?.run();
+        let keys = (tty && interactive).then_some(keys);
+        let ended = Attached::new(link, signals, true, tty, keys)?.run();
         drop(raw);
         ended?
     };
@@ -175,8 +219,8 @@ fn print_timeline(timeline: &Timeline) {
     }
 }
 
-fn print_json(arguments: &Arguments, result: &Result<Done>, timeline: &Timeline) {
-    let image = arguments.flags.image_and_command.first();
+fn print_json(arguments: &Run, result: &Result<Done>, timeline: &Timeline) {
+    let image = &arguments.image;
     let mut value = match result {
         Ok(Done {
             container,

@@ -13,6 +13,7 @@ mod disks;
 mod exec;
 mod exit_codes;
 mod filters;
+mod golden;
 mod held;
 mod hostile;
 mod hostile_images;

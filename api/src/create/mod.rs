@@ -2,6 +2,7 @@
 
 mod body;
 mod refuse;
+mod request;
 #[cfg(test)]
 mod tests;
 
@@ -9,3 +10,4 @@ pub use body::{
     Body, Command, Health, HostConfig, LogConfig, Mount, PortBinding, RestartPolicy, Ulimit,
 };
 pub use refuse::{check_name, unsupported, warnings};
+pub use request::HOST_LABEL;

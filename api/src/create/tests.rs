@@ -106,3 +106,62 @@ fn names_are_docker_s() {
         );
     }
 }
+
+#[test]
+fn usual_body_asks_the_engine_for_a_terminal_and_its_end() {
+    let request = body(USUAL).request("one").unwrap();
+    assert_eq!((&*request.name, &*request.image), ("one", "busybox"));
+    assert_eq!(request.cmd.unwrap(), ["sh"]);
+    assert_eq!(request.entrypoint, None);
+    assert!(request.tty && request.open_stdin && request.stdin_once);
+    let host = request.host_config;
+    assert!(host.auto_remove);
+    assert_eq!(host.console_size, [40, 120]);
+    assert_eq!((host.cap_add, host.ulimits, host.binds), (None, None, None));
+    assert!(request.networks.is_empty());
+}
+
+#[test]
+fn words_amounts_and_mounts_reach_the_engine_as_they_are() {
+    let body = body(
+        r#"{"Image":"x","Entrypoint":["a","b"],"Cmd":"c","Labels":{"coracle.host":"blue"},
+        "Healthcheck":{"Test":["NONE"],"Retries":2},
+        "NetworkingConfig":{"EndpointsConfig":{"bridge":{"Aliases":["web","web"]}}},
+        "HostConfig":{"NetworkMode":"bridge","Memory":67108864,"NanoCpus":1500000000,
+        "RestartPolicy":{"Name":"on-failure","MaximumRetryCount":3},"Isolation":"namespace",
+        "Ulimits":[{"Name":"nofile","Soft":10,"Hard":-1}],"Tmpfs":{"/a":"size=1m"},
+        "Mounts":[{"Type":"tmpfs","Target":"/c","TmpfsOptions":{"SizeBytes":4096,"Mode":448}}]}}"#,
+    );
+    let request = body.request("").unwrap();
+    assert_eq!(request.entrypoint.unwrap(), ["a", "b"]);
+    assert_eq!(request.cmd.unwrap(), ["c"]);
+    assert_eq!(request.host.as_deref(), Some("blue"));
+    assert_eq!(request.networks["bridge"].aliases, ["web"]);
+    assert_eq!(request.healthcheck.unwrap().retries, 2);
+    let host = request.host_config;
+    assert_eq!((host.memory, host.nano_cpus), (64 << 20, 1_500_000_000));
+    assert_eq!(host.restart_policy.maximum_retry_count, 3);
+    assert_eq!(host.ulimits.unwrap()[0].hard, -1);
+    assert_eq!(host.tmpfs["/a"], "size=1m");
+    assert_eq!(host.mounts[0].options["TmpfsOptions"]["SizeBytes"], 4096);
+}
+
+#[test]
+fn what_clients_look_at_is_in_docker_s_words() {
+    for (text, status, words) in [
+        (r#"{"Cmd":["x"]}"#, 400, "no image specified"),
+        (
+            r#"{"Image":"x","HostConfig":{"Memory":4}}"#,
+            400,
+            "Minimum memory limit allowed is 6MB",
+        ),
+        (
+            r#"{"Image":"x","HostConfig":{"NetworkMode":"mine"}}"#,
+            404,
+            "network mine not found",
+        ),
+    ] {
+        let error = body(text).request("").unwrap_err();
+        assert_eq!((error.status, &*error.message), (status, words));
+    }
+}

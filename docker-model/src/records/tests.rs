@@ -5,10 +5,12 @@ use coracle_protocol::{
     ContainerSpec, Cpu, Network as GuestNetwork, Process, Resources, Root, Shares, Stdio,
     TerminalSize,
 };
+use images::image::ContainerConfig;
 use serde_json::{Value, json};
 
 use super::*;
 use crate::container::{inspect, list};
+use coracle_engine::state::container::CreateRequest;
 
 const ID: &str = "452cebf1e45e528f664fdea201c25fcd1bdca8a9356b3d36257b47ab82572c04";
 
@@ -45,6 +47,7 @@ fn record() -> record::Config {
         network: Mode::Bridge,
         aliases: words(&["db"]),
         health: None,
+        asked: None,
         spec: spec(),
     }
 }
@@ -268,4 +271,134 @@ fn lists_need_the_small_record_only() {
         "172.17.0.2"
     );
     assert_eq!(row["Created"], 1_796_110_682);
+}
+
+/// The same container, whose record keeps what was asked for.
+fn kept() -> record::Config {
+    let mut config = record();
+    let request = CreateRequest {
+        image: "alpine:3.10".into(),
+        cmd: Some(words(&["-c", "a b"])),
+        env: words(&["A=1"]),
+        open_stdin: true,
+        tty: true,
+        attach_stdout: true,
+        stop_timeout: Some(10),
+        exposed_ports: ["80/tcp".into()].into(),
+        host_config: record::HostConfig {
+            cap_add: Some(words(&["net_admin", "CAP_SYS_TIME", "all"])),
+            cap_drop: Some(Vec::new()),
+            memory: 64 << 20,
+            pids_limit: Some(-1),
+            log_config: record::LogConfig {
+                kind: "json-file".into(),
+                ..record::LogConfig::default()
+            },
+            port_bindings: [("80/tcp".into(), Vec::new())].into(),
+            mounts: vec![record::Mount {
+                kind: "tmpfs".into(),
+                target: "/cache".into(),
+                options: [("TmpfsOptions".into(), json!({"SizeBytes": 1}))].into(),
+                ..record::Mount::default()
+            }],
+            ..record::HostConfig::default()
+        },
+        ..CreateRequest::default()
+    };
+    let image = ContainerConfig {
+        entrypoint: Some(words(&["sh"])),
+        cmd: Some(words(&["serve"])),
+        env: words(&["PATH=/bin", "A=0"]),
+        stop_signal: Some("SIGQUIT".into()),
+        ..ContainerConfig::default()
+    };
+    config.asked = Some(Box::new(record::Asked { request, image }));
+    config
+}
+
+#[test]
+fn what_was_asked_for_is_shown_apart_from_what_came_of_it() {
+    let value = shown(&kept(), &state());
+    for (pointer, expected) in [
+        ("/Path", json!("sh")),
+        ("/Config/Entrypoint", json!(["sh"])),
+        ("/Config/Cmd", json!(["-c", "a b"])),
+        ("/Config/Env", json!(["A=1", "PATH=/bin"])),
+        ("/Config/AttachStdout", json!(true)),
+        ("/Config/AttachStdin", json!(false)),
+        ("/Config/StopSignal", json!("SIGQUIT")),
+        ("/Config/StopTimeout", json!(10)),
+        ("/Config/ExposedPorts", json!({"80/tcp": {}})),
+        ("/Config/Labels", json!({"a": "b"})),
+        ("/Config/Hostname", json!("web")),
+        (
+            "/HostConfig/CapAdd",
+            json!(["CAP_NET_ADMIN", "CAP_SYS_TIME", "ALL"]),
+        ),
+        ("/HostConfig/CapDrop", json!([])),
+        ("/HostConfig/Memory", json!(64 << 20)),
+        ("/HostConfig/PidsLimit", json!(null)),
+        ("/HostConfig/Ulimits", json!(null)),
+        (
+            "/HostConfig/LogConfig",
+            json!({"Type": "json-file", "Config": {}}),
+        ),
+        ("/HostConfig/PortBindings", json!({"80/tcp": []})),
+        ("/HostConfig/IpcMode", json!("private")),
+        ("/HostConfig/ShmSize", json!(64 << 20)),
+        ("/HostConfig/Runtime", json!("coracle")),
+        ("/HostConfig/NetworkMode", json!("bridge")),
+        (
+            "/HostConfig/Mounts",
+            json!([{"Type": "tmpfs", "Target": "/cache", "TmpfsOptions": {"SizeBytes": 1}}]),
+        ),
+        (
+            "/Mounts",
+            json!([{"Type": "tmpfs", "Source": "", "Destination": "/cache", "Mode": "", "RW": true, "Propagation": ""}]),
+        ),
+        ("/NetworkSettings/Ports", json!({"80/tcp": null})),
+    ] {
+        let found = value.pointer(pointer).unwrap_or(&Value::Null);
+        assert_eq!(found, &expected, "{pointer}");
+    }
+}
+
+/// A lookup that knows nothing.
+struct Nothing;
+
+impl crate::container::Named for Nothing {
+    type Error = crate::filters::FilterError;
+
+    fn created(&mut self, _: &str) -> Result<u64, Self::Error> {
+        Ok(0)
+    }
+
+    fn image(&mut self, _: &str) -> Result<Option<String>, Self::Error> {
+        Ok(None)
+    }
+}
+
+#[test]
+fn lists_show_what_runs_unless_more_is_asked_for() {
+    let known = |name: &str, status| record::Summary {
+        name: name.into(),
+        state: record::State { status, ..state() },
+    };
+    let list = [
+        known("one", record::Status::Running),
+        known("two", record::Status::Exited),
+        known("three", record::Status::Paused),
+    ];
+    let names = |filters: &[(&str, &str)], all, limit| -> Vec<String> {
+        let filters = crate::filters::Filters::from_pairs(filters.iter().copied());
+        let filter = Filter::new(filters, &mut Nothing).unwrap();
+        let rows = rows(&list, &[], &filter, all, limit).into_iter();
+        rows.map(|row| row.summary.name).collect()
+    };
+    assert_eq!(names(&[], false, None), ["one", "three"]);
+    assert_eq!(names(&[], true, None), ["one", "two", "three"]);
+    assert_eq!(names(&[], false, Some(2)), ["one", "two"]);
+    assert_eq!(names(&[("status", "exited")], false, None), ["two"]);
+    assert_eq!(names(&[("name", "t")], false, None), ["three"]);
+    assert_eq!(names(&[("name", "t")], true, Some(1)), ["two"]);
 }

@@ -3,13 +3,17 @@
 mod attach;
 mod attachment;
 pub(crate) mod copy;
+mod create;
 mod diff;
 mod exec;
 mod keeper;
 mod kill;
 mod logs;
 mod memory;
+pub mod network;
 mod pause;
+mod policies;
+mod refuse;
 mod remove;
 mod rename;
 mod restart;
@@ -18,6 +22,7 @@ mod stats;
 mod stop;
 mod tool;
 mod top;
+pub mod values;
 mod wait;
 
 pub use attach::AttachOptions;
@@ -37,6 +42,11 @@ pub use wait::{Outcome, WaitCondition, Waiter};
 use crate::{
     Engine, Result,
     state::container::{self, Config, State},
+};
+
+pub use crate::state::container::{
+    CreateRequest, Device, Endpoint, Healthcheck, HostConfig, LogConfig, Mount, PortBinding,
+    PullPolicy, RestartPolicy, Ulimit,
 };
 
 /// The containers of one user.

@@ -11,12 +11,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use rustix::{
     fs::{FlockOperation, Mode, OFlags, flock, openat},
     io::Errno,
 };
-use serde::{Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::{create_directory, private};
 use crate::{Error, ErrorKind};
@@ -97,18 +97,62 @@ pub(super) fn names(directory: &Path) -> Result<Vec<String>> {
         .collect())
 }
 
-/// Refuses what another release has written.
+/// A record that another release has written, which this one cannot read.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "{} was written by a {} release of Coracle: its records have version {version}, and this release knows {known}; \
+     use that release for it",
+    path.display(),
+    if version > known { "later" } else { "much earlier" }
+)]
+pub struct OtherVersion {
+    /// The record.
+    pub path: PathBuf,
+    /// Its version.
+    pub version: u32,
+    /// The version that this release reads.
+    pub known: u32,
+}
+
+/// What every version of a record has.
+#[derive(Deserialize)]
+struct Versioned {
+    version: u32,
+}
+
+/// Reads a record, whose version is checked first: one of another may have another form.
 ///
 /// # Errors
-/// When the versions differ.
-pub(super) fn check_version(directory: &Path, version: u32, known: u32) -> Result<()> {
-    if version == known {
-        return Ok(());
+/// [`OtherVersion`], or when the file is missing or holds something else.
+pub(super) fn read_record<T: DeserializeOwned>(
+    path: &Path,
+    known: u32,
+    version: impl FnOnce(&T) -> u32,
+) -> Result<T> {
+    let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let read = serde_json::from_slice::<T>(&bytes);
+    let found = match &read {
+        Ok(record) => version(record),
+        Err(_) => serde_json::from_slice::<Versioned>(&bytes).map_or(known, |found| found.version),
+    };
+    if found != known {
+        return Err(OtherVersion {
+            path: path.to_owned(),
+            version: found,
+            known,
+        }
+        .into());
     }
-    bail!(
-        "{} has version {version}, and this release knows {known}",
-        directory.display()
-    )
+    read.with_context(|| format!("cannot parse {}", path.display()))
+}
+
+/// Whether a record could not be read since it is not there, or not any more.
+pub(super) fn is_gone(error: &anyhow::Error) -> bool {
+    let is_missing = |cause: &(dyn std::error::Error + 'static)| {
+        let error = cause.downcast_ref::<io::Error>();
+        error.is_some_and(|error| error.kind() == io::ErrorKind::NotFound)
+    };
+    error.chain().any(is_missing)
 }
 
 /// What became of the thing in a directory. One whose keeper died is put right first, by `repair`; when that is
@@ -276,4 +320,49 @@ pub(super) fn write<T: Serialize>(path: &Path, value: &T) -> Result<()> {
         .and_then(|mut file| file.write_all(&bytes))
         .and_then(|()| fs::rename(&new, path));
     written.with_context(|| format!("cannot write {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, PartialEq, Deserialize)]
+    struct Record {
+        version: u32,
+        name: String,
+    }
+
+    fn read_text(text: &str) -> Result<Record> {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("config.json");
+        fs::write(&path, text).unwrap();
+        read_record(&path, 1, |record: &Record| record.version)
+    }
+
+    #[test]
+    fn record_of_another_version_is_told_apart_from_a_damaged_one() {
+        for (text, other) in [
+            (r#"{"version": 2, "name": "a"}"#, Some(2)),
+            // Of another form, too.
+            (r#"{"version": 3, "name": {"first": "a"}}"#, Some(3)),
+            (r#"{"version": 1, "title": "a"}"#, None),
+            (r#"{"version": "#, None),
+            ("", None),
+        ] {
+            let error = read_text(text).unwrap_err();
+            let found = error.downcast_ref::<OtherVersion>();
+            assert_eq!(found.map(|found| found.version), other, "{text}");
+            assert!(!is_gone(&error));
+        }
+        let record = read_text(r#"{"version": 1, "name": "a", "later": true}"#);
+        assert_eq!(record.unwrap().name, "a");
+    }
+
+    #[test]
+    fn record_that_is_missing_is_gone() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("config.json");
+        let error = read_record(&path, 1, |record: &Record| record.version).unwrap_err();
+        assert!(is_gone(&error));
+    }
 }

@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Directories, MachineMode, NotFound, container, create_directory,
-    files::{self, Lock, lock, read, write},
+    files::{self, Lock, lock, write},
     journal, words,
 };
 use crate::{Error, ErrorKind};
@@ -261,22 +261,29 @@ impl Hosts {
         }
     }
 
-    /// All of them, by name. What is not whole is passed over.
+    /// All of them, by name. What is not whole is passed over; a record that cannot be read is told.
     ///
     /// # Errors
     /// When the directory cannot be read.
     pub fn list(&self) -> Result<Vec<Host>> {
         let names = files::names(&self.root)?.into_iter();
         let names = names.filter(|name| words::check(name).is_ok());
-        let mut all: Vec<Host> = names.filter_map(|name| self.open(&name).ok()).collect();
+        let mut all = Vec::new();
+        for name in names {
+            match self.open(&name) {
+                Ok(host) => all.push(host),
+                Err(error) if files::is_gone(&error) => {}
+                Err(error) => log::warn!("host {name} is left out: {error:#}"),
+            }
+        }
         all.sort_by(|one, other| one.config.name.cmp(&other.config.name));
         Ok(all)
     }
 
     fn open(&self, name: &str) -> Result<Host> {
         let directory = self.root.join(name);
-        let config: Config = read(&directory.join("config.json"))?;
-        files::check_version(&directory, config.version, VERSION)?;
+        let path = directory.join("config.json");
+        let config = files::read_record(&path, VERSION, |config: &Config| config.version)?;
         Ok(Host { directory, config })
     }
 

@@ -1,8 +1,8 @@
-//! Values that only flags of 'run' and 'create' take.
+//! Values that only flags of 'run' and 'create' take: one word of a few.
 
 use clap::ValueEnum;
 
-use coracle_engine::state::container::Restart;
+use coracle_engine::containers::PullPolicy;
 
 /// `--log-driver`.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -11,30 +11,13 @@ pub(super) enum LogDriver {
     None,
 }
 
-/// `--restart`.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) struct RestartPolicy(pub(super) Restart);
-
-impl std::str::FromStr for RestartPolicy {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || {
-            format!(
-                "invalid restart policy {text:?}: use no, on-failure[:MAX-RETRIES], always, or unless-stopped"
-            )
-        };
-        Ok(Self(match text.split_once(':') {
-            None => match text {
-                "no" => Restart::No,
-                "on-failure" => Restart::OnFailure(0),
-                "always" => Restart::Always,
-                "unless-stopped" => Restart::UnlessStopped,
-                _ => return Err(wrong()),
-            },
-            Some(("on-failure", most)) => Restart::OnFailure(most.parse().map_err(|_| wrong())?),
-            Some(_) => return Err(wrong()),
-        }))
+impl LogDriver {
+    /// Docker's word; none for the usual one.
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::Local => "",
+            Self::None => "none",
+        }
     }
 }
 
@@ -44,24 +27,33 @@ pub(super) enum Namespace {
     Private,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum SecurityOption {
-    NoNewPrivileges,
-    SeccompUnconfined,
+impl Namespace {
+    /// Docker's word where it is the guest's; none for one of the container's own, which is usual.
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::Host => "host",
+            Self::Private => "",
+        }
+    }
 }
 
-impl std::str::FromStr for SecurityOption {
-    type Err = String;
+/// When an image is pulled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum When {
+    /// Each time.
+    Always,
+    /// When it is not here.
+    Missing,
+    /// Not at all.
+    Never,
+}
 
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "no-new-privileges" | "no-new-privileges=true" | "no-new-privileges:true" => {
-                Ok(Self::NoNewPrivileges)
-            }
-            "seccomp=unconfined" | "seccomp:unconfined" => Ok(Self::SeccompUnconfined),
-            _ => Err(format!(
-                "invalid security option {text:?}: use no-new-privileges or seccomp=unconfined"
-            )),
+impl From<When> for PullPolicy {
+    fn from(when: When) -> Self {
+        match when {
+            When::Always => Self::Always,
+            When::Missing => Self::Missing,
+            When::Never => Self::Never,
         }
     }
 }

@@ -1,28 +1,22 @@
 //! `coracle host exec`: a program with the rights of a host's root, in a container of the host.
 
-use anyhow::{Context, Result};
-use clap::{Args as _, FromArgMatches};
+use std::collections::BTreeMap;
 
-use super::super::{exec::Program, run};
+use anyhow::{Result, bail};
+
+use super::super::{
+    exec::Program,
+    flags::{console_size, environment},
+    run::Run,
+};
+use coracle_engine::containers::{CreateRequest, Healthcheck, HostConfig, LogConfig, PullPolicy};
+use coracle_platform::sys;
 
 /// Where the program comes from unless told otherwise: a host has a kernel and an init, and no programs.
 const IMAGE: &str = "busybox";
 
-/// What makes a container the same as its host, but for the files.
-const AS_THE_HOST: [&str; 10] = [
-    "--rm",
-    "--privileged",
-    "--pid=host",
-    "--ipc=host",
-    "--network=host",
-    "--cgroupns=host",
-    "--log-driver=none",
-    "--no-healthcheck",
-    // In memory: it is needed most when the host's disk is full.
-    "--storage-opt=memory=64m",
-    // The command is what is run, whatever the image would do with it.
-    "--entrypoint=",
-];
+/// What it may write to files of its own, in memory: it is needed most when the host's disk is full.
+const STORAGE: &str = "64m";
 
 /// Execute a command as root of a host
 #[derive(clap::Args)]
@@ -51,66 +45,97 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn main(arguments: &Arguments, begun: u64) -> Result<u8> {
-    let command = run::Arguments::augment_args(clap::Command::new("run"));
-    let matches = command.try_get_matches_from(words(arguments));
-    let parsed = matches.and_then(|matches| run::Arguments::from_arg_matches(&matches));
-    run::main(
-        &parsed.context("cannot make a 'coracle run' of this")?,
-        begun,
-    )
+    // Its arguments may hold secrets, and it lives as long as the command.
+    sys::show("coracle host exec");
+    let program = &arguments.program;
+    let run = Run {
+        request: request(arguments),
+        image: arguments.image.clone(),
+        cidfile: None,
+        detach: program.detach,
+        detach_keys: None,
+        json: false,
+        timeline: false,
+    };
+    run.run(begun)
 }
 
-/// The arguments of the `run` that does it, with its name.
-fn words(arguments: &Arguments) -> Vec<String> {
+/// A container that is the same as its host, but for the files.
+fn request(arguments: &Arguments) -> Result<CreateRequest> {
+    let Some((host, command)) = arguments.host_and_command.split_first() else {
+        bail!("no host specified");
+    };
     let program = &arguments.program;
-    let mut words = vec!["run".to_owned()];
-    words.extend(AS_THE_HOST.map(str::to_owned));
-    let flags = [
-        (program.interactive, "--interactive"),
-        (program.tty, "--tty"),
-        (program.detach, "--detach"),
-    ];
-    let given = flags.iter().filter(|(given, _)| *given);
-    words.extend(given.map(|(_, flag)| (*flag).to_owned()));
-    words.extend(program.env.iter().map(|env| format!("--env={env}")));
-    let options = [("workdir", &program.workdir), ("user", &program.user)];
-    for (name, value) in options {
-        words.extend(value.iter().map(|value| format!("--{name}={value}")));
-    }
-    if let Some((host, command)) = arguments.host_and_command.split_first() {
-        words.push(format!("--host={host}"));
-        words.push("--".into());
-        words.push(arguments.image.clone());
-        words.extend_from_slice(command);
-    }
-    words
+    let attached = !program.detach;
+    Ok(CreateRequest {
+        image: arguments.image.clone(),
+        pull: PullPolicy::Missing,
+        // The command is what is run, whatever the image would do with it.
+        entrypoint: Some(vec![String::new()]),
+        cmd: Some(command.to_vec()),
+        env: environment(&program.env)?,
+        user: program.user.clone().unwrap_or_default(),
+        working_dir: program.workdir.clone().unwrap_or_default(),
+        tty: program.tty,
+        open_stdin: program.interactive,
+        stdin_once: program.interactive && attached,
+        attach_stdin: program.interactive && attached,
+        attach_stdout: attached,
+        attach_stderr: attached,
+        healthcheck: Some(Healthcheck {
+            test: vec!["NONE".into()],
+            ..Healthcheck::default()
+        }),
+        host: Some(host.clone()),
+        host_config: HostConfig {
+            auto_remove: true,
+            privileged: true,
+            pid_mode: "host".into(),
+            ipc_mode: "host".into(),
+            cgroupns_mode: "host".into(),
+            network_mode: "host".into(),
+            log_config: LogConfig {
+                kind: "none".into(),
+                ..LogConfig::default()
+            },
+            storage_opt: BTreeMap::from([("memory".into(), STORAGE.into())]),
+            console_size: console_size(program.tty),
+            ..HostConfig::default()
+        },
+        ..CreateRequest::default()
+    })
 }
 
 #[cfg(test)]
 mod tests {
+    use clap::{Args as _, FromArgMatches};
+
     use super::*;
 
     #[test]
-    fn command_with_flags_of_its_own_is_a_run_in_the_host() {
+    fn command_with_flags_of_its_own_is_a_container_in_the_host() {
         let command = Arguments::augment_args(clap::Command::new("exec"));
         let given = [
             "exec", "-i", "-e", "A=1", "-w", "/proc", "blue", "ls", "-l", "--rm",
         ];
         let matches = command.try_get_matches_from(given).unwrap();
-        let words = words(&Arguments::from_arg_matches(&matches).unwrap());
-        let expected = [
-            &["run"][..],
-            &AS_THE_HOST,
-            &[
-                "--interactive",
-                "--env=A=1",
-                "--workdir=/proc",
-                "--host=blue",
-            ],
-            &["--", "busybox", "ls", "-l", "--rm"],
-        ];
-        assert_eq!(words, expected.concat());
-        let run = run::Arguments::augment_args(clap::Command::new("run"));
-        assert!(run.try_get_matches_from(words).is_ok());
+        let request = request(&Arguments::from_arg_matches(&matches).unwrap()).unwrap();
+        assert_eq!(request.cmd.unwrap(), ["ls", "-l", "--rm"]);
+        assert_eq!(request.entrypoint.unwrap(), [""]);
+        assert_eq!(request.host.as_deref(), Some("blue"));
+        assert_eq!(request.image, IMAGE);
+        assert_eq!(request.env, ["A=1"]);
+        assert_eq!(request.working_dir, "/proc");
+        assert!(request.open_stdin && request.stdin_once && !request.tty);
+        let host = request.host_config;
+        assert!(host.privileged && host.auto_remove);
+        for mode in [
+            host.pid_mode,
+            host.ipc_mode,
+            host.cgroupns_mode,
+            host.network_mode,
+        ] {
+            assert_eq!(mode, "host");
+        }
     }
 }

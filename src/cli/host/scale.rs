@@ -1,24 +1,23 @@
 //! `coracle host scale`: a set of like containers in a host, brought to a number.
 
-use std::str::FromStr;
+use std::{collections::BTreeMap, str::FromStr};
 
 use anyhow::{Context, Result};
-use clap::Parser;
 use coracle_protocol::is_name;
 
 use super::super::{
-    each, engine,
-    flags::{self, Flags},
-    moment::Seconds,
-    start,
+    each, engine, flags::environment, moment::Seconds, options::Memory, start, told::Told,
 };
 use crate::kernel_build::Display;
 use coracle_engine::{
     Engine,
-    containers::{Container, RemoveOptions, StartOptions, StopOptions},
+    containers::{
+        Container, CreateRequest, HostConfig, PullPolicy, RemoveOptions, StartOptions, StopOptions,
+    },
     hosts::Host,
 };
 use coracle_platform::sys;
+use coracle_terminal::output::Stream;
 
 /// Most containers of one set: more than a guest's disk and sockets carry.
 const MAX_REPLICAS: u32 = 1000;
@@ -43,7 +42,7 @@ pub(super) struct Arguments {
     env: Vec<String>,
     /// Memory limit of each container that is started
     #[arg(short, long, value_name = "SIZE")]
-    memory: Option<String>,
+    memory: Option<Memory>,
     /// Time to wait before killing a container that is too many; -1 to wait forever [default: the container's]
     #[arg(
         short,
@@ -85,14 +84,6 @@ impl FromStr for Set {
             number,
         })
     }
-}
-
-/// The flags of `run`, as they are parsed from words.
-#[derive(Parser)]
-#[command(disable_help_flag = true)]
-struct Words {
-    #[command(flatten)]
-    flags: Flags,
 }
 
 pub(super) fn main(arguments: &Arguments) -> Result<u8> {
@@ -143,7 +134,9 @@ fn scale(host: &Host, set: &Set, arguments: &Arguments, engine: &Engine) -> Resu
         }
     }
     for _ in own.len()..wanted {
-        let container = make(host, set, arguments, engine)?;
+        let request = request(host, set, arguments)?;
+        let told = Told::new(Stream::Error);
+        let container = engine.containers().create(&request, &told)?;
         if let Err(error) = run(&container) {
             container.remove(RemoveOptions { force: true })?;
             return Err(error);
@@ -161,29 +154,25 @@ fn alias(image: &str) -> Option<&str> {
     is_name(name).then_some(name)
 }
 
-fn make(host: &Host, set: &Set, arguments: &Arguments, engine: &Engine) -> Result<Container> {
-    let mut words = vec!["scale".to_owned()];
-    let mut add = |name: &str, value: &str| words.push(format!("--{name}={value}"));
-    add("host", host.id());
-    add("label", &format!("{LABEL}={}", set.image));
-    if let Some(alias) = alias(&set.image) {
-        add("network-alias", alias);
-    }
-    for env in &arguments.env {
-        add("env", env);
-    }
-    if let Some(memory) = &arguments.memory {
-        add("memory", memory);
-    }
-    words.push("--".into());
-    words.push(set.image.clone());
-    words.extend_from_slice(&arguments.command);
-    let Words { flags } = Words::try_parse_from(words).map_err(|error| {
-        // The library's own words begin with a heading of theirs.
-        anyhow::anyhow!("{}", error.to_string().trim().trim_start_matches("error: "))
-    })?;
-    let record = flags::create(&flags, engine.directories(), false, &mut |_| {})?;
-    Ok(engine.containers().with(record))
+/// One more container of a set.
+fn request(host: &Host, set: &Set, arguments: &Arguments) -> Result<CreateRequest> {
+    let command = arguments.command.clone();
+    let memory = arguments.memory.and_then(|memory| memory.0).unwrap_or(0);
+    let mut request = CreateRequest {
+        image: set.image.clone(),
+        pull: PullPolicy::Missing,
+        cmd: Some(command).filter(|command| !command.is_empty()),
+        env: environment(&arguments.env)?,
+        labels: BTreeMap::from([(LABEL.into(), set.image.clone())]),
+        host: Some(host.id().into()),
+        host_config: HostConfig {
+            memory: i64::try_from(memory)?,
+            ..HostConfig::default()
+        },
+        ..CreateRequest::default()
+    };
+    request.add_aliases(alias(&set.image).map(str::to_owned));
+    Ok(request)
 }
 
 fn run(container: &Container) -> Result<()> {

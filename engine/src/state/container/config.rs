@@ -1,15 +1,16 @@
-//! What was asked for of a container.
+//! The record of a container: what was asked for, and what came of that.
 
 use std::{collections::BTreeMap, fs::File, io, path::PathBuf};
 
 use anyhow::{Result, anyhow};
 use coracle_protocol::{ContainerSpec, is_name};
+use images::image::ContainerConfig;
 use serde::{Deserialize, Serialize};
 
-use super::{super::network, short};
+use super::{super::network, CreateRequest, short};
 use crate::state::MachineMode;
 
-/// What was asked for.
+/// What a container is.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Config {
     /// [`VERSION`](super::VERSION).
@@ -72,6 +73,19 @@ pub struct Config {
     pub health: Option<Health>,
     /// What the guest is told; its streams are filled in at the start.
     pub spec: ContainerSpec,
+    /// What it was made of; records of releases that did not keep it have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked: Option<Box<Asked>>,
+}
+
+/// What a container was made of: the same request and an image that says the same make the same container.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Asked {
+    /// What was asked for, merged with nothing.
+    pub request: CreateRequest,
+    /// What its image said.
+    #[serde(default)]
+    pub image: ContainerConfig,
 }
 
 impl Config {

@@ -16,6 +16,7 @@
 //! while nobody holds its lock has ended.
 
 mod config;
+mod request;
 mod state;
 
 use std::{
@@ -28,7 +29,11 @@ use std::{
 
 use anyhow::{Context, Result};
 
-pub use config::{Config, Health, Isolation, LogPolicy, Restart};
+pub use config::{Asked, Config, Health, Isolation, LogPolicy, Restart};
+pub use request::{
+    CreateRequest, Device, Endpoint, Healthcheck, HostConfig, LogConfig, Mount, PortBinding,
+    PullPolicy, RestartPolicy, Ulimit,
+};
 pub use state::{Shown, State, Status, Wellness};
 
 use super::{
@@ -170,18 +175,40 @@ impl Containers {
         }
     }
 
-    /// All of them, newest first. What is not whole is passed over.
+    /// All of them, newest first. What is not whole is passed over; a record that cannot be read is told.
     ///
     /// # Errors
     /// When the directory cannot be read.
     pub fn list(&self) -> Result<Vec<Container>> {
-        let ids = self.ids()?;
-        let mut all: Vec<_> = ids.iter().filter_map(|id| self.open(id).ok()).collect();
-        all.sort_by_key(|container| std::cmp::Reverse(container.config.created));
+        let mut all = Vec::new();
+        for read in self.records()? {
+            match read {
+                Ok(container) => all.push(container),
+                Err(error) => log::warn!("a container is left out: {error:#}"),
+            }
+        }
         Ok(all)
     }
 
-    /// What lists show of all of them, newest first. What is not whole is passed over.
+    /// All of them, for who may take none for gone that is there.
+    ///
+    /// # Errors
+    /// When a record cannot be read.
+    pub fn list_all(&self) -> Result<Vec<Container>> {
+        self.records()?.into_iter().collect()
+    }
+
+    /// The records that are there, newest first, or why one cannot be read.
+    fn records(&self) -> Result<Vec<Result<Container>>> {
+        let mut all: Vec<_> = self.ids()?.iter().map(|id| self.open(id)).collect();
+        all.retain(|read| !read.as_ref().is_err_and(files::is_gone));
+        let created = |read: &Result<Container>| read.as_ref().map_or(0, |one| one.config.created);
+        all.sort_by_key(|read| std::cmp::Reverse(created(read)));
+        Ok(all)
+    }
+
+    /// What lists show of all of them, newest first. What is not whole is passed over; a record that cannot be read is
+    /// told.
     ///
     /// # Errors
     /// When the directory cannot be read.
@@ -211,7 +238,12 @@ impl Containers {
         keepers: &mut BTreeSet<(u32, PathBuf)>,
     ) -> Option<Summary> {
         // By the link, which leads to the container's directory.
-        let mut state: State = reader.read(&format!("{name}/state.json"))?;
+        let path = format!("{name}/state.json");
+        let read: Option<State> = reader.read(&path);
+        let Some(mut state) = read.filter(|state| state.version == VERSION) else {
+            self.tell_unreadable(&name, &path);
+            return None;
+        };
         // Who keeps one of its containers keeps them all: it writes down what has ended.
         let keeper = (state.keeper, state.socket.clone());
         if state.status.is_live() && !keepers.contains(&keeper) {
@@ -221,7 +253,16 @@ impl Containers {
                 state = current(&self.root.join(&state.shown.id)).ok()?;
             }
         }
-        (state.version == VERSION).then_some(Summary { name, state })
+        Some(Summary { name, state })
+    }
+
+    /// Tells why a container is not in a list, unless it is gone.
+    fn tell_unreadable(&self, name: &str, path: &str) {
+        let path = self.root.join("names").join(path);
+        let read = files::read_record(&path, VERSION, |state: &State| state.version);
+        if let Some(error) = read.err().filter(|error| !files::is_gone(error)) {
+            log::warn!("container {name} is left out: {error:#}");
+        }
     }
 
     fn ids(&self) -> Result<Vec<String>> {
@@ -235,8 +276,8 @@ impl Containers {
     /// When it is missing, or was written by a later release.
     pub fn open(&self, id: &str) -> Result<Container> {
         let directory = self.root.join(id);
-        let config: Config = read(&directory.join("config.json"))?;
-        files::check_version(&directory, config.version, VERSION)?;
+        let path = directory.join("config.json");
+        let config = files::read_record(&path, VERSION, |config: &Config| config.version)?;
         Ok(Container { directory, config })
     }
 
@@ -454,3 +495,6 @@ pub(super) fn exists(data: &Path, name: &str) -> bool {
 fn is_id(text: &str) -> bool {
     text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,97 @@
+use std::fs;
+
+use super::*;
+use crate::{ErrorKind, state::files::OtherVersion};
+
+/// A record as the releases before requests were kept wrote it.
+const OLD: &str = include_str!("old_record.json");
+
+fn directories(root: &Path) -> Directories {
+    Directories {
+        data: root.into(),
+        cache: root.into(),
+        runtime: root.into(),
+    }
+}
+
+fn config(id: &str, name: &str) -> Config {
+    let mut config: Config = serde_json::from_str(OLD).unwrap();
+    (config.id, config.name) = (id.repeat(64), name.into());
+    config
+}
+
+/// Two containers, the second of which a later release has written.
+fn with_a_later_one(root: &Path) -> Containers {
+    let containers = Containers::new(&directories(root));
+    containers.create(config("a", "first")).unwrap();
+    let later = containers.create(config("b", "later")).unwrap();
+    for file in ["config.json", "state.json"] {
+        let path = later.directory().join(file);
+        fs::write(path, r#"{"version": 2, "all": "different"}"#).unwrap();
+    }
+    containers
+}
+
+#[test]
+fn record_of_an_earlier_release_is_read() {
+    let config: Config = serde_json::from_str(OLD).unwrap();
+    assert_eq!(config.version, VERSION);
+    assert_eq!(config.asked, None);
+    assert_eq!(config.spec.process.args, ["sh", "-c", "true"]);
+}
+
+#[test]
+fn record_of_a_later_release_is_an_error_when_it_is_named() {
+    let root = tempfile::tempdir().unwrap();
+    let containers = with_a_later_one(root.path());
+    let id = "b".repeat(64);
+    for name in ["later", "bbb", &id] {
+        let error = containers.find(name).unwrap_err();
+        assert!(error.is::<OtherVersion>(), "{error:#}");
+        assert_eq!(Error::from(error).kind(), ErrorKind::Conflict);
+    }
+}
+
+#[test]
+fn record_of_a_later_release_hides_no_other() {
+    let root = tempfile::tempdir().unwrap();
+    let containers = with_a_later_one(root.path());
+    let names: Vec<String> = containers
+        .list()
+        .unwrap()
+        .into_iter()
+        .map(|one| one.config.name)
+        .collect();
+    assert_eq!(names, ["first"]);
+    let names: Vec<String> = containers
+        .summaries()
+        .unwrap()
+        .into_iter()
+        .map(|one| one.name)
+        .collect();
+    assert_eq!(names, ["first"]);
+    assert!(containers.list_all().is_err());
+}
+
+#[test]
+fn name_in_use_and_an_ambiguous_id_are_errors_of_their_kinds() {
+    let root = tempfile::tempdir().unwrap();
+    let containers = Containers::new(&directories(root.path()));
+    let first = containers.create(config("a", "first")).unwrap();
+    let error = containers.create(config("c", "first")).unwrap_err();
+    assert_eq!(Error::from(error).kind(), ErrorKind::Conflict);
+    let error = containers.create(config("c", "-")).unwrap_err();
+    assert_eq!(Error::from(error).kind(), ErrorKind::Invalid);
+    let mut other = config("a", "second");
+    other.id.replace_range(60.., "0000");
+    containers.create(other).unwrap();
+    let error = containers.find("aaa").unwrap_err();
+    assert!(error.to_string().contains("ambiguous"), "{error}");
+    assert_eq!(Error::from(error).kind(), ErrorKind::Invalid);
+    assert_eq!(
+        containers.find(&first.config.id).unwrap().config.name,
+        "first"
+    );
+    let error = containers.find("nobody").unwrap_err();
+    assert_eq!(Error::from(error).kind(), ErrorKind::NotFound);
+}
