@@ -1,6 +1,6 @@
 //! What there is: containers, and what is known of each.
 
-use coracle_engine::{containers::Container, keeper, state::host::Hosts};
+use coracle_engine::{containers::Container, state::host::Hosts};
 use coracle_platform::clock;
 use docker_model::{
     container::{self, Filter, Listed, Named},
@@ -67,7 +67,7 @@ fn known(api: &Backend, container: &Container) -> Result<container::Container, A
     let record = container.record();
     let around = record.surroundings(&state, &Hosts::new(api.directories()));
     let mut known = records::container(container.config(), &state, &around);
-    known.exec_ids = keeper::client::execs(record).unwrap_or_default();
+    known.exec_ids = container.execs().unwrap_or_default();
     let log = &mut known.host_config.log_config;
     if log.kind == "local" {
         // docker-py follows the logs of drivers that it knows only.

@@ -37,7 +37,11 @@ impl Scene {
             runtime: below("run"),
         };
         Self {
-            engine: Engine::open(Settings { directories }).unwrap(),
+            engine: Engine::open(Settings {
+                directories,
+                registries: crate::images::Registries::default(),
+            })
+            .unwrap(),
             directory,
             locks: Vec::new(),
         }
