@@ -37,7 +37,7 @@ impl Scene {
             runtime: below("run"),
         };
         Self {
-            engine: Engine::open(Settings { directories }).unwrap(),
+            engine: Engine::open(Settings::new(directories)).unwrap(),
             directory,
             locks: Vec::new(),
         }
