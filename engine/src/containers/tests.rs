@@ -37,11 +37,7 @@ impl Scene {
             runtime: below("run"),
         };
         Self {
-            engine: Engine::open(Settings {
-                directories,
-                registries: crate::images::Registries::default(),
-            })
-            .unwrap(),
+            engine: Engine::open(Settings::new(directories)).unwrap(),
             directory,
             locks: Vec::new(),
         }
