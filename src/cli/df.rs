@@ -3,11 +3,11 @@
 use std::{fs, os::unix::fs::MetadataExt, path::Path};
 
 use anyhow::Result;
-use images::store::{ImageUsage, Store, Usage, short_id};
+use images::store::{ImageUsage, Usage, short_id};
 use serde_json::json;
 
 use super::{
-    prune::images_of,
+    engine,
     table::{self, size},
 };
 use coracle_engine::state::{
@@ -32,11 +32,11 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn main(arguments: &Arguments) -> Result<()> {
-    let directories = Directories::from_environment()?;
-    let images_in_use = images_of(&Containers::new(&directories).list()?);
-    let usage = Store::open(&directories.data)?.usage(&images_in_use)?;
-    let containers = containers(&directories)?;
-    let hosts = hosts(&directories)?;
+    let engine = engine()?;
+    let directories = engine.directories();
+    let usage = engine.images().usage()?;
+    let containers = containers(directories)?;
+    let hosts = hosts(directories)?;
     if arguments.json {
         output::json(&json(&usage, &containers, &hosts))?;
     } else if arguments.verbose {

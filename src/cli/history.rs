@@ -1,10 +1,9 @@
 //! `coracle history`.
 
 use anyhow::Result;
-use images::store::{Store, short_id};
+use images::store::short_id;
 
-use super::table;
-use coracle_engine::state::Directories;
+use super::{engine, table};
 use coracle_platform::clock;
 use docker_model::age;
 
@@ -22,7 +21,7 @@ pub(super) struct Arguments {
 const COMMAND: usize = 45;
 
 pub(super) fn main(arguments: &Arguments) -> Result<()> {
-    let steps = Store::open(&Directories::from_environment()?.data)?.history(&arguments.image)?;
+    let steps = engine()?.images().history(&arguments.image)?;
     let mut printed = table::table(&["IMAGE", "CREATED", "CREATED BY", "SIZE", "COMMENT"]);
     let now = clock::wall();
     for step in steps {

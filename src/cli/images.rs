@@ -3,12 +3,11 @@
 use anyhow::Result;
 use images::{
     reference::Reference,
-    store::{Listed, Store, short_id},
+    store::{Listed, short_id},
 };
 use serde_json::json;
 
-use super::table;
-use coracle_engine::state::Directories;
+use super::{engine, table};
 use coracle_platform::clock;
 use coracle_terminal::output;
 use docker_model::age;
@@ -40,7 +39,7 @@ struct Row<'a> {
 }
 
 pub(super) fn main(arguments: &Arguments) -> Result<()> {
-    let list = Store::open(&Directories::from_environment()?.data)?.list()?;
+    let list = engine()?.images().list()?;
     let rows: Vec<Row<'_>> = list
         .iter()
         .flat_map(|image| rows(image, arguments))

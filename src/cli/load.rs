@@ -10,14 +10,10 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use images::{
-    reference::Reference,
-    source::Input,
-    store::{Event, Progress, Store},
-};
+use images::{reference::Reference, source::Input, store::Event};
 
-use super::table::size;
-use coracle_engine::state::Directories;
+use super::{engine, table::size};
+use coracle_engine::progress::{Progress, Report};
 use coracle_terminal::output::{self, Screen, Stream};
 
 /// Load images: an archive of 'docker save', an OCI image layout (directory or tar), or a root
@@ -36,7 +32,6 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn main(arguments: &Arguments) -> Result<()> {
-    let store = Store::open(&Directories::from_environment()?.data)?;
     let input = match &arguments.input {
         Some(path) => Input::Path(path),
         None if io::stdin().is_terminal() => {
@@ -47,10 +42,9 @@ pub(super) fn main(arguments: &Arguments) -> Result<()> {
             Input::Stream(File::from(stdin.context("cannot read standard input")?))
         }
     };
-    let source = store.open_source(input)?;
     let bar = Bar::new(!arguments.quiet);
     let name = arguments.tag.clone().map(Reference::with_default_tag);
-    let loaded = store.load(&*source, name.as_ref(), &bar);
+    let loaded = engine()?.images().load(input, name.as_ref(), &bar);
     bar.clear();
     for image in loaded? {
         for (name, id) in &image.replaced {
@@ -101,7 +95,10 @@ impl Bar {
 }
 
 impl Progress for Bar {
-    fn event(&self, event: Event<'_>) {
+    fn report(&self, report: Report<'_>) {
+        let Report::Layers(event) = report else {
+            return;
+        };
         if !self.shown {
             return;
         }

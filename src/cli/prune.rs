@@ -1,18 +1,10 @@
 //! `coracle prune`.
 
-use std::{
-    collections::BTreeSet,
-    io::{self, BufRead},
-};
+use std::io::{self, BufRead};
 
 use anyhow::{Context, Result};
-use images::{digest::Digest, store::Store};
 
-use super::table::size;
-use coracle_engine::state::{
-    Directories,
-    container::{Container, Containers},
-};
+use super::{engine, table::size};
 use coracle_terminal::output::{self, Stream};
 
 /// Remove dangling images, and downloads that were not completed
@@ -30,16 +22,7 @@ pub(super) fn main(arguments: &Arguments) -> Result<()> {
     if !arguments.force && !agreed(arguments.all)? {
         return Ok(());
     }
-    let directories = Directories::from_environment()?;
-    // Those that do not run need their image and its layers, too.
-    let containers = Containers::new(&directories).list()?;
-    let used = images_of(&containers);
-    let held: Vec<_> = containers
-        .iter()
-        .map(|container| container.config.hold_layers())
-        .collect();
-    let pruned = Store::open(&directories.data)?.prune(arguments.all, &used)?;
-    drop(held);
+    let pruned = engine()?.images().prune(arguments.all)?;
     if !pruned.untagged.is_empty() || !pruned.deleted.is_empty() {
         outln!("Deleted Images:");
     }
@@ -51,14 +34,6 @@ pub(super) fn main(arguments: &Arguments) -> Result<()> {
     }
     out!("\nTotal reclaimed space: {}\n", size(pruned.bytes));
     Ok(())
-}
-
-/// The images that containers are of.
-pub(super) fn images_of(containers: &[Container]) -> BTreeSet<Digest> {
-    let ids = containers
-        .iter()
-        .map(|container| &container.config.image_id);
-    ids.filter_map(|id| id.parse().ok()).collect()
 }
 
 fn agreed(all: bool) -> Result<bool> {

@@ -44,6 +44,7 @@ impl Options {
             name,
             platform: self.platform.clone(),
             tls_verify: self.tls_verify,
+            credentials: None,
         }
     }
 }

@@ -1,13 +1,8 @@
 //! `coracle rmi`.
 
-use anyhow::{Result, anyhow};
-use images::store::Store;
+use anyhow::Result;
 
-use coracle_engine::state::{
-    Directories,
-    container::{Container, Containers},
-};
-use coracle_terminal::report;
+use super::{each, engine};
 
 /// Remove one or more images; a layer is deleted with the last image that uses it
 #[derive(clap::Args)]
@@ -22,55 +17,15 @@ pub(super) struct Arguments {
 
 /// Removes each; 1 when one of them could not be.
 pub(super) fn main(arguments: &Arguments) -> Result<u8> {
-    let directories = Directories::from_environment()?;
-    let store = Store::open(&directories.data)?;
-    let containers = Containers::new(&directories).list()?;
-    let mut code = 0;
-    for image in &arguments.images {
-        if let Some(user) = user_of(&store, image, &containers) {
-            report::error(&user);
-            code = 1;
-            continue;
+    let images = engine()?.images();
+    each(&arguments.images, |image| {
+        let removed = images.remove(image, arguments.force)?;
+        for name in removed.untagged {
+            outln!("Untagged: {name}");
         }
-        match store.remove(image, arguments.force) {
-            Ok(removed) => {
-                for name in removed.untagged {
-                    outln!("Untagged: {name}");
-                }
-                for digest in removed.deleted {
-                    outln!("Deleted: {digest}");
-                }
-            }
-            Err(error) => {
-                report::error(&error.into());
-                code = 1;
-            }
+        for digest in removed.deleted {
+            outln!("Deleted: {digest}");
         }
-    }
-    Ok(code)
-}
-
-/// Words about a container that needs the layers of an image that would go.
-fn user_of(store: &Store, image: &str, containers: &[Container]) -> Option<anyhow::Error> {
-    let found = store.resolve(image).ok()?;
-    let id = found.id.to_string();
-    let user = containers
-        .iter()
-        .find(|container| container.config.image_id == id)?;
-    // With another name left, only the name goes.
-    let names = store
-        .list()
-        .ok()?
-        .into_iter()
-        .find(|one| one.id == found.id)?
-        .names;
-    let only_a_name = names.len() > 1 && !id.trim_start_matches("sha256:").starts_with(image);
-    (!only_a_name).then(|| {
-        anyhow!(
-            "cannot remove image {image}: it is used by container {} ({}); 'coracle rm {}' removes that",
-            user.config.name,
-            user.short_id(),
-            user.config.name
-        )
+        Ok(())
     })
 }

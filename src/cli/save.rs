@@ -8,9 +8,10 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
-use images::store::{Archive, Directory, Store};
+use images::store::{Archive, Directory};
 
-use coracle_engine::state::Directories;
+use super::engine;
+use coracle_engine::images::Images;
 use coracle_terminal::output::{self, Stream};
 
 /// Save images to an archive or directory that docker, podman and skopeo read
@@ -38,26 +39,26 @@ enum Format {
 }
 
 pub(super) fn main(arguments: &Arguments) -> Result<()> {
-    let store = Store::open(&Directories::from_environment()?.data)?;
+    let images = engine()?.images();
     match (&arguments.output, arguments.format) {
         (None, Format::OciDir) => bail!("--format oci-dir requires --output"),
-        (Some(path), Format::OciDir) => directory(&store, arguments, path),
+        (Some(path), Format::OciDir) => directory(&images, arguments, path),
         (Some(path), _) => {
-            coracle_platform::destination::write(path, |file| archive(&store, arguments, file))
+            coracle_platform::destination::write(path, |file| archive(&images, arguments, file))
         }
         (None, _) => {
             if output::is_terminal(Stream::Output) {
                 bail!("standard output is a terminal; use --output, or a pipe");
             }
-            archive(&store, arguments, &mut output::raw(Stream::Output))
+            archive(&images, arguments, &mut output::raw(Stream::Output))
         }
     }
 }
 
-fn archive(store: &Store, arguments: &Arguments, output: &mut dyn Write) -> Result<()> {
+fn archive(images: &Images, arguments: &Arguments, output: &mut dyn Write) -> Result<()> {
     let mut archive = Archive::new(BufWriter::new(output));
     let with_docker = arguments.format == Format::DockerArchive;
-    store.save(&arguments.images, with_docker, &mut archive)?;
+    images.save(&arguments.images, with_docker, &mut archive)?;
     let mut output = archive
         .finish()
         .context("cannot write the end of the archive")?;
@@ -66,7 +67,7 @@ fn archive(store: &Store, arguments: &Arguments, output: &mut dyn Write) -> Resu
         .context("cannot write the end of the archive")
 }
 
-fn directory(store: &Store, arguments: &Arguments, path: &Path) -> Result<()> {
+fn directory(images: &Images, arguments: &Arguments, path: &Path) -> Result<()> {
     if path.exists() {
         bail!(
             "{} exists already; give a name that is free",
@@ -77,7 +78,7 @@ fn directory(store: &Store, arguments: &Arguments, path: &Path) -> Result<()> {
     let write = || {
         let mut directory =
             Directory::create(&new).with_context(|| format!("cannot create {}", new.display()))?;
-        store.save(&arguments.images, false, &mut directory)?;
+        images.save(&arguments.images, false, &mut directory)?;
         fs::rename(&new, path).with_context(|| format!("cannot create {}", path.display()))
     };
     write().inspect_err(|_| drop(fs::remove_dir_all(&new)))

@@ -1,9 +1,9 @@
 //! `coracle tag`.
 
 use anyhow::Result;
-use images::{reference::Reference, store::Store};
+use images::reference::Reference;
 
-use coracle_engine::state::Directories;
+use super::engine;
 
 /// Create a tag that refers to an existing image
 #[derive(clap::Args)]
@@ -16,6 +16,7 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn main(arguments: &Arguments) -> Result<()> {
-    Store::open(&Directories::from_environment()?.data)?.tag(&arguments.image, &arguments.name)?;
+    let images = engine()?.images();
+    images.tag(&arguments.image, &arguments.name)?;
     Ok(())
 }

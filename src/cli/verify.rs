@@ -1,10 +1,9 @@
 //! `coracle image verify`.
 
 use anyhow::Result;
-use images::store::{Store, short_id};
+use images::store::short_id;
 
-use super::table::size;
-use coracle_engine::state::Directories;
+use super::{engine, table::size};
 use coracle_terminal::report;
 
 /// Read images and compare every byte with its digests; what is damaged is taken out of the
@@ -18,10 +17,10 @@ pub(super) struct Arguments {
 
 /// Verifies each; 1 when something is damaged.
 pub(super) fn main(arguments: &Arguments) -> Result<u8> {
-    let store = Store::open(&Directories::from_environment()?.data)?;
+    let images = engine()?.images();
     let mut names = arguments.images.clone();
     if names.is_empty() {
-        names = store
+        names = images
             .list()?
             .iter()
             .map(|image| image.id.to_string())
@@ -29,7 +28,7 @@ pub(super) fn main(arguments: &Arguments) -> Result<u8> {
     }
     let mut code = 0;
     for name in &names {
-        match store.verify(name) {
+        match images.verify(name) {
             Ok(verified) => {
                 let id = verified.id.as_ref().map(short_id).unwrap_or_default();
                 for words in &verified.damage {

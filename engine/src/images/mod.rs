@@ -2,16 +2,26 @@
 
 mod obtain;
 mod pull;
+mod remove;
+mod used;
 
 use std::{fmt, sync::Arc};
 
 use images::{
+    digest::Digest,
     image::Platform,
-    source::registry::{self, RegistryError},
-    store::Store,
+    reference::Reference,
+    source::{
+        Input,
+        registry::{self, RegistryError},
+    },
+    store::{self, HistoryEntry, Image, Inspected, Listed, Loaded, Sink, Store, Usage, Verified},
 };
 
-use crate::{Engine, Result};
+use crate::{
+    Engine, Result,
+    progress::{Progress, Report},
+};
 
 pub(crate) use obtain::obtain;
 pub use pull::PullRequest;
@@ -66,6 +76,90 @@ impl Images {
         }
     }
 
+    /// The image of a name, an ID, or the beginning of an ID.
+    ///
+    /// # Errors
+    /// When there is none, or when several IDs begin so.
+    pub fn find(&self, name: &str) -> Result<Image> {
+        Ok(self.store(None)?.resolve(name)?)
+    }
+
+    /// All images, the newest first.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn list(&self) -> Result<Vec<Listed>> {
+        Ok(self.store(None)?.list()?)
+    }
+
+    /// All that is known of an image.
+    ///
+    /// # Errors
+    /// As [`Images::find`].
+    pub fn inspect(&self, name: &str) -> Result<Inspected> {
+        Ok(self.store(None)?.inspect(name)?)
+    }
+
+    /// How an image came about, the newest step first.
+    ///
+    /// # Errors
+    /// As [`Images::find`].
+    pub fn history(&self, name: &str) -> Result<Vec<HistoryEntry>> {
+        Ok(self.store(None)?.history(name)?)
+    }
+
+    /// Gives an image one more name, which another image loses if it had it; returns the image's ID.
+    ///
+    /// # Errors
+    /// As [`Images::find`], and when the name cannot be one.
+    pub fn tag(&self, image: &str, name: &Reference) -> Result<Digest> {
+        Ok(self.store(None)?.tag(image, name)?)
+    }
+
+    /// Takes all images of an archive, a layout or a file system into the store, each under `name` where one is given.
+    /// Either all of them are there afterwards, or none is.
+    ///
+    /// # Errors
+    /// When it is none of these, or not acceptable.
+    pub fn load(
+        &self,
+        input: Input<'_>,
+        name: Option<&Reference>,
+        progress: &dyn Progress,
+    ) -> Result<Vec<Loaded>> {
+        let store = self.store(None)?;
+        let source = store.open_source(input)?;
+        let layers = |event: store::Event<'_>| progress.report(Report::Layers(event));
+        let loaded = store.load(&*source, name, &layers);
+        progress.report(Report::LayersEnd);
+        Ok(loaded?)
+    }
+
+    /// Writes images, each under the name by which it is asked for; `with_docker` adds docker's `manifest.json`.
+    ///
+    /// # Errors
+    /// As [`Images::find`], and when it cannot be written.
+    pub fn save(&self, names: &[String], with_docker: bool, sink: &mut dyn Sink) -> Result<()> {
+        Ok(self.store(None)?.save(names, with_docker, sink)?)
+    }
+
+    /// Reads an image, and compares every byte with its digests; what is damaged is taken out of the store.
+    ///
+    /// # Errors
+    /// As [`Images::find`].
+    pub fn verify(&self, name: &str) -> Result<Verified> {
+        Ok(self.store(None)?.verify(name)?)
+    }
+
+    /// What takes space.
+    ///
+    /// # Errors
+    /// When the store or the containers cannot be read.
+    pub fn usage(&self) -> Result<Usage> {
+        let used = used::ids(&self.engine.containers().records.list()?);
+        Ok(self.store(None)?.usage(&used)?)
+    }
+
     /// The store, for images of a platform; this machine's unless it is given.
     fn store(&self, platform: Option<&Platform>) -> Result<Store> {
         let store = Store::open(&self.engine.directories.data)?;
@@ -75,3 +169,6 @@ impl Images {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -39,6 +39,7 @@ pub(crate) fn obtain(
             name: name.clone(),
             platform: platform.clone(),
             tls_verify: request.tls_verify,
+            credentials: None,
         };
         let pulled = images.pull(&request, progress);
         pulled.map_err(|error| error.context(format!("cannot pull {}", name.familiar())))

@@ -1,5 +1,7 @@
 //! Pulls from registries.
 
+use std::path::PathBuf;
+
 use images::{
     image::Platform,
     reference::Reference,
@@ -22,6 +24,20 @@ pub struct PullRequest {
     pub platform: Option<Platform>,
     /// Whether certificates are checked; the user's settings say so otherwise.
     pub tls_verify: Option<bool>,
+    /// A file of credentials, in docker's form, that comes before the user's.
+    pub credentials: Option<PathBuf>,
+}
+
+impl PullRequest {
+    /// The pull of an image for this machine.
+    pub fn new(name: Reference) -> Self {
+        Self {
+            name,
+            platform: None,
+            tls_verify: None,
+            credentials: None,
+        }
+    }
 }
 
 impl Images {
@@ -31,7 +47,9 @@ impl Images {
     /// When the registry has none of this name, or cannot be reached, or what it sends is not accepted.
     pub fn pull(&self, request: &PullRequest, progress: &dyn Progress) -> Result<Loaded> {
         let name = request.name.clone().with_default_tag();
-        let settings = self.engine.registries.settings(request.tls_verify)?;
+        let mut settings = self.engine.registries.settings(request.tls_verify)?;
+        let own = request.credentials.clone();
+        settings.credentials.splice(0..0, own);
         let registry = Registry::new(&name, settings)?;
         pull(&self.store(request.platform.as_ref())?, &registry, progress)
     }

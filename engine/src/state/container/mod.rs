@@ -190,12 +190,20 @@ impl Containers {
         Ok(all)
     }
 
-    /// All of them, for who may take none for gone that is there.
+    /// All of them, for who removes what none of them needs. One that is damaged needs nothing; it is told.
     ///
     /// # Errors
-    /// When a record cannot be read.
+    /// [`files::OtherVersion`] when another release has written one: what that needs is not known.
     pub fn list_all(&self) -> Result<Vec<Container>> {
-        self.records()?.into_iter().collect()
+        let mut all = Vec::new();
+        for read in self.records()? {
+            match read {
+                Ok(container) => all.push(container),
+                Err(error) if error.is::<files::OtherVersion>() => return Err(error),
+                Err(error) => log::warn!("a container is left out: {error:#}"),
+            }
+        }
+        Ok(all)
     }
 
     /// The records that are there, newest first, or why one cannot be read.
