@@ -40,16 +40,29 @@ pub(super) struct Arguments {
     command: Vec<OsString>,
 }
 
-/// Signals that end the server; a command gets those that only this process receives.
-const ENDS: [i32; 4] = [libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGQUIT];
+/// Signals that end the server in good order. That of a terminal's end has its usual effect, which nohup(1) takes
+/// away.
+const ENDS: [i32; 2] = [libc::SIGTERM, libc::SIGINT];
+
+/// Signals that a command gets which only this process receives.
+const FORWARDED: [i32; 4] = [libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGQUIT];
 
 /// Exit code of a command that cannot be run, and of one that is not there, as a shell's.
 const NOT_EXECUTABLE: u8 = 126;
 const NOT_FOUND: u8 = 127;
 
 pub(super) fn main(arguments: &Arguments) -> Result<u8> {
+    // Before anything else has its number.
+    let passed = match arguments.command.is_empty() {
+        true => passed()?,
+        false => None,
+    };
     // Before any thread exists: they inherit the mask.
-    let signals = Signals::new(&ENDS).context("cannot block signals")?;
+    let signals: &[i32] = match arguments.command.is_empty() {
+        true => &ENDS,
+        false => &FORWARDED,
+    };
+    let signals = Signals::new(signals).context("cannot block signals")?;
     let engine = super::engine()?;
     let directories = engine.directories().clone();
     let backend = Backend::new(engine, || Settings::from_environment(None));
@@ -58,7 +71,7 @@ pub(super) fn main(arguments: &Arguments) -> Result<u8> {
     }
     let idle = arguments.idle.map(Duration::from_secs);
     let stop = signals.as_fd().try_clone_to_owned()?;
-    let (listener, _listening) = match passed()? {
+    let (listener, _listening) = match passed {
         Some(listener) if arguments.socket.is_none() => (listener, None),
         Some(_) => bail!("--socket and a socket that is passed on contradict each other"),
         None => {
@@ -84,8 +97,7 @@ fn passed() -> Result<Option<UnixListener>> {
         Some(1) => {}
         Some(count) => bail!("{count} sockets are passed on; one is served"),
     }
-    let descriptor =
-        sys::passed_descriptor().context("cannot take the socket that is passed on")?;
+    let descriptor = sys::passed_socket().context("cannot take the socket that is passed on")?;
     let listener = UnixListener::from(descriptor);
     // One of another kind would be listened on without anybody's noticing.
     listener

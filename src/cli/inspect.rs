@@ -7,10 +7,13 @@ use images::store::{Store, StoreError};
 use serde::Serialize;
 
 use super::format::{self, Format};
-use coracle_engine::state::{
-    Directories, NotFound,
-    container::{Container, Containers},
-    host::Hosts,
+use coracle_engine::{
+    keeper,
+    state::{
+        Directories, NotFound,
+        container::{Container, Containers},
+        host::Hosts,
+    },
 };
 use coracle_terminal::output;
 
@@ -116,6 +119,8 @@ fn one(
 fn describe(container: &Container, hosts: &Hosts) -> Result<Found> {
     let state = container.state()?;
     let around = container.surroundings(&state, hosts);
-    let known = records::container(&container.config, &state, &around);
+    let mut known = records::container(&container.config, &state, &around);
+    // None of one that has just ended.
+    known.exec_ids = keeper::client::execs(container).unwrap_or_default();
     Ok(Found::Container(Box::new(container::inspect(&known))))
 }

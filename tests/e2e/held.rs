@@ -127,7 +127,7 @@ fn two_starts_of_a_held_container_are_one() {
         &[],
         &["sh", "-c", "echo ran; while :; do sleep 0.1; done"],
     );
-    let client = container.attached(&[]);
+    let mut client = container.attached(&[]);
     let starts = [(); 2].map(|()| {
         let mut start = coracle(["start", "once"]);
         start.stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -136,8 +136,11 @@ fn two_starts_of_a_held_container_are_one() {
     for start in starts {
         assert_eq!(ended(start).expect(0).stdout, "once\n");
     }
+    let mut said = [0; 4];
+    let output = client.stdout.as_mut().unwrap();
+    std::io::Read::read_exact(output, &mut said).unwrap();
     let _ = container.does("kill").expect(0);
-    assert_eq!(ended(client).expect(137).stdout, "ran\n");
+    assert_eq!((&said, &*ended(client).expect(137).stdout), (b"ran\n", ""));
     assert_eq!(container.does("logs").expect(0).stdout, "ran\n");
 }
 

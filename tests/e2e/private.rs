@@ -8,7 +8,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use coracle_tests::{Done, Installation, done, signal, wait};
+use coracle_tests::{Done, Installation, done, signal, until, wait};
 use rustix::process::Signal;
 
 /// A word that only the user knows.
@@ -133,4 +133,40 @@ fn command_that_stays_with_its_container_shows_no_arguments() {
     assert!(own.starts_with(b"coracle run busybox\0"), "{own:?}");
     signal(child.id(), Signal::KILL);
     assert_eq!(wait(child), 137);
+}
+
+/// It is a program of its own, which is told what it holds by its socket alone.
+#[test]
+fn keeper_that_holds_a_container_shows_nothing_of_it() {
+    let installation = Installation::new(None);
+    let password = format!("PASSWORD={SECRET}");
+    let create = ["create", "--name", "held", "-e", &password, "busybox"];
+    let made = openly(&installation, &[&create[..], &["echo", SECRET]].concat());
+    let id = made.expect(0).stdout.trim().to_owned();
+    let mut client = installation
+        .coracle(&["attach", "held"])
+        .env("OUTSIDE_PASSWORD", SECRET)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let socket = installation.path("run").join("coracle/keepers");
+    until(|| match socket.join(&id[..32]).exists() {
+        true => Ok(()),
+        false => Err("nobody holds it".into()),
+    });
+    let own = client.id();
+    let others = leaks(&installation)
+        .into_iter()
+        // The command itself has the environment that it was given.
+        .filter(|leak| !leak.contains(&format!("process {own} ")));
+    assert_eq!(others.collect::<Vec<_>>(), Vec::<String>::new());
+    let processes = installation.processes();
+    let shown = |(_, words): &(u32, String)| words.trim_end() == "coracle: keeper of held";
+    assert_eq!(processes.iter().filter(|one| shown(one)).count(), 1);
+    let _ = openly(&installation, &["start", "held"]).expect(0);
+    let mut said = String::new();
+    std::io::Read::read_to_string(client.stdout.as_mut().unwrap(), &mut said).unwrap();
+    assert_eq!(said, format!("{SECRET}\n"));
+    assert_eq!(wait(client), 0);
+    let _ = openly(&installation, &["rm", "held"]).expect(0);
 }

@@ -1,15 +1,10 @@
-//! What runs beside a container's first process, in docker's words. Its container's keeper knows it by its
-//! ID, from which any process finds the keeper.
+//! What runs beside a container's first process, in docker's words. Any process finds it by its ID.
 
 use coracle_engine::{
     Error, ErrorKind,
-    containers::{Attachment, Container},
-    keeper::{
-        client,
-        wire::{ExecState, ExecStreams},
-    },
+    containers::{Attachment, Container, ExecRequest, ExecState},
 };
-use coracle_protocol::{Process, TerminalSize};
+use coracle_protocol::TerminalSize;
 
 use super::{Backend, running};
 use crate::error::ApiError;
@@ -22,27 +17,22 @@ fn of(id: &str) -> impl FnOnce(Error) -> ApiError {
     }
 }
 
-impl Backend {
-    /// Makes one that is not started; gives its ID.
-    ///
-    /// # Errors
-    /// When the container does not run.
-    pub fn create_exec(
-        &self,
-        container: &Container,
-        process: Process,
-        streams: ExecStreams,
-    ) -> Result<String, ApiError> {
-        running(container)?;
-        Ok(client::exec_create(container.record(), process, streams)?)
-    }
+/// Makes one that is not started; gives its ID.
+///
+/// # Errors
+/// When the container does not run.
+pub fn create_exec(container: &Container, request: &ExecRequest) -> Result<String, ApiError> {
+    running(container)?;
+    Ok(container.exec_create(request)?)
+}
 
+impl Backend {
     /// How one is.
     ///
     /// # Errors
     /// When there is none, or its container does not run any more.
     pub fn inspect_exec(&self, id: &str) -> Result<ExecState, ApiError> {
-        client::exec_inspect(id, self.directories()).map_err(of(id))
+        self.engine.containers().exec_inspect(id).map_err(of(id))
     }
 
     /// Starts one; what is said of it comes on the link, with its streams where nobody detaches.
@@ -55,8 +45,8 @@ impl Backend {
         detach: bool,
         size: Option<TerminalSize>,
     ) -> Result<Attachment, ApiError> {
-        let link = client::exec_start(id, detach, size, self.directories());
-        Ok(Attachment::new(link.map_err(of(id))?))
+        let containers = self.engine.containers();
+        containers.exec_start(id, detach, size).map_err(of(id))
     }
 
     /// Gives the terminal of one that runs another size.
@@ -64,6 +54,7 @@ impl Backend {
     /// # Errors
     /// When there is none, or it does not run.
     pub fn resize_exec(&self, id: &str, size: TerminalSize) -> Result<(), ApiError> {
-        client::exec_resize(id, size, self.directories()).map_err(of(id))
+        let containers = self.engine.containers();
+        containers.exec_resize(id, size).map_err(of(id))
     }
 }

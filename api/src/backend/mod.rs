@@ -8,6 +8,7 @@ use std::{
     io,
     os::fd::{AsFd, BorrowedFd},
     path::PathBuf,
+    time::Duration,
 };
 
 use coracle_engine::{
@@ -20,14 +21,14 @@ use coracle_engine::{
     },
 };
 use images::source::registry::{RegistryError, Settings};
-use rustix::{
-    event::{PollFd, PollFlags, Timespec, poll},
-    io::retry_on_intr,
-};
 
+pub use execs::create_exec;
 pub use link::Linked;
 
-use crate::error::{ApiError, whole};
+use crate::{
+    error::{ApiError, whole},
+    http::until_hangup,
+};
 
 /// The user's containers and images. It remembers nothing: what lives on lives in keepers.
 #[derive(Debug)]
@@ -176,15 +177,8 @@ pub fn until(
     client: BorrowedFd<'_>,
     nanoseconds: Option<u64>,
 ) -> io::Result<bool> {
-    let mut descriptors = [
-        PollFd::from_borrowed_fd(descriptor, PollFlags::IN),
-        PollFd::from_borrowed_fd(client, PollFlags::RDHUP),
-    ];
-    let timeout = nanoseconds.map(std::time::Duration::from_nanos);
-    let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
-    retry_on_intr(|| poll(&mut descriptors, timeout.as_ref()))?;
-    let [_, client] = &descriptors;
-    Ok(client.revents().is_empty())
+    let timeout = nanoseconds.map(Duration::from_nanos);
+    until_hangup(client, descriptor, timeout)
 }
 
 /// The client of a request, also while it is being answered.

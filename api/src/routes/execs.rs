@@ -2,10 +2,7 @@
 
 use std::io::Write;
 
-use coracle_engine::{
-    containers::{Ended, ExecRequest},
-    keeper::wire::ExecStreams,
-};
+use coracle_engine::containers::{Ended, ExecRequest, ExecStreams};
 use coracle_protocol::TerminalSize;
 use docker_model::exec as model;
 use serde::Deserialize;
@@ -13,7 +10,7 @@ use serde_json::json;
 
 use super::{Call, containers::size};
 use crate::{
-    backend::{Backend, Linked, failed},
+    backend::{Backend, Linked, create_exec, failed},
     create::Command,
     error::ApiError,
     frame::{self, Channel},
@@ -67,7 +64,7 @@ pub fn create(api: &Backend, call: &mut Call<'_, '_>) -> Result<(), ApiError> {
             "a command cannot have more privileges than its container (--privileged)",
         ));
     }
-    let id = container.exec_create(&request(&body)?)?;
+    let id = create_exec(&container, &request(&body)?)?;
     call.json(201, &json!({ "Id": id }))
 }
 

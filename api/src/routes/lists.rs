@@ -1,16 +1,9 @@
 //! What there is: containers, and what is known of each.
 
-use coracle_engine::{
-    containers::Container,
-    keeper,
-    state::{
-        container::Summary,
-        host::{Host, Hosts},
-    },
-};
+use coracle_engine::{containers::Container, state::host::Hosts};
 use coracle_platform::clock;
 use docker_model::{
-    container::{self, Filter, Listed, Named, Seen},
+    container::{self, Filter, Listed, Named},
     filters::{FilterError, Filters},
     records,
 };
@@ -54,26 +47,12 @@ pub fn containers(api: &Backend, call: &mut Call<'_, '_>) -> Result<(), ApiError
     let filter = Filter::new(filters, &mut Things(api))?;
     let limit = call.query.number("limit")?.unwrap_or(0);
     let limit = usize::try_from(limit).ok().filter(|limit| *limit > 0);
-    let all = call.query.flag("all") || limit.is_some() || filter.wants_all();
     let list = api.records.summaries()?;
     let hosts = Hosts::new(api.directories()).list()?;
-    let shown = |known: &&Summary| all || known.state.status.is_live();
+    let rows = records::rows(&list, &hosts, &filter, call.query.flag("all"), limit);
     let now = clock::wall();
-    let rows = list.iter().filter(shown);
-    let rows = rows.filter_map(|known| row(known, &hosts, &filter, now));
-    let rows: Vec<Listed> = rows.take(limit.unwrap_or(usize::MAX)).collect();
-    call.json(200, &rows)
-}
-
-/// A container's row, if the filters hold.
-fn row(known: &Summary, hosts: &[Host], filter: &Filter, now: u64) -> Option<Listed> {
-    let host_id = known.state.shown.host.as_deref().unwrap_or_default();
-    let host = hosts.iter().find(|host| host.config.id == host_id);
-    let host = host.map_or("", |host| &host.config.name);
-    let summary = records::summary(known);
-    filter
-        .matches(&summary, Seen { host, host_id })
-        .then(|| container::list(&summary, now))
+    let rows = rows.iter().map(|row| container::list(&row.summary, now));
+    call.json(200, &rows.collect::<Vec<Listed>>())
 }
 
 /// `GET /containers/{}/json`
@@ -88,7 +67,7 @@ fn known(api: &Backend, container: &Container) -> Result<container::Container, A
     let record = container.record();
     let around = record.surroundings(&state, &Hosts::new(api.directories()));
     let mut known = records::container(container.config(), &state, &around);
-    known.exec_ids = keeper::client::execs(record).unwrap_or_default();
+    known.exec_ids = container.execs().unwrap_or_default();
     let log = &mut known.host_config.log_config;
     if log.kind == "local" {
         // docker-py follows the logs of drivers that it knows only.

@@ -70,8 +70,7 @@ pub struct Attachment {
 }
 
 impl Attachment {
-    /// A process that a keeper tells of on this connection.
-    pub fn new(link: Socket) -> Self {
+    pub(crate) fn new(link: Socket) -> Self {
         Self { link }
     }
 

@@ -1,4 +1,15 @@
 //! Containers, from their creation to their removal: one file for each thing that a front does with them.
+//!
+//! A container's process is looked after by a keeper, which any front reaches. What is asked of it is answered by a value
+//! that says what may follow:
+//!
+//! - [`Container::start`], [`attach`](Container::attach) and [`exec`](Container::exec) give an [`Attachment`]: a link
+//!   that is a descriptor, on which streams come as descriptors, and then the end.
+//! - [`Container::stop`] and [`kill`](Container::kill) give an [`Ending`]: ask several, and then wait for each.
+//! - [`Container::wait`] gives a [`Waiter`], [`logs`](Container::logs) gives [`Logs`]: both have a descriptor for who
+//!   waits for other things, too, and a call that waits for who does not.
+//!
+//! What cannot be done is an [`Error`](crate::Error) of a [kind](crate::ErrorKind), in words for a person.
 
 mod attach;
 mod attachment;
@@ -131,3 +142,6 @@ impl Container {
         &self.record
     }
 }
+
+#[cfg(test)]
+mod tests;

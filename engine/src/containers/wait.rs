@@ -84,6 +84,16 @@ impl Container {
 }
 
 impl Waiter {
+    /// One that this keeper tells of the end.
+    #[cfg(test)]
+    pub(super) fn told_by(container: &Container, condition: WaitCondition, link: Socket) -> Self {
+        Self {
+            container: container.clone(),
+            condition,
+            phase: Phase::Running(link),
+        }
+    }
+
     /// Readable when [`check`](Self::check) is to be called; `None` when nothing has to be waited for.
     pub fn descriptor(&self) -> Option<BorrowedFd<'_>> {
         match &self.phase {

@@ -33,22 +33,37 @@ pub fn signal_with_parent(command: &mut Command, signal: Signal) {
 /// The first descriptor that a service manager passes on, as its protocol has it.
 const PASSED: i32 = 3;
 
-/// Takes the descriptor that a service manager has passed on to this program (sd_listen_fds(3)), once.
+/// Takes the socket that a service manager has passed on to this program (sd_listen_fds(3)), once. Call it before
+/// anything else is opened: where there is none, the number would be another descriptor's.
 ///
 /// # Errors
-/// When there is none, or it was taken before.
-pub fn passed_descriptor() -> io::Result<OwnedFd> {
+/// When there is no socket of that number, or it was taken before.
+pub fn passed_socket() -> io::Result<OwnedFd> {
     static TAKEN: AtomicBool = AtomicBool::new(false);
-    // SAFETY: the call only looks whether the number is of an open descriptor, and marks it.
-    let marked = unsafe { libc::fcntl(PASSED, libc::F_SETFD, libc::FD_CLOEXEC) };
-    if marked < 0 {
+    let mut accepts = 0;
+    let mut length = libc::socklen_t::try_from(size_of_val(&accepts)).unwrap_or_default();
+    // SAFETY: `accepts` and `length` are live and of the sizes that the call is told; it only looks at the descriptor.
+    let known = unsafe {
+        libc::getsockopt(
+            PASSED,
+            libc::SOL_SOCKET,
+            libc::SO_ACCEPTCONN,
+            (&raw mut accepts).cast(),
+            &raw mut length,
+        )
+    };
+    if known < 0 {
         return Err(io::Error::last_os_error());
     }
-    if TAKEN.swap(true, Ordering::SeqCst) {
+    if accepts == 0 || TAKEN.swap(true, Ordering::SeqCst) {
         return Err(io::ErrorKind::NotFound.into());
     }
-    // SAFETY: the descriptor is open, as was just seen; the caller says that a service manager has opened it
-    // before this program began, so that nothing in it owns it, and it is given to one owner.
+    // SAFETY: the call marks a descriptor, which is open, as was just seen.
+    if unsafe { libc::fcntl(PASSED, libc::F_SETFD, libc::FD_CLOEXEC) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the descriptor is open, and nothing in this program has made a socket that listens before the one caller
+    // of this function, who is given it once; so nothing else owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(PASSED) })
 }
 

@@ -158,12 +158,19 @@ fn what_cannot_be_had_yet_is_refused_by_its_flag() {
         (&["--device", "/dev/null"], "--device"),
     ] {
         let done = api
-            .docker(&[&["run", "--rm"], flags, &["busybox", "true"]].concat())
+            .docker(
+                &[
+                    &["run", "--name", "docker-refused"],
+                    flags,
+                    &["busybox", "true"],
+                ]
+                .concat(),
+            )
             .expect(125);
         assert!(done.stderr.contains(word), "{flags:?}: {}", done.stderr);
     }
     let left = api
-        .docker(&["ps", "-aq", "--filter", "status=created"])
+        .docker(&["ps", "-aq", "--filter", "name=docker-refused"])
         .expect(0);
     assert_eq!(left.stdout, "");
 }

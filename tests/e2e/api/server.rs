@@ -65,7 +65,7 @@ fn server_takes_the_socket_that_it_is_given() {
     let socket = directory.path().join("docker.sock");
     // As systemd does.
     let starter = "import os, socket, sys; s = socket.socket(socket.AF_UNIX); s.bind(sys.argv[1]); s.listen(); \
-        os.dup2(s.fileno(), 3, inheritable=True); os.environ.update(LISTEN_FDS='1', LISTEN_PID=str(os.getpid())); \
+        s.fileno() == 3 or os.dup2(s.fileno(), 3); os.set_inheritable(3, True); os.environ.update(LISTEN_FDS='1', LISTEN_PID=str(os.getpid())); \
         os.execv(sys.argv[2], sys.argv[2:])";
     let program = coracle_tests::program("coracle");
     let child = Command::new("python3")
