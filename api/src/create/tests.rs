@@ -157,7 +157,7 @@ fn what_clients_look_at_is_in_docker_s_words() {
         ),
         (
             r#"{"Image":"x","HostConfig":{"NetworkMode":"mine"}}"#,
-            404,
+            400,
             "network mine not found",
         ),
     ] {
