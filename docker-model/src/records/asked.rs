@@ -105,7 +105,8 @@ pub(super) fn host_config(config: &record::Config, asked: &record::HostConfig) -
         publish_all_ports: asked.publish_all_ports,
         readonly_rootfs: asked.readonly_rootfs,
         security_opt: asked.security_opt.clone(),
-        storage_opt: some(&asked.storage_opt),
+        // A named host gives a part of its disk to whoever asks for none.
+        storage_opt: super::storage(config),
         tmpfs: some(&asked.tmpfs),
         uts_mode: asked.uts_mode.clone(),
         userns_mode: asked.userns_mode.clone(),
