@@ -146,11 +146,13 @@ pub(super) fn read_record<T: DeserializeOwned>(
     read.with_context(|| format!("cannot parse {}", path.display()))
 }
 
-/// Whether a record could not be read since it is not there, or not any more.
+/// Whether a record could not be read since it is not there, or not any more. A lock beside the directories of hosts is a
+/// file, in which there is none.
 pub(super) fn is_gone(error: &anyhow::Error) -> bool {
     let is_missing = |cause: &(dyn std::error::Error + 'static)| {
         let error = cause.downcast_ref::<io::Error>();
-        error.is_some_and(|error| error.kind() == io::ErrorKind::NotFound)
+        let missing = [io::ErrorKind::NotFound, io::ErrorKind::NotADirectory];
+        error.is_some_and(|error| missing.contains(&error.kind()))
     };
     error.chain().any(is_missing)
 }
