@@ -7,7 +7,7 @@ use super::{
     attachment::{Attachment, unavailable},
 };
 use crate::{
-    ErrorKind, Kind, Result,
+    ErrorKind, Result,
     keeper::{self, Start, client, wire::Request},
     kernel::Observer,
 };
@@ -44,7 +44,7 @@ impl Container {
         planned: impl FnOnce(),
     ) -> Result<Attachment> {
         let _edit = self.record.edit()?;
-        keeper::refuse_running(&self.record).kind(ErrorKind::NotModified)?;
+        keeper::refuse_running(&self.record)?;
         // Until the keeper has the container, nobody else may start it.
         let begun = self.begin(options, observer, planned);
         let started = begun.and_then(|link| link.until_taken().map(|()| link));

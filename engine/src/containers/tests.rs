@@ -7,12 +7,14 @@ use tempfile::TempDir;
 use super::*;
 use crate::{
     Error, ErrorKind, Settings,
+    hosts::Host,
     keeper::wire::Event as Told,
     kernel::Unobserved,
     state::{
-        Directories,
+        Directories, MachineMode,
         container::Status,
         files::Lock,
+        host,
         log::{Record, Writer},
     },
 };
@@ -53,6 +55,28 @@ impl Scene {
         config.id = format!("{id:0<64}");
         let containers = self.containers();
         containers.with(containers.records.create(config).unwrap())
+    }
+
+    fn host(&self, name: &str) -> Host {
+        let hosts = self.engine.hosts();
+        let config = host::Config {
+            version: host::VERSION,
+            id: "f".repeat(64),
+            name: name.into(),
+            created: 0,
+            memory: 64 << 20,
+            cpus: 1,
+            kernel: None,
+            machine: MachineMode::default(),
+            labels: Default::default(),
+            disk: None,
+            container_disk: None,
+        };
+        let record = hosts.records.create(config).unwrap();
+        Host {
+            engine: self.engine.clone(),
+            record,
+        }
     }
 
     /// Writes down where a container is in its life; one that runs has a keeper, which nobody can reach.
@@ -131,6 +155,71 @@ fn container_that_runs_is_neither_started_nor_removed() {
     assert_eq!(kind(attached), ErrorKind::Conflict);
 }
 
+/// Nobody is to believe that it runs.
+#[test]
+fn start_tells_that_a_record_is_damaged() {
+    let scene = Scene::new();
+    let container = scene.create("web", "a");
+    let path = container.record.directory().join("state.json");
+    for text in ["", "{", "{}"] {
+        std::fs::write(&path, text).unwrap();
+        let started = container.start(StartOptions::default(), &mut Unobserved);
+        assert_eq!(kind(started), ErrorKind::Internal, "{text:?}");
+    }
+}
+
+/// As one with `--rm` that ends while somebody asks about it.
+#[test]
+fn what_vanishes_between_two_steps_is_not_found() {
+    let scene = Scene::new();
+    let container = scene.create("web", "a");
+    let host = scene.host("boat");
+    for directory in [container.record.directory(), host.record().directory()] {
+        std::fs::remove_dir_all(directory).unwrap();
+    }
+    let containers = scene.containers();
+    let answers: [(&str, Result<()>); 10] = [
+        (
+            "open",
+            containers
+                .records
+                .open(container.id())
+                .map(drop)
+                .map_err(Error::from),
+        ),
+        ("state", container.state().map(drop)),
+        (
+            "start",
+            container
+                .start(StartOptions::default(), &mut Unobserved)
+                .map(drop),
+        ),
+        ("wait", container.wait(WaitCondition::NextExit).map(drop)),
+        ("stop", container.stop(StopOptions::default()).map(drop)),
+        ("remove", container.remove(RemoveOptions::default())),
+        (
+            "attach",
+            container.attach(AttachOptions::default()).map(drop),
+        ),
+        (
+            "lock",
+            container.record.try_lock().map(drop).map_err(Error::from),
+        ),
+        ("host", host.state().map(drop)),
+        ("host rm", host.remove(false)),
+    ];
+    for (what, answer) in answers {
+        let error = answer.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NotFound, "{what}: {error}");
+        assert!(error.to_string().starts_with("no such "), "{what}: {error}");
+    }
+    assert!(containers.list().unwrap().is_empty());
+    // One that is there and lacks a file is damaged.
+    let damaged = scene.create("two", "b");
+    std::fs::remove_file(damaged.record.directory().join("state.json")).unwrap();
+    assert_eq!(kind(damaged.state()), ErrorKind::Internal);
+}
+
 #[test]
 fn stopping_what_does_not_run_changes_nothing() {
     let mut scene = Scene::new();
@@ -171,7 +260,7 @@ fn force_removes_what_is_gone_meanwhile_and_hides_no_other_failure() {
     std::fs::remove_dir_all(container.record.directory()).unwrap();
     assert_eq!(
         kind(container.remove(RemoveOptions::default())),
-        ErrorKind::Internal
+        ErrorKind::NotFound
     );
     container.remove(force).unwrap();
 }

@@ -281,11 +281,12 @@ impl Containers {
     /// The container of this identifier.
     ///
     /// # Errors
-    /// When it is missing, or was written by a later release.
+    /// [`NotFound`] when it is missing; when it is damaged, or was written by a later release.
     pub fn open(&self, id: &str) -> Result<Container> {
         let directory = self.root.join(id);
         let path = directory.join("config.json");
-        let config = files::read_record(&path, VERSION, |config: &Config| config.version)?;
+        let config = files::read_record(&path, VERSION, |config: &Config| config.version);
+        let config = or_gone(config, &directory, id)?;
         Ok(Container { directory, config })
     }
 
@@ -405,9 +406,13 @@ impl Container {
     /// What became of it. A container whose keeper died is put right first.
     ///
     /// # Errors
-    /// When its file cannot be read: it was removed meanwhile.
+    /// [`NotFound`] when it was removed meanwhile; when its file cannot be read.
     pub fn state(&self) -> Result<State> {
-        current(&self.directory)
+        self.or_gone(current(&self.directory))
+    }
+
+    fn or_gone<T>(&self, result: Result<T>) -> Result<T> {
+        or_gone(result, &self.directory, &self.config.name)
     }
 
     /// What is known of it beside its own records.
@@ -435,26 +440,31 @@ impl Container {
     /// The keeper's lock; `None` while someone holds it.
     ///
     /// # Errors
-    /// When its file is gone.
+    /// [`NotFound`] when it was removed meanwhile.
     pub fn try_lock(&self) -> Result<Option<Lock>> {
-        files::try_lock(&self.directory.join("lock"))
+        self.or_gone(files::try_lock(&self.directory.join("lock")))
     }
 
     /// The keeper's lock, which others only hold for a moment when there is no keeper.
     ///
     /// # Errors
-    /// When its file is gone.
+    /// [`NotFound`] when it was removed meanwhile.
     pub fn keeper_lock(&self) -> Result<Lock> {
-        lock(&self.directory.join("lock"))
+        self.or_gone(lock(&self.directory.join("lock")))
     }
 
     /// The lock of those who start, rename or remove it, waited for.
     ///
     /// # Errors
-    /// When its file is gone: the container was removed.
+    /// [`NotFound`] when it was removed meanwhile.
     pub fn edit(&self) -> Result<Lock> {
-        files::edit(&self.directory, || format!("container {}", self.short_id()))
+        let edit = files::edit(&self.directory, || format!("container {}", self.short_id()));
+        self.or_gone(edit)
     }
+}
+
+fn or_gone<T>(result: Result<T>, directory: &Path, name: &str) -> Result<T> {
+    files::or_gone(result, directory, "container", name)
 }
 
 /// What became of the container in a directory. One whose keeper died is put right first.
