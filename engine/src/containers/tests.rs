@@ -221,6 +221,25 @@ fn what_vanishes_between_two_steps_is_not_found() {
 }
 
 #[test]
+fn host_stays_while_a_later_release_may_have_a_container_in_it() {
+    let scene = Scene::new();
+    let host = scene.host("boat");
+    let container = scene.create("web", "a");
+    let path = container.record.directory().join("config.json");
+    std::fs::write(&path, r#"{"version": 99, "new": {}}"#).unwrap();
+    for force in [false, true] {
+        let error = host.remove(force).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Conflict);
+        assert!(error.to_string().contains("later release"), "{error}");
+    }
+    assert!(host.record().directory().is_dir());
+    // What cannot be read by anybody needs no host.
+    std::fs::write(&path, "{").unwrap();
+    host.remove(false).unwrap();
+    assert!(!host.record().directory().is_dir());
+}
+
+#[test]
 fn stopping_what_does_not_run_changes_nothing() {
     let mut scene = Scene::new();
     let container = scene.create("web", "a");
