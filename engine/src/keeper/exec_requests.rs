@@ -1,10 +1,11 @@
 //! What clients ask for of programs that have an ID ([`super::sessions`]).
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use coracle_protocol::{HostMessage, Process, Task, TerminalSize};
 
 use super::{
     Keeper, Role,
+    clients::just_exited,
     execs::Client,
     wire::{Event, ExecStreams, Request},
 };
@@ -107,7 +108,7 @@ impl Keeper {
         let asker = Client::Command(client);
         let task = Task::Program(process);
         let sent = self.send_exec_as(exec.to_owned(), asker, number, task, stdio)?;
-        sent.context("the container has just exited").map(drop)
+        sent.ok_or_else(just_exited).map(drop)
     }
 
     fn exec_inspect(&mut self, client: u64, exec: &str) -> Result<()> {

@@ -6,7 +6,10 @@ use vmm::control::Socket;
 use super::*;
 use crate::keeper::{
     Machine,
-    execs::tests::keeper,
+    execs::{
+        MAX_EXECS,
+        tests::{keeper, running},
+    },
     phase::Phase,
     wire::{ExecState, Exit, Reason},
 };
@@ -287,6 +290,33 @@ fn container_that_is_paused_or_has_ended_has_no_execs() {
     scene.keeper.settle().unwrap();
     let gone = scene.told(Request::ExecInspect { exec });
     assert_eq!(reason(&gone), Reason::NotFound);
+}
+
+/// Docker's clients are told so by a status of its own.
+#[test]
+fn what_a_containers_state_does_not_allow_is_a_conflict() {
+    let mut scene = Scene::new();
+    let container = scene.container.clone();
+    for (status, paused) in [(Status::Paused, true), (Status::Running, false)] {
+        let kept = scene.keeper.kept.get_mut(&scene.number).unwrap();
+        kept.state.status = status;
+        let told = scene.told(Request::Pause {
+            container: container.clone(),
+            paused,
+        });
+        assert_eq!(reason(&told), Reason::Conflict, "{told:?}");
+    }
+    let stdio = coracle_protocol::Stdio::default();
+    for number in 0..MAX_EXECS {
+        let one = running(&number.to_string(), 0, stdio);
+        scene.keeper.execs.push(one);
+    }
+    let exec = scene.create(OUTPUT);
+    let link = scene.start(&exec, false);
+    assert_eq!(reason(&event(&link).unwrap()), Reason::Conflict);
+    // It was not used up.
+    assert_eq!(scene.inspect(&exec).exit_code, None);
+    assert!(!scene.inspect(&exec).running);
 }
 
 /// A keeper of today says why by a kind, and one of before did not.
