@@ -80,7 +80,11 @@ impl Container {
                 attach,
                 owner,
             };
-            return Ok(Attachment::new(keeper::start(start, directories)?));
+            return Ok(Attachment::new(keeper::start(
+                start,
+                directories,
+                self.engine.may_fork,
+            )?));
         };
         let host = self.engine.hosts().find(host).map_err(|error| {
             error.context(

@@ -67,7 +67,7 @@ fn reach_now(container: &Container, directories: &Directories) -> Result<Socket>
         }
         None => match held(container, directories, &hold)? {
             Some(link) => link,
-            None => begin(Work::Hold(Box::new(container.clone())), directories)?,
+            None => begin(Work::Hold(Box::new(container.clone())), directories, false)?,
         },
     };
     until_done(&link)?;

@@ -37,13 +37,13 @@ pub struct Start {
     pub owner: bool,
 }
 
-/// Starts a keeper with this container; gives the connection of its first client, which is told
-/// what becomes of the start.
+/// Starts a keeper with this container, as a fork of this process where that may be; gives the connection of its
+/// first client, which is told what becomes of the start.
 ///
 /// # Errors
 /// As `fork(2)` and `execve(2)`.
-pub fn start(start: Start, directories: &Directories) -> Result<Socket> {
-    begin(Work::Container(Box::new(start)), directories)
+pub fn start(start: Start, directories: &Directories, may_fork: bool) -> Result<Socket> {
+    begin(Work::Container(Box::new(start)), directories, may_fork)
 }
 
 /// A keeper that looks after nothing yet, and is reached by a socket of this identifier; lists of processes
