@@ -15,6 +15,8 @@ pub mod host;
 pub mod hosts;
 mod identifier;
 pub mod images;
+/// How the parts of Coracle itself reach keepers: no part of what other programs may rely on.
+#[doc(hidden)]
 pub mod keeper;
 pub mod kernel;
 pub mod policy;

@@ -7,9 +7,9 @@ use super::{
     attachment::{Attachment, unavailable},
 };
 use crate::{
-    ErrorKind, Result,
+    ErrorKind, Kind, Result,
     keeper::{self, Start, client, wire::Request},
-    kernel::Observer,
+    kernel::{self, Observer},
 };
 
 /// How a container is started.
@@ -67,6 +67,10 @@ impl Container {
         let StartOptions { attach, owner } = options;
         let attach = attach.map(|input| input && config.interactive);
         let Some(host) = &config.host else {
+            // A keeper that holds it has no observer, nor the environment of a build, and answers nobody meanwhile.
+            if keeper::boots_own_kernel(config) && client::may_be_held(&self.record, directories) {
+                kernel::ensure(&directories.cache, observer).kind(ErrorKind::Unavailable)?;
+            }
             let held = client::start_held(&self.record, attach, owner, directories);
             if let Some(link) = held.map_err(unavailable)? {
                 planned();

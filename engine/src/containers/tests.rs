@@ -8,7 +8,10 @@ use super::*;
 use crate::{
     Error, ErrorKind, Settings,
     hosts::Host,
-    keeper::wire::Event as Told,
+    keeper::{
+        self,
+        wire::{Event as Told, Request},
+    },
     kernel::Unobserved,
     state::{
         Directories, MachineMode,
@@ -237,6 +240,27 @@ fn host_stays_while_a_later_release_may_have_a_container_in_it() {
     std::fs::write(&path, "{").unwrap();
     host.remove(false).unwrap();
     assert!(!host.record().directory().is_dir());
+}
+
+/// It would build one for minutes, and answer nobody.
+#[test]
+fn keeper_that_holds_a_container_is_not_asked_before_there_is_a_kernel() {
+    let scene = Scene::new();
+    let container = scene.create("web", "a");
+    let directories = scene.engine.directories();
+    // No kernel can be built here.
+    std::fs::write(&directories.cache, "").unwrap();
+    let path = keeper::socket_path(&directories.runtime, container.id());
+    let listener = keeper::listener(&path).unwrap();
+    let asked = thread::spawn(move || {
+        let link = Socket::from(rustix::net::accept(&listener).unwrap());
+        link.receive::<Request>().unwrap().unwrap().0
+    });
+    let started = container.start(StartOptions::default(), &mut Unobserved);
+    assert_eq!(kind(started), ErrorKind::Unavailable);
+    let own = keeper::connect(&path, 0).unwrap().unwrap();
+    own.send(&Request::Detach, None).unwrap();
+    assert!(matches!(asked.join().unwrap(), Request::Detach));
 }
 
 #[test]
