@@ -3,7 +3,7 @@
 use anyhow::Context;
 
 use super::{
-    Container,
+    Container, RemoveOptions,
     attachment::{Attachment, unavailable},
 };
 use crate::{
@@ -108,7 +108,8 @@ impl Container {
         Ok(Attachment::new(link))
     }
 
-    /// Removes a container that was created for one start, which has failed, if it was to be removed at its end.
+    /// Removes a container that was created for one start, which has failed, if it was to be removed at its end. One
+    /// that somebody else has started meanwhile stays; whoever holds it, or waits for it, is told.
     ///
     /// # Errors
     /// When it cannot be removed.
@@ -116,11 +117,13 @@ impl Container {
         if !self.record.config.remove {
             return Ok(());
         }
-        let lock = self.record.keeper_lock()?;
-        Ok(self
-            .engine
-            .containers()
-            .records
-            .remove(&self.record, &lock)?)
+        match self.remove(RemoveOptions::default()) {
+            Err(_) if self.is_gone() => Ok(()),
+            Err(error) if error.kind() == ErrorKind::Conflict => match self.record.state() {
+                Ok(state) if state.status.is_live() => Ok(()),
+                _ => Err(error),
+            },
+            done => done,
+        }
     }
 }

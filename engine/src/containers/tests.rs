@@ -242,6 +242,39 @@ fn host_stays_while_a_later_release_may_have_a_container_in_it() {
     assert!(!host.record().directory().is_dir());
 }
 
+/// Its keeper has the lock for as long as any client holds it: it is asked to let go.
+#[test]
+fn start_that_is_given_up_removes_a_held_container_and_no_other() {
+    let mut scene = Scene::new();
+    let [kept, held, running] =
+        [("kept", "a"), ("held", "b"), ("running", "c")].map(|(name, id)| {
+            let mut container = scene.create(name, id);
+            container.record.config.remove = name != "kept";
+            container
+        });
+    kept.give_up().unwrap();
+    assert!(kept.state().is_ok());
+    scene.set(&running, Status::Running, 0);
+    running.give_up().unwrap();
+    assert!(running.state().is_ok());
+    let runtime = &scene.engine.directories().runtime;
+    let listener = keeper::listener(&keeper::socket_path(runtime, held.id())).unwrap();
+    let lock = held.record.keeper_lock().unwrap();
+    let keeper = thread::spawn(move || {
+        let link = Socket::from(rustix::net::accept(&listener).unwrap());
+        loop {
+            if let Request::Release { .. } = link.receive::<Request>().unwrap().unwrap().0 {
+                drop(lock);
+                return link.send(&Told::Done, None).unwrap();
+            }
+        }
+    });
+    held.give_up().unwrap();
+    keeper.join().unwrap();
+    assert!(held.is_gone());
+    held.give_up().unwrap();
+}
+
 /// It would build one for minutes, and answer nobody.
 #[test]
 fn keeper_that_holds_a_container_is_not_asked_before_there_is_a_kernel() {
