@@ -6,7 +6,7 @@ use coracle_protocol::{HostMessage, Process, Task, TerminalSize};
 use super::{
     Keeper, Role,
     clients::just_exited,
-    execs::Client,
+    execs::{Client, killed},
     wire::{Event, ExecStreams, Request},
 };
 use crate::identifier;
@@ -131,6 +131,24 @@ impl Keeper {
         if let Some(number) = self.sessions.end(exec, code, words) {
             let attributes = [("execID", exec.to_owned()), ("exitCode", code.to_string())];
             self.journal(number, "exec_die", &attributes);
+        }
+    }
+
+    /// A container has ended, and with it all that ran in it. Docker's clients ask for the exit code of what they ran
+    /// when they have seen its end: that is written down for them.
+    pub(super) fn end_sessions(&mut self, number: u32) {
+        for exec in self.sessions.running_in(number) {
+            self.session_ended(&exec, &killed());
+        }
+        let mut ended = self.sessions.forget(number);
+        let Some(kept) = self.kept.get(&number) else {
+            return;
+        };
+        for state in &mut ended {
+            state.container.clone_from(&kept.record.config.id);
+        }
+        if let Err(error) = kept.record.save_ended_execs(&ended) {
+            log::warn!("{error:#}");
         }
     }
 }

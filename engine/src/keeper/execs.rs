@@ -316,6 +316,10 @@ impl Keeper {
     /// The guest is gone, and all that ran in it.
     pub(super) fn end_execs(&mut self) {
         for exec in std::mem::take(&mut self.execs) {
+            if exec.end.is_none() {
+                // Before anybody is told, who may ask at once.
+                self.session_ended(&exec.id, &killed());
+            }
             let end = exec.end.map_or_else(killed, |(event, _)| event);
             if let Client::Command(client) | Client::Pause { client, .. } = exec.client {
                 self.tell(client, &end);
@@ -325,7 +329,7 @@ impl Keeper {
 }
 
 /// What is told of something that ends with its guest.
-fn killed() -> Event {
+pub(super) fn killed() -> Event {
     Event::Exited(Exit {
         code: ExitStatus::Signal(9).code(),
         ..Exit::default()

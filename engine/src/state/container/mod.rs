@@ -5,6 +5,7 @@
 //! containers/<id>/state.json     what became of it; replaced as a whole by its keeper
 //! containers/<id>/lock           held by its keeper for as long as that lives
 //! containers/<id>/edit           held by a command that starts, renames or removes it
+//! containers/<id>/execs.json     how what ran beside it before its last end ended; missing where nothing did
 //! containers/<id>/log, log.1     what it wrote
 //! containers/.new-*, .removed-*  what is being made and removed
 //! containers/names/<name>        a link to the container's directory
@@ -22,12 +23,13 @@ mod state;
 use std::{
     borrow::Cow,
     collections::BTreeSet,
-    fs,
+    fs, io,
     os::unix::fs::symlink,
     path::{Path, PathBuf},
 };
 
 use anyhow::{Context, Result};
+use serde::{Serialize, de::DeserializeOwned};
 
 pub use config::{Asked, Config, Health, Isolation, LogPolicy, Restart};
 pub use request::{
@@ -435,6 +437,28 @@ impl Container {
     /// As `write(2)` and `rename(2)`.
     pub fn save(&self, state: &State) -> Result<()> {
         write(&self.directory.join("state.json"), state)
+    }
+
+    /// Writes down how what ran beside its first process ended, in place of what did so before an earlier end.
+    ///
+    /// # Errors
+    /// As `write(2)`, `rename(2)` and `unlink(2)`.
+    pub fn save_ended_execs<T: Serialize>(&self, ended: &[T]) -> Result<()> {
+        let path = self.directory.join("execs.json");
+        if !ended.is_empty() {
+            return write(&path, &ended);
+        }
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(error).with_context(|| format!("cannot remove {}", path.display()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// How those ended; nothing where that is not known.
+    pub fn ended_execs<T: DeserializeOwned>(&self) -> Vec<T> {
+        read(&self.directory.join("execs.json")).unwrap_or_default()
     }
 
     /// The keeper's lock; `None` while someone holds it.
