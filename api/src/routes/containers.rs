@@ -26,7 +26,8 @@ pub fn create(api: &Backend, call: &mut Call<'_, '_>) -> Result<(), ApiError> {
     let name = call.query.get("name").unwrap_or_default();
     let name = name.strip_prefix('/').unwrap_or(name).to_owned();
     let body: create::Body = json::required(call.exchange())?;
-    let id = api.create(&name, &body)?;
+    let platform = call.query.text("platform").map(str::to_owned);
+    let id = api.create(&name, &body, platform)?;
     let warnings = create::warnings(&body);
     call.json(201, &serde_json::json!({ "Id": id, "Warnings": warnings }))
 }
