@@ -1,13 +1,8 @@
 //! Passwords of registries that a client sends with a request.
 
-use std::io::{self, Write};
-
-use base64::{Engine, engine::general_purpose::URL_SAFE, engine::general_purpose::URL_SAFE_NO_PAD};
+use base64::{Engine, engine::general_purpose::STANDARD_NO_PAD};
+use images::source::registry::Credential;
 use serde::Deserialize;
-use serde_json::json;
-use tempfile::NamedTempFile;
-
-use crate::error::ApiError;
 
 /// The header that they are sent in.
 pub const HEADER: &str = "x-registry-auth";
@@ -22,96 +17,87 @@ struct Sent {
     identitytoken: Option<String>,
 }
 
-/// A file with a client's credentials for a registry, which its user alone can read and which goes with
-/// this value; `None` where the client has none.
-///
-/// # Errors
-/// When the header is malformed, or the file cannot be written.
-pub fn file(header: Option<&str>, registry: &str) -> Result<Option<NamedTempFile>, ApiError> {
-    let Some(header) = header.filter(|text| !text.is_empty()) else {
-        return Ok(None);
-    };
-    let sent =
-        parse(header).ok_or_else(|| ApiError::invalid("malformed X-Registry-Auth header"))?;
-    let entry = match sent {
-        Sent {
-            identitytoken: Some(token),
-            ..
-        } if !token.is_empty() => json!({ "identitytoken": token }),
-        Sent {
-            username: Some(user),
-            password: Some(password),
-            ..
-        } if !user.is_empty() => {
-            let plain = format!("{user}:{password}");
-            let encoded = base64::engine::general_purpose::STANDARD.encode(plain);
-            json!({ "auth": encoded })
-        }
-        Sent {
-            auth: Some(auth), ..
-        } if !auth.is_empty() => json!({ "auth": auth }),
-        _ => return Ok(None),
-    };
-    let text = json!({ "auths": { registry: entry } }).to_string();
-    let write = || -> io::Result<NamedTempFile> {
-        let mut file = NamedTempFile::new()?;
-        file.write_all(text.as_bytes())?;
-        Ok(file)
-    };
-    Ok(Some(write()?))
+/// A client's credentials, which are kept in memory alone; `None` where the client has none. As docker
+/// does, what is malformed is none: many images are had without.
+#[must_use]
+pub fn credential(header: Option<&str>) -> Option<Credential> {
+    let text = decode(header?)?;
+    let sent: Sent = serde_json::from_slice(text.trim_ascii()).ok()?;
+    let given = |text: Option<String>| text.filter(|text| !text.is_empty());
+    if let Some(token) = given(sent.identitytoken) {
+        return Some(Credential::Identity(token));
+    }
+    if let (Some(user), Some(password)) = (given(sent.username), sent.password) {
+        return Some(Credential::Password { user, password });
+    }
+    let pair = String::from_utf8(decode(&given(sent.auth)?)?).ok()?;
+    let (user, password) = pair.split_once(':')?;
+    // As in docker's file, whose passwords may be filled up.
+    let password = password.trim_end_matches('\0');
+    (!user.is_empty()).then(|| Credential::Password {
+        user: user.into(),
+        password: password.into(),
+    })
 }
 
-/// Clients pad it or not.
-fn parse(header: &str) -> Option<Sent> {
-    let engine = if header.ends_with('=') {
-        URL_SAFE
-    } else {
-        URL_SAFE_NO_PAD
-    };
-    let text = engine.decode(header).ok()?;
-    if text.trim_ascii().is_empty() {
-        return Some(Sent::default());
-    }
-    serde_json::from_slice(&text).ok()
+/// Clients use one alphabet of base64 or the other, and pad or not.
+fn decode(text: &str) -> Option<Vec<u8>> {
+    let text = text.trim().trim_end_matches('=');
+    let text = text.replace('-', "+").replace('_', "/");
+    STANDARD_NO_PAD.decode(text).ok()
 }
 
 #[cfg(test)]
 mod tests {
+    use base64::engine::general_purpose::{STANDARD, URL_SAFE, URL_SAFE_NO_PAD};
+
     use super::*;
 
-    fn written(text: &str) -> Option<String> {
-        let header = URL_SAFE.encode(text);
-        let file = file(Some(&header), "registry.example").unwrap()?;
-        Some(std::fs::read_to_string(file.path()).unwrap())
+    fn password(header: &str) -> Option<(String, String)> {
+        match credential(Some(header))? {
+            Credential::Password { user, password } => Some((user, password)),
+            Credential::Identity(token) => Some((String::new(), token)),
+        }
+    }
+
+    fn pair(user: &str, password: &str) -> Option<(String, String)> {
+        Some((user.into(), password.into()))
     }
 
     #[test]
-    fn credentials_are_written_as_docker_keeps_them() {
-        let text = written(r#"{"username":"u","password":"p","serveraddress":"registry.example"}"#);
-        assert_eq!(
-            text.unwrap(),
-            r#"{"auths":{"registry.example":{"auth":"dTpw"}}}"#
-        );
-        let text = written(r#"{"identitytoken":"t"}"#).unwrap();
-        assert!(text.contains(r#"{"identitytoken":"t"}"#), "{text}");
+    fn credentials_are_understood_in_all_forms() {
+        let text = r#"{"username":"u","password":"p","serveraddress":"registry.example"}"#;
+        assert_eq!(password(&URL_SAFE.encode(text)), pair("u", "p"));
+        let text = r#"{"identitytoken":"t","username":"u","password":""}"#;
+        assert_eq!(password(&URL_SAFE.encode(text)), pair("", "t"));
+        let text = r#"{"auth":"dTpwOnE="}"#;
+        assert_eq!(password(&URL_SAFE.encode(text)), pair("u", "p:q"));
+    }
+
+    #[test]
+    fn both_alphabets_are_understood_with_and_without_padding() {
+        // In base64, it has both characters in which they differ.
+        let text = r#"{"username":"u","password":"~~~???>>>"} "#;
+        let standard = STANDARD.encode(text);
+        assert!(standard.contains(['+', '/']), "{standard}");
+        for header in [
+            standard.clone(),
+            STANDARD_NO_PAD.encode(text),
+            URL_SAFE.encode(text),
+            URL_SAFE_NO_PAD.encode(text),
+        ] {
+            assert_eq!(password(&header), pair("u", "~~~???>>>"), "{header}");
+        }
     }
 
     #[test]
     fn clients_without_credentials_send_nothing_in_several_ways() {
-        assert!(file(None, "r").unwrap().is_none());
-        assert!(file(Some(""), "r").unwrap().is_none());
-        for text in [
-            "{}",
-            "",
-            r#"{"username":"","password":""}"#,
-            r#"{"auth":null}"#,
-        ] {
-            assert_eq!(written(text), None, "{text}");
+        assert!(credential(None).is_none());
+        for header in ["", "e30", "e30=", "***", "Ingi", "bnVsbA=="] {
+            assert_eq!(password(header), None, "{header}");
         }
-        // As docker's command sends it, without and with padding.
-        assert!(file(Some("e30"), "r").unwrap().is_none());
-        assert!(file(Some("e30="), "r").unwrap().is_none());
-        assert!(file(Some("***"), "r").is_err());
-        assert!(file(Some("Ingi"), "r").is_err());
+        for text in ["", r#"{"username":"","password":""}"#, r#"{"auth":null}"#] {
+            assert_eq!(password(&URL_SAFE.encode(text)), None, "{text}");
+        }
     }
 }

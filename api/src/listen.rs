@@ -2,21 +2,24 @@
 //! user can enter.
 
 use std::{
-    fs::{self, DirBuilder},
+    fs::{self, DirBuilder, File},
     io,
     os::{
         fd::OwnedFd,
         unix::{
             fs::{DirBuilderExt, FileTypeExt, MetadataExt},
-            net::{UnixListener, UnixStream},
+            net::UnixListener,
         },
     },
     path::{Path, PathBuf},
 };
 
 use rustix::{
-    fs::Mode,
-    net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, listen, socket_with},
+    fs::{FlockOperation, Mode, flock},
+    io::{Errno, retry_on_intr},
+    net::{
+        AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, connect, listen, socket_with,
+    },
 };
 
 /// Connections that may wait to be accepted.
@@ -87,6 +90,8 @@ impl Listening {
             builder.recursive(true).mode(DIRECTORY);
             builder.create(directory).map_err(failed)?;
         }
+        // Two servers that find what a third one left would take it from each other.
+        let _turn = turn(&path).map_err(failed)?;
         remove_stale(&path)?;
         let listener = UnixListener::from(bound(&path).map_err(failed)?);
         let metadata = fs::symlink_metadata(&path).map_err(failed)?;
@@ -128,12 +133,28 @@ fn remove_stale(path: &Path) -> Result<(), ListenError> {
     if !metadata.file_type().is_socket() {
         return Err(ListenError::NotASocket(path.into()));
     }
-    match UnixStream::connect(path) {
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-            fs::remove_file(path).map_err(|error| ListenError::Failed(path.into(), error))
-        }
+    let failed = |error: io::Error| ListenError::Failed(path.into(), error);
+    match try_connect(path) {
+        Err(Errno::CONNREFUSED) => fs::remove_file(path).map_err(failed),
+        // One that has no time to accept anybody listens, too.
         _ => Err(ListenError::InUse(path.into())),
     }
+}
+
+/// Connects without waiting, and goes away again.
+fn try_connect(path: &Path) -> Result<(), Errno> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    connect(&socket, &SocketAddrUnix::new(path)?)
+}
+
+/// A lock on the directory, until it is dropped: between a look at what is there and listening in its place,
+/// nobody else does the same.
+fn turn(path: &Path) -> io::Result<File> {
+    let directory = path.parent().unwrap_or(Path::new("/"));
+    let directory = File::open(directory)?;
+    retry_on_intr(|| flock(&directory, FlockOperation::LockExclusive))?;
+    Ok(directory)
 }
 
 fn bound(path: &Path) -> io::Result<OwnedFd> {
@@ -152,7 +173,65 @@ fn bound(path: &Path) -> io::Result<OwnedFd> {
 
 #[cfg(test)]
 mod tests {
+    use std::{os::unix::net::UnixStream, thread};
+
     use super::*;
+
+    #[test]
+    fn one_of_many_servers_gets_the_socket() {
+        let top = tempfile::tempdir().unwrap();
+        for round in 0..20 {
+            let path = top.path().join(format!("{round}.sock"));
+            // As a server that was killed leaves it.
+            drop(UnixListener::bind(&path).unwrap());
+            let servers: Vec<_> = (0..8)
+                .map(|_| {
+                    let path = path.clone();
+                    thread::spawn(move || Listening::at(&path))
+                })
+                .collect();
+            let servers: Vec<_> = servers
+                .into_iter()
+                .map(|server| server.join().unwrap())
+                .collect();
+            let listening = servers.iter().filter(|server| server.is_ok()).count();
+            assert_eq!(listening, 1, "{servers:?}");
+            UnixStream::connect(&path).unwrap();
+        }
+    }
+
+    #[test]
+    fn socket_waits_for_who_looks_at_it() {
+        let top = tempfile::tempdir().unwrap();
+        let path = top.path().join("docker.sock");
+        let _listening = Listening::at(&path).unwrap();
+        let own = turn(&path).unwrap();
+        let other = File::open(top.path()).unwrap();
+        let taken = flock(&other, FlockOperation::NonBlockingLockExclusive);
+        assert_eq!(taken, Err(Errno::AGAIN));
+        drop(own);
+        flock(&other, FlockOperation::NonBlockingLockExclusive).unwrap();
+    }
+
+    #[test]
+    fn server_that_accepts_nobody_keeps_its_socket() {
+        let top = tempfile::tempdir().unwrap();
+        let path = top.path().join("docker.sock");
+        let socket = bound(&path).unwrap();
+        listen(&socket, 0).unwrap();
+        let mut waiting = Vec::new();
+        while waiting.len() < 8 {
+            let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+            let client = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None).unwrap();
+            let address = SocketAddrUnix::new(&path).unwrap();
+            let connected = connect(&client, &address);
+            waiting.push(client);
+            if connected == Err(Errno::AGAIN) {
+                break;
+            }
+        }
+        assert!(matches!(Listening::at(&path), Err(ListenError::InUse(_))));
+    }
 
     #[test]
     fn socket_and_its_new_directory_are_the_user_s_alone() {

@@ -12,7 +12,7 @@ use crate::{
     backend::{self, Backend, until},
     error::ApiError,
     frame::{self, Channel},
-    routes::{Call, MULTIPLEXED, RAW},
+    routes::Call,
 };
 
 /// Answers with a container's log.
@@ -47,7 +47,7 @@ pub fn logs(api: &Backend, call: &mut Call<'_, '_>) -> Result<(), ApiError> {
     };
     let mut logs = container.logs(options)?;
     let client = backend::client_of(call.exchange)?;
-    let content_type = if terminal { RAW } else { MULTIPLEXED };
+    let content_type = call.stream_type(!terminal);
     let mut stream = call.stream(content_type)?;
     loop {
         match logs.next_now()? {

@@ -15,7 +15,7 @@ use serde_json::json;
 use crate::{
     auth,
     error::{ApiError, whole},
-    http::{Exchange, Streaming},
+    http::{Exchange, Streaming, limits::WRITE_TIME},
     progress::Lines,
     routes::{Call, JSON},
 };
@@ -53,8 +53,14 @@ impl Answer<'_, '_> {
     fn write(&mut self, line: &[u8]) {
         if let Some(exchange) = self.waiting.take() {
             self.stream = crate::routes::stream(exchange, JSON).ok();
+            if let Some(stream) = &self.stream
+                && stream.wait_at_most(WRITE_TIME).is_err()
+            {
+                self.stream = None;
+            }
         }
-        // A client that is gone does not end the pull: docker's goes on, too.
+        // A client that is gone, or is stopped, does not end the pull: others may wait for its layers, and for
+        // the locks on them.
         if let Some(stream) = &mut self.stream
             && stream.write_all(line).is_err()
         {
@@ -82,10 +88,8 @@ pub fn pull(call: &mut Call<'_, '_>, store: &Path, mut settings: Settings) -> Re
         store = store.for_platform(platform);
     }
     let header = call.exchange.head().header(auth::HEADER);
-    let credentials = auth::file(header, reference.domain())?;
-    if let Some(file) = &credentials {
-        settings.credentials.insert(0, file.path().to_owned());
-    }
+    let credential = auth::credential(header);
+    settings.given = credential.map(|credential| (reference.domain().to_owned(), credential));
     let registry =
         Registry::new(&reference, settings).map_err(|error| ApiError::internal(whole(&error)))?;
     let name = reference.familiar();
@@ -152,7 +156,33 @@ fn failure(reference: &Reference, error: &StoreError) -> ApiError {
 
 #[cfg(test)]
 mod tests {
+    use std::{io::Read, os::unix::net::UnixStream, time::Duration};
+
     use super::*;
+    use crate::http::{Connection, Head};
+
+    #[test]
+    fn client_that_does_not_read_is_given_up() {
+        let (mut client, server) = UnixStream::pair().unwrap();
+        let same = server.try_clone().unwrap();
+        let mut connection = Connection::new(server);
+        let head = Head::parse(b"POST /images/create HTTP/1.1\r\n\r\n").unwrap();
+        let mut exchange = Exchange::new(&mut connection, head).unwrap();
+        let mut answer = Answer {
+            waiting: Some(&mut exchange),
+            stream: None,
+        };
+        answer.write(b"{}\r\n");
+        client.read_exact(&mut [0; 15]).unwrap();
+        assert_eq!(same.write_timeout().unwrap(), Some(WRITE_TIME));
+        same.set_write_timeout(Some(Duration::from_millis(10)))
+            .unwrap();
+        // More than a connection holds, and nobody reads it.
+        for _ in 0..64 {
+            answer.write(&[b'x'; 64 << 10]);
+        }
+        assert!(answer.stream.is_none());
+    }
 
     #[test]
     fn names_are_put_together_as_clients_take_them_apart() {

@@ -4,6 +4,7 @@ use std::{
     io::{self, Read, Write},
     net::Shutdown,
     os::{fd::AsFd, unix::net::UnixStream},
+    sync::Arc,
     thread,
 };
 
@@ -81,6 +82,8 @@ pub fn carry(mut process: impl Process, client: Hijacked, wishes: Wishes) -> io:
         wishes,
         outputs: Vec::new(),
         over: None,
+        fed: None,
+        gone: false,
     };
     thread::scope(|scope| {
         let mut early = Some(early);
@@ -91,13 +94,22 @@ pub fn carry(mut process: impl Process, client: Hijacked, wishes: Wishes) -> io:
                     // One that is restarted has another; what was sent is the first one's.
                     let early = early.take().unwrap_or_default();
                     let from = &stream;
-                    if let Ok(copy) = to.try_clone() {
-                        let feeding = thread::Builder::new().name("input".into());
-                        let _ = feeding.spawn_scoped(scope, move || {
-                            feed(from, &copy, &early, wishes.closes_input);
-                        });
+                    let to = Arc::new(to);
+                    input = Some(Arc::clone(&to));
+                    let feeding = thread::Builder::new().name("input".into());
+                    let (fed, all) = match io::pipe() {
+                        Ok(ends) => ends,
+                        Err(error) => break Err(error),
+                    };
+                    let fed_by = feeding.spawn_scoped(scope, move || {
+                        feed(from, &to, &early, wishes.closes_input);
+                        drop(all);
+                    });
+                    // A process that would get neither input nor its end is nobody's.
+                    if let Err(error) = fed_by {
+                        break Err(error);
                     }
-                    input = Some(to);
+                    pump.fed = Some(fed);
                 }
                 Ok(Turn::Nothing) => {}
                 Ok(Turn::Ended(ended)) => break Ok(ended),
@@ -121,6 +133,10 @@ struct Pump<'c> {
     wishes: Wishes,
     outputs: Vec<(Channel, UnixStream)>,
     over: Option<Option<String>>,
+    /// Hangs up when the process has all that the client sent.
+    fed: Option<io::PipeReader>,
+    /// The client is gone, and what it sent is still under way.
+    gone: bool,
 }
 
 enum Turn {
@@ -137,7 +153,10 @@ impl Pump<'_> {
         {
             return Ok(Turn::Ended(Ended::Over(reason)));
         }
-        let mut descriptors = vec![PollFd::new(self.client, PollFlags::empty())];
+        let mut descriptors = vec![match (&self.fed, self.gone) {
+            (Some(fed), true) => PollFd::new(fed, PollFlags::IN),
+            _ => PollFd::new(self.client, PollFlags::empty()),
+        }];
         let streams = self.outputs.iter();
         descriptors.extend(streams.map(|(_, stream)| PollFd::new(stream, PollFlags::IN)));
         if self.over.is_none() {
@@ -148,13 +167,16 @@ impl Pump<'_> {
         let ready: Vec<bool> = ready.map(|one| !one.revents().is_empty()).collect();
         let is_ready = |index: usize| ready.get(index).copied().unwrap_or(false);
         if is_ready(0) {
-            return Ok(Turn::Ended(Ended::ClientGone));
+            return Ok(self.leave());
         }
         let count = self.outputs.len();
         // Output comes before the news that it is over.
         let mut index = 0;
         let mut gone = false;
-        let wishes = self.wishes;
+        let mut wishes = self.wishes;
+        if self.gone {
+            (wishes.output, wishes.error) = (false, false);
+        }
         let client = self.client;
         self.outputs.retain_mut(|(channel, stream)| {
             index += 1;
@@ -165,17 +187,27 @@ impl Pump<'_> {
                 Ok(more) => more,
                 Err(_) => {
                     gone = true;
-                    false
+                    true
                 }
             }
         });
         if gone {
-            return Ok(Turn::Ended(Ended::ClientGone));
+            return Ok(self.leave());
         }
         if self.over.is_none() && is_ready(count + 1) {
             return self.news(process);
         }
         Ok(Turn::Nothing)
+    }
+
+    /// The client is gone. What it sent before is the process's all the same: a script that writes, ends its
+    /// half and goes has done what it should.
+    fn leave(&mut self) -> Turn {
+        if self.gone || self.fed.is_none() || !self.wishes.closes_input {
+            return Turn::Ended(Ended::ClientGone);
+        }
+        self.gone = true;
+        Turn::Nothing
     }
 
     fn news(&mut self, process: &mut impl Process) -> io::Result<Turn> {
@@ -381,6 +413,30 @@ mod tests {
         let carrying = thread::spawn(move || carry(process, hijacked, ALL));
         assert_eq!(scene.client.read(&mut [0]).unwrap(), 0);
         assert_eq!(carrying.join().unwrap().unwrap(), Ended::Over(None));
+    }
+
+    #[test]
+    fn what_a_client_sent_before_it_went_is_all_there() {
+        let mut scene = scene(b"");
+        scene.tell.write_all(&[0; 4]).unwrap();
+        let process = scene.process;
+        let hijacked = scene.hijacked;
+        let carrying = thread::spawn(move || carry(process, hijacked, ALL));
+        let mut client = scene.client;
+        // More than the buffers of both connections.
+        let whole = vec![b'i'; 1 << 20];
+        let sent = whole.clone();
+        let sending = thread::spawn(move || client.write_all(&sent));
+        let mut input = vec![0; 4096];
+        scene.input.read_exact(&mut input).unwrap();
+        // It writes when nobody reads any more.
+        scene.output.write_all(b"o").unwrap();
+        scene.input.read_to_end(&mut input).unwrap();
+        sending.join().unwrap().unwrap();
+        assert_eq!(input.len(), whole.len());
+        assert_eq!(carrying.join().unwrap().unwrap(), Ended::ClientGone);
+        // Its output is nobody's.
+        drop((scene.output, scene.error));
     }
 
     #[test]

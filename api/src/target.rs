@@ -118,7 +118,11 @@ pub fn matches<'p>(pattern: &str, path: &'p str) -> Option<Vec<&'p str>> {
             true => rest.len(),
             false => rest.rfind(literal)?,
         };
-        let (argument, after) = (rest.get(..end)?, rest.get(end..)?);
+        let (mut argument, after) = (rest.get(..end)?, rest.get(end..)?);
+        if wildcard != "*" {
+            // Docker's own names of containers begin with one, and clients send back what they were told.
+            argument = argument.strip_prefix('/').unwrap_or(argument);
+        }
         if argument.is_empty() || (wildcard != "*" && argument.contains('/')) {
             return None;
         }
@@ -181,6 +185,16 @@ mod tests {
         let container = "/containers/{}/json";
         assert_eq!(matches(container, "/containers/a/json"), Some(vec!["a"]));
         assert_eq!(matches(container, "/containers/a/b/json"), None);
+        assert_eq!(matches(container, "/containers//a/json"), Some(vec!["a"]));
+        assert_eq!(matches("/containers/{}", "/containers//a"), Some(vec!["a"]));
+        assert_eq!(
+            matches(container, &target("/containers/%2Fa/json").path),
+            Some(vec!["a"])
+        );
+        for none in ["///a/json", "//json", "///json", "//a/b/json"] {
+            let path = format!("/containers{none}");
+            assert_eq!(matches(container, &path), None, "{path}");
+        }
         assert_eq!(matches("/info", "/info"), Some(vec![]));
         assert_eq!(matches("/info", "/info/"), None);
         assert_eq!(matches("/exec/{}", "/exec/"), None);

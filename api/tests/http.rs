@@ -102,7 +102,15 @@ fn wait(exchange: &mut Exchange<'_>, reports: &mpsc::Sender<String>) -> std::io:
 
 /// Sends back what comes in capitals, and a word when the client has ended its half.
 fn raw(exchange: &mut Exchange<'_>) -> std::io::Result<()> {
-    let mut hijacked = exchange.hijack(&Reply::new(200).with("Content-Type", "raw"))?;
+    let hijacked = exchange.hijack(&Reply::new(200).with("Content-Type", "raw"));
+    let mut hijacked = match hijacked {
+        Ok(hijacked) => hijacked,
+        Err(error) => {
+            assert!(!exchange.is_answered());
+            exchange.reply(&Reply::new(400))?;
+            return Err(error);
+        }
+    };
     let mut input = std::mem::take(&mut hijacked.early);
     hijacked.stream.read_to_end(&mut input)?;
     input.make_ascii_uppercase();
@@ -209,6 +217,51 @@ fn connection_becomes_a_stream_in_both_forms() {
 }
 
 #[test]
+fn body_is_never_the_stream_s() {
+    let scene = Scene::new();
+    let head = "HTTP/1.1 200 OK\r\nContent-Type: raw\r\n\r\n";
+    for (version, headers, body) in [
+        ("1.1", "Connection: close\r\nContent-Length: 2\r\n", "{}"),
+        ("1.0", "Content-Length: 2\r\n", "{}"),
+        (
+            "1.1",
+            "Connection: close\r\nTransfer-Encoding: chunked\r\n",
+            "2\r\n{}\r\n0\r\n\r\n",
+        ),
+    ] {
+        let text = scene.talk(&format!(
+            "POST /raw HTTP/{version}\r\n{headers}\r\n{body}hello"
+        ));
+        assert_eq!(text, format!("{head}HELLO over"), "{version} {headers}");
+    }
+    // One that waits is asked for it.
+    let text = scene
+        .talk("POST /raw HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n{}hello");
+    assert_eq!(
+        text,
+        format!("HTTP/1.1 100 Continue\r\n\r\n{head}HELLO over")
+    );
+    // One whose end is far, or that does not come, makes no stream.
+    for (length, sent) in [(limits::MAX_DRAIN + 1, limits::MAX_DRAIN + 1), (3, 2)] {
+        for connection in ["close", "Upgrade\r\nUpgrade: tcp"] {
+            let mut stream = scene.connect();
+            let body = "x".repeat(sent);
+            let request = format!(
+                "POST /raw HTTP/1.1\r\nConnection: {connection}\r\nContent-Length: {length}\r\n\r\n{body}"
+            );
+            // Not all of it may be taken.
+            let _ = stream.write_all(request.as_bytes());
+            let _ = stream.shutdown(Shutdown::Write);
+            let mut text = Vec::new();
+            let _ = stream.read_to_end(&mut text);
+            let text = String::from_utf8(text).unwrap();
+            assert!(!text.contains("X over"), "{text}");
+            assert!(text.starts_with("HTTP/1.1 400 "), "{text}");
+        }
+    }
+}
+
+#[test]
 fn what_is_no_request_is_refused_and_ends_the_connection() {
     let scene = Scene::new();
     for (request, status) in [
@@ -280,4 +333,17 @@ fn server_ends_when_it_is_told_to() {
     };
     drop(tell);
     server.run(|_| {}).unwrap();
+}
+
+#[test]
+fn server_whose_listener_is_broken_ends() {
+    let directory = tempfile::tempdir().unwrap();
+    let listener = UnixListener::bind(directory.path().join("socket")).unwrap();
+    rustix::net::shutdown(&listener, rustix::net::Shutdown::Both).unwrap();
+    let server = Server {
+        listener,
+        idle: None,
+        stop: None,
+    };
+    server.run(|_| {}).unwrap_err();
 }

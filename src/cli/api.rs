@@ -16,7 +16,7 @@ use anyhow::{Context, Result, bail};
 use coracle_api::{backend::Backend, listen::Listening, serve::serve};
 use coracle_platform::{
     Directories, private,
-    sys::{self, Signals},
+    sys::{self, Descriptors, Signals},
 };
 use images::source::registry::Settings;
 use rustix::{
@@ -63,11 +63,19 @@ pub(super) fn main(arguments: &Arguments) -> Result<u8> {
         false => &FORWARDED,
     };
     let signals = Signals::new(signals).context("cannot block signals")?;
+    // A client has several descriptors here, and there may be hundreds.
+    let descriptors = Descriptors::take_all();
     let engine = super::engine()?;
     let directories = engine.directories().clone();
     let backend = Backend::new(engine, || Settings::from_environment(None));
     if !arguments.command.is_empty() {
-        return run(&arguments.command, backend, &directories, signals);
+        return run(
+            &arguments.command,
+            backend,
+            &directories,
+            signals,
+            &descriptors,
+        );
     }
     let idle = arguments.idle.map(Duration::from_secs);
     let stop = signals.as_fd().try_clone_to_owned()?;
@@ -112,6 +120,7 @@ fn run(
     backend: Backend,
     directories: &Directories,
     signals: Signals,
+    descriptors: &Descriptors,
 ) -> Result<u8> {
     private::create_directory(&directories.runtime)?;
     let directory = tempfile::Builder::new()
@@ -137,6 +146,8 @@ fn run(
     ] {
         child.env_remove(other);
     }
+    signals.undo_in(&mut child);
+    descriptors.undo_in(&mut child);
     let child = match child.spawn() {
         Ok(child) => child,
         Err(error) => {

@@ -172,7 +172,10 @@ fn containers_and_hosts_are_among_what_takes_the_disk() {
             .to_owned()
     };
     assert!(line("Containers").contains("MB"), "{text}");
-    assert!(line("Hosts").contains('1'), "{text}");
+    // Other tests have hosts, too.
+    let hosts = line("Hosts");
+    let total: usize = hosts.split_whitespace().nth(1).unwrap().parse().unwrap();
+    assert!(total >= 1, "{text}");
 }
 
 #[test]

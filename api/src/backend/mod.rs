@@ -30,13 +30,15 @@ use crate::{
     http::until_hangup,
 };
 
-/// The user's containers and images. It remembers nothing: what lives on lives in keepers.
+/// The user's containers and images. What lives on lives in keepers.
 #[derive(Debug)]
 pub struct Backend {
     /// Containers and hosts.
     pub engine: Engine,
     /// The containers' records.
     pub records: Containers,
+    /// Ended programs whose clients may still ask how.
+    ended: execs::Ended,
     /// How registries are reached, as the front knows.
     registries: fn() -> Result<Settings, RegistryError>,
 }
@@ -48,6 +50,7 @@ impl Backend {
         Self {
             records: Containers::new(engine.directories()),
             engine,
+            ended: execs::Ended::default(),
             registries,
         }
     }

@@ -1,8 +1,11 @@
 //! The fields that are read; others are ignored, as docker ignores what it does not know.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
-use serde::Deserialize;
+use serde::{
+    Deserialize, Deserializer,
+    de::{SeqAccess, Visitor},
+};
 use serde_json::Value;
 
 /// A container's configuration.
@@ -27,6 +30,12 @@ pub struct Body {
     pub domainname: String,
     /// Labels.
     pub labels: BTreeMap<String, String>,
+    /// Who makes it attaches to its input.
+    pub attach_stdin: bool,
+    /// Who makes it attaches to its output.
+    pub attach_stdout: bool,
+    /// Who makes it attaches to its errors.
+    pub attach_stderr: bool,
     /// The process has a terminal.
     pub tty: bool,
     /// The process has an input.
@@ -43,6 +52,8 @@ pub struct Body {
     pub stop_timeout: Option<i64>,
     /// Health check.
     pub healthcheck: Option<Health>,
+    /// Fixed hardware address, as old clients have it.
+    pub mac_address: String,
     /// No network.
     pub network_disabled: bool,
     /// What concerns the host.
@@ -52,13 +63,40 @@ pub struct Body {
 }
 
 /// A command line, which some clients send as one word.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(untagged)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
     /// Words.
     Words(Vec<String>),
     /// One word.
     Word(String),
+}
+
+impl<'de> Deserialize<'de> for Command {
+    fn deserialize<D: Deserializer<'de>>(source: D) -> Result<Self, D::Error> {
+        struct Either;
+
+        impl<'de> Visitor<'de> for Either {
+            type Value = Command;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("a word or a list of words")
+            }
+
+            fn visit_str<E>(self, word: &str) -> Result<Command, E> {
+                Ok(Command::Word(word.into()))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Command, A::Error> {
+                let mut words = Vec::new();
+                while let Some(word) = list.next_element()? {
+                    words.push(word);
+                }
+                Ok(Command::Words(words))
+            }
+        }
+
+        source.deserialize_any(Either)
+    }
 }
 
 impl Command {
@@ -84,6 +122,8 @@ pub struct Health {
     pub timeout: i64,
     /// Nanoseconds in which failures do not count.
     pub start_period: i64,
+    /// Nanoseconds between two in that time.
+    pub start_interval: i64,
     /// Failures in a row that count.
     pub retries: i64,
 }
@@ -130,6 +170,10 @@ pub struct HostConfig {
     pub readonly_rootfs: bool,
     /// Security options.
     pub security_opt: Vec<String>,
+    /// Paths that it cannot see; none is a wish, too.
+    pub masked_paths: Option<Vec<String>>,
+    /// Paths that it cannot write to.
+    pub readonly_paths: Option<Vec<String>>,
     /// Further groups.
     pub group_add: Vec<String>,
     /// PID namespace.
@@ -161,6 +205,8 @@ pub struct HostConfig {
     pub memory_swap: i64,
     /// The kernel does not kill it for its memory.
     pub oom_kill_disable: bool,
+    /// How readily its memory is swapped; -1 is the usual.
+    pub memory_swappiness: Option<i64>,
     /// Thousandths of a millionth of a processor.
     pub nano_cpus: i64,
     /// Microseconds of a period.
@@ -175,6 +221,22 @@ pub struct HostConfig {
     pub cpuset_mems: String,
     /// Weight among others.
     pub blkio_weight: i64,
+    /// Weights on devices.
+    pub blkio_weight_device: Vec<Value>,
+    /// Limits on devices.
+    pub blkio_device_read_bps: Vec<Value>,
+    /// Limits on devices.
+    pub blkio_device_write_bps: Vec<Value>,
+    /// Limits on devices.
+    #[serde(rename = "BlkioDeviceReadIOps")]
+    pub blkio_device_read_operations: Vec<Value>,
+    /// Limits on devices.
+    #[serde(rename = "BlkioDeviceWriteIOps")]
+    pub blkio_device_write_operations: Vec<Value>,
+    /// Microseconds of a period of realtime processes.
+    pub cpu_realtime_period: i64,
+    /// Microseconds of realtime in each.
+    pub cpu_realtime_runtime: i64,
     /// Most processes.
     pub pids_limit: Option<i64>,
     /// Devices of the host.
@@ -283,6 +345,8 @@ pub struct NetworkingConfig {
 pub struct Endpoint {
     /// Names of the container there.
     pub aliases: Vec<String>,
+    /// Links to other containers.
+    pub links: Vec<String>,
     /// Fixed addresses.
     #[serde(rename = "IPAMConfig")]
     pub addresses: Option<Value>,

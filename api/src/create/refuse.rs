@@ -36,7 +36,19 @@ pub fn unsupported(body: &Body) -> Result<(), ApiError> {
                 || !host.device_cgroup_rules.is_empty(),
             "devices of this machine cannot be given to a container (--device, --gpus)",
         ),
-        (!host.links.is_empty(), "links are not supported (--link)"),
+        (
+            !host.links.is_empty()
+                || body
+                    .networking_config
+                    .endpoints_config
+                    .values()
+                    .any(|endpoint| !endpoint.links.is_empty()),
+            "links are not supported (--link)",
+        ),
+        (
+            host.masked_paths.is_some() || host.readonly_paths.is_some(),
+            "masked and read-only paths cannot be chosen (--security-opt systempaths): --privileged has none",
+        ),
         (
             !host.dns.is_empty() || !host.dns_search.is_empty() || !host.dns_options.is_empty(),
             "name servers are not supported yet (--dns)",
@@ -62,7 +74,7 @@ pub fn unsupported(body: &Body) -> Result<(), ApiError> {
             "domain names are not supported (--domainname)",
         ),
         (
-            has_fixed_addresses(body),
+            !body.mac_address.is_empty() || has_fixed_addresses(body),
             "addresses cannot be chosen (--ip, --ip6, --mac-address)",
         ),
     ];
@@ -131,6 +143,26 @@ pub fn warnings(body: &Body) -> Vec<String> {
             "CPU shares have no effect: a container has virtual CPUs of its own",
         ),
         (host.blkio_weight != 0, "Block I/O weight has no effect"),
+        (
+            [
+                &host.blkio_weight_device,
+                &host.blkio_device_read_bps,
+                &host.blkio_device_write_bps,
+                &host.blkio_device_read_operations,
+                &host.blkio_device_write_operations,
+            ]
+            .iter()
+            .any(|list| !list.is_empty()),
+            "Block I/O weights and limits of devices have no effect",
+        ),
+        (
+            host.cpu_realtime_period != 0 || host.cpu_realtime_runtime != 0,
+            "Realtime periods have no effect",
+        ),
+        (
+            host.memory_swappiness.is_some_and(|given| given != -1),
+            "Memory swappiness has no effect: there is no swap",
+        ),
         (
             host.memory_reservation != 0,
             "Memory reservation has no effect: a guest takes the memory that it uses",

@@ -60,17 +60,39 @@ fn what_cannot_be_had_is_refused_by_its_flag() {
         (r#"{"UTSMode":"host"}"#, "--uts"),
         (r#"{"CpusetCpus":"0"}"#, "--cpuset-cpus"),
         (r#"{"Runtime":"nvidia"}"#, "--runtime"),
+        (r#"{"MaskedPaths":[]}"#, "--security-opt"),
+        (r#"{"ReadonlyPaths":["/sys"]}"#, "--security-opt"),
     ] {
         let text = format!(r#"{{"Image":"x","HostConfig":{host}}}"#);
         let error = unsupported(&body(&text)).unwrap_err();
         assert_eq!(error.status, 501, "{host}");
         assert!(error.message.contains(word), "{host}: {}", error.message);
     }
+    let links = r#"{"EndpointsConfig":{"bridge":{"Links":["a:b"]}}}"#;
+    let links = body(&format!(r#"{{"Image":"x","NetworkingConfig":{links}}}"#));
+    assert!(unsupported(&links).unwrap_err().message.contains("--link"));
+    // As old clients have it.
+    let address = body(r#"{"Image":"x","MacAddress":"02:42:ac:11:00:09"}"#);
+    let error = unsupported(&address).unwrap_err();
+    assert!(error.message.contains("--mac-address"));
     let anonymous = body(r#"{"Image":"x","Volumes":{"/data":{}}}"#);
     assert!(unsupported(&anonymous).is_err());
     let address = r#"{"EndpointsConfig":{"bridge":{"IPAMConfig":{"IPv4Address":"172.17.0.9"}}}}"#;
     let address = body(&format!(r#"{{"Image":"x","NetworkingConfig":{address}}}"#));
     assert!(unsupported(&address).unwrap_err().message.contains("--ip"));
+}
+
+#[test]
+fn null_takes_no_key_away() {
+    let volumes = body(r#"{"Image":"x","Volumes":{"/data":null}}"#);
+    assert_eq!(unsupported(&volumes).unwrap_err().status, 501);
+    let ports = body(r#"{"Image":"x","ExposedPorts":{"80/tcp":null},"Labels":{"a":null}}"#);
+    let request = ports.request("").unwrap();
+    assert!(request.exposed_ports.iter().any(|port| port == "80/tcp"));
+    assert_eq!(request.labels["a"], "");
+    let words = body(r#"{"Image":"x","Cmd":["a",null],"Env":[null]}"#);
+    assert_eq!(words.cmd.unwrap().words(), ["a", ""]);
+    assert_eq!(words.env, [""]);
 }
 
 #[test]
@@ -89,6 +111,24 @@ fn what_is_passed_over_is_said() {
     let warnings = warnings(&body);
     assert_eq!(warnings.len(), 1);
     assert!(warnings[0].contains("CPU shares"));
+}
+
+#[test]
+fn each_that_has_no_effect_is_said() {
+    for host in [
+        r#"{"MemorySwappiness":10}"#,
+        r#"{"BlkioWeightDevice":[{"Path":"/dev/sda","Weight":10}]}"#,
+        r#"{"BlkioDeviceReadBps":[{"Path":"/dev/sda","Rate":10}]}"#,
+        r#"{"BlkioDeviceWriteBps":[{"Path":"/dev/sda","Rate":10}]}"#,
+        r#"{"BlkioDeviceReadIOps":[{"Path":"/dev/sda","Rate":10}]}"#,
+        r#"{"BlkioDeviceWriteIOps":[{"Path":"/dev/sda","Rate":10}]}"#,
+        r#"{"CpuRealtimePeriod":1000}"#,
+        r#"{"CpuRealtimeRuntime":1000}"#,
+    ] {
+        let body = body(&format!(r#"{{"Image":"x","HostConfig":{host}}}"#));
+        assert_eq!(warnings(&body).len(), 1, "{host}");
+        assert_eq!(unsupported(&body), Ok(()), "{host}");
+    }
 }
 
 #[test]
@@ -114,6 +154,7 @@ fn usual_body_asks_the_engine_for_a_terminal_and_its_end() {
     assert_eq!(request.cmd.unwrap(), ["sh"]);
     assert_eq!(request.entrypoint, None);
     assert!(request.tty && request.open_stdin && request.stdin_once);
+    assert!(request.attach_stdin && request.attach_stdout && request.attach_stderr);
     let host = request.host_config;
     assert!(host.auto_remove);
     assert_eq!(host.console_size, [40, 120]);
@@ -125,7 +166,7 @@ fn usual_body_asks_the_engine_for_a_terminal_and_its_end() {
 fn words_amounts_and_mounts_reach_the_engine_as_they_are() {
     let body = body(
         r#"{"Image":"x","Entrypoint":["a","b"],"Cmd":"c","Labels":{"coracle.host":"blue"},
-        "Healthcheck":{"Test":["NONE"],"Retries":2},
+        "Healthcheck":{"Test":["NONE"],"Retries":2,"StartInterval":7},
         "NetworkingConfig":{"EndpointsConfig":{"bridge":{"Aliases":["web","web"]}}},
         "HostConfig":{"NetworkMode":"bridge","Memory":67108864,"NanoCpus":1500000000,
         "RestartPolicy":{"Name":"on-failure","MaximumRetryCount":3},"Isolation":"namespace",
@@ -137,7 +178,8 @@ fn words_amounts_and_mounts_reach_the_engine_as_they_are() {
     assert_eq!(request.cmd.unwrap(), ["c"]);
     assert_eq!(request.host.as_deref(), Some("blue"));
     assert_eq!(request.networks["bridge"].aliases, ["web"]);
-    assert_eq!(request.healthcheck.unwrap().retries, 2);
+    let check = request.healthcheck.unwrap();
+    assert_eq!((check.retries, check.start_interval), (2, 7));
     let host = request.host_config;
     assert_eq!((host.memory, host.nano_cpus), (64 << 20, 1_500_000_000));
     assert_eq!(host.restart_policy.maximum_retry_count, 3);

@@ -6,6 +6,7 @@ use std::{
         fd::{AsFd, BorrowedFd},
         unix::net::UnixStream,
     },
+    time::Duration,
 };
 
 use super::{
@@ -180,11 +181,13 @@ impl<'c> Exchange<'c> {
     /// to upgrade, and else `200` with a body that ends with the connection.
     ///
     /// # Errors
-    /// When the client is gone.
+    /// When the client is gone; and before anything is answered, when its body does not end.
     pub fn hijack(&mut self, reply: &Reply) -> io::Result<Hijacked> {
+        // The request's body is not the stream's, whether the connection is to be used again or not: what
+        // cannot be read to its end would be a process's input.
+        self.drain()?;
+        let stream = self.connection.stream().try_clone()?;
         self.answered = true;
-        // What is left of the request's body is not the stream's.
-        self.finish_body();
         self.keep = false;
         let mut head = match self.head.upgrades() {
             true => {
@@ -195,7 +198,6 @@ impl<'c> Exchange<'c> {
         };
         head += "\r\n";
         self.write(head.as_bytes())?;
-        let stream = self.connection.stream().try_clone()?;
         stream.set_read_timeout(None)?;
         stream.set_write_timeout(None)?;
         Ok(Hijacked {
@@ -219,15 +221,26 @@ impl<'c> Exchange<'c> {
             self.keep = false;
             return;
         }
+        if self.keep && self.drain().is_err() {
+            self.keep = false;
+        }
+    }
+
+    /// Reads what is left of the body, and asks for it where the client waits for that.
+    fn drain(&mut self) -> io::Result<()> {
         let mut left = MAX_DRAIN;
         let mut piece = vec![0; 16 << 10];
-        while self.keep {
-            match self.read(&mut piece) {
-                Ok(0) => return,
-                Ok(length) if length <= left => left -= length,
-                Ok(_) | Err(_) => self.keep = false,
-            }
+        while !self.body.is_over() {
+            let length = self.read(&mut piece)?;
+            left = left.checked_sub(length).ok_or_else(|| {
+                self.keep = false;
+                io::Error::new(
+                    io::ErrorKind::InvalidData,
+                    "the request's body is too large",
+                )
+            })?;
         }
+        Ok(())
     }
 
     fn connection_header(&self) -> &'static str {
@@ -250,6 +263,15 @@ impl<'c> Exchange<'c> {
 }
 
 impl Streaming<'_> {
+    /// A client that does not read is waited for no longer than so: then it is given up. For answers that are
+    /// written by those for whom others wait.
+    ///
+    /// # Errors
+    /// As `setsockopt(2)`.
+    pub fn wait_at_most(&self, time: Duration) -> io::Result<()> {
+        self.stream.set_write_timeout(Some(time))
+    }
+
     /// Says that the body is complete. Without it, the client sees that it is not.
     ///
     /// # Errors

@@ -94,7 +94,7 @@ impl Server {
                     ended: Arc::clone(&ended),
                 };
                 let number = count.fetch_add(1, Ordering::SeqCst);
-                self.accept(counted, number, &handle);
+                self.accept(counted, number, &handle)?;
             } else if timeout == Some(Duration::ZERO) && count.load(Ordering::SeqCst) == 0 {
                 return Ok(());
             }
@@ -111,6 +111,12 @@ impl Server {
         }
         let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
         retry_on_intr(|| poll(&mut descriptors, timeout.as_ref()))?;
+        let broken = PollFlags::HUP | PollFlags::ERR | PollFlags::NVAL;
+        let listener = descriptors.first();
+        if listener.is_some_and(|listener| listener.revents().intersects(broken)) {
+            // It would be ready at once for ever, and give nobody.
+            return Err(io::Error::other("nobody can connect any more"));
+        }
         let ready = |index: usize| {
             descriptors
                 .get(index)
@@ -123,25 +129,37 @@ impl Server {
         })
     }
 
-    fn accept<F>(&self, counted: Counted, others: usize, handle: &Arc<F>)
+    /// # Errors
+    /// When nobody can be accepted ever again.
+    fn accept<F>(&self, counted: Counted, others: usize, handle: &Arc<F>) -> io::Result<()>
     where
         F: Fn(&mut Exchange<'_>) + Send + Sync + 'static,
     {
         let stream = match self.listener.accept() {
             Ok((stream, _)) => stream,
             Err(error) => {
-                let code = error.raw_os_error().map(Errno::from_raw_os_error);
-                if matches!(code, Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM)) {
-                    thread::sleep(PAUSE);
-                }
-                return;
+                return match error.raw_os_error().map(Errno::from_raw_os_error) {
+                    // It listens no more.
+                    Some(Errno::INVAL | Errno::BADF | Errno::NOTSOCK | Errno::OPNOTSUPP) => {
+                        Err(error)
+                    }
+                    // Another one took it, or it is gone.
+                    Some(Errno::AGAIN | Errno::CONNABORTED | Errno::INTR) => Ok(()),
+                    // Whatever it is, the next moment is not different.
+                    _ => {
+                        thread::sleep(PAUSE);
+                        Ok(())
+                    }
+                };
             }
         };
         if !is_allowed(&stream) {
-            return refuse(&stream, 403, "permission denied");
+            refuse(&stream, 403, "permission denied");
+            return Ok(());
         }
         if others >= MAX_CONNECTIONS {
-            return refuse(&stream, 503, "too many connections");
+            refuse(&stream, 503, "too many connections");
+            return Ok(());
         }
         let handle = Arc::clone(handle);
         let serve = move || {
@@ -150,6 +168,7 @@ impl Server {
         };
         // Without a thread the connection is closed, and its client sees that.
         let _ = thread::Builder::new().name("client".into()).spawn(serve);
+        Ok(())
     }
 }
 

@@ -109,14 +109,22 @@ impl<'c> Call<'_, 'c> {
         stream(self.exchange, content_type)
     }
 
-    /// Makes the connection a stream. Old clients do not know of a type for streams with headers, and
-    /// those that do not upgrade never did.
+    /// The type of a stream whose pieces have headers or not. Old clients know of none for the former.
+    #[must_use]
+    pub fn stream_type(&self, frames: bool) -> &'static str {
+        match frames && self.version >= MULTIPLEXED_SINCE {
+            true => MULTIPLEXED,
+            false => RAW,
+        }
+    }
+
+    /// Makes the connection a stream. Clients that do not upgrade never knew of a type for streams with
+    /// headers.
     ///
     /// # Errors
     /// When the client is gone.
     pub fn hijack(&mut self, frames: bool) -> io::Result<Hijacked> {
-        let knows = self.version >= MULTIPLEXED_SINCE && self.exchange.head().upgrades();
-        let content_type = if frames && knows { MULTIPLEXED } else { RAW };
+        let content_type = self.stream_type(frames && self.exchange.head().upgrades());
         let mut own = Reply::new(200).with("Content-Type", content_type);
         own.headers.extend(headers());
         self.exchange.hijack(&own)
@@ -130,3 +138,32 @@ impl<'c> Call<'_, 'c> {
 
 /// The first version whose clients tell the two kinds of streams apart by their type.
 const MULTIPLEXED_SINCE: Version = Version(1, 42);
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+    use crate::http::{Connection, Head};
+
+    #[test]
+    fn old_clients_know_of_no_type_for_frames() {
+        let (_client, server) = UnixStream::pair().unwrap();
+        let mut connection = Connection::new(server);
+        let head = Head::parse(b"GET /containers/a/logs HTTP/1.1\r\n\r\n").unwrap();
+        let mut exchange = Exchange::new(&mut connection, head).unwrap();
+        let mut call = Call {
+            exchange: &mut exchange,
+            arguments: Vec::new(),
+            query: Query::parse("").unwrap(),
+            version: Version(1, 41),
+        };
+        assert_eq!(
+            (call.stream_type(true), call.stream_type(false)),
+            (RAW, RAW)
+        );
+        call.version = Version(1, 42);
+        assert_eq!(call.stream_type(true), MULTIPLEXED);
+        assert_eq!(call.stream_type(false), RAW);
+    }
+}

@@ -3,7 +3,7 @@
 use std::{io::Write, os::fd::AsFd};
 
 use coracle_engine::{
-    containers::{AttachOptions, RemoveOptions, StopOptions},
+    containers::{AttachOptions, RemoveOptions, StopOptions, values::FOREVER},
     kernel::Unobserved,
     signal,
     state::container::Status,
@@ -26,7 +26,8 @@ pub fn create(api: &Backend, call: &mut Call<'_, '_>) -> Result<(), ApiError> {
     let name = call.query.get("name").unwrap_or_default();
     let name = name.strip_prefix('/').unwrap_or(name).to_owned();
     let body: create::Body = json::required(call.exchange())?;
-    let id = api.create(&name, &body)?;
+    let platform = call.query.text("platform").map(str::to_owned);
+    let id = api.create(&name, &body, platform)?;
     let warnings = create::warnings(&body);
     call.json(201, &serde_json::json!({ "Id": id, "Warnings": warnings }))
 }
@@ -203,12 +204,27 @@ fn stopping(call: &Call<'_, '_>) -> Result<StopOptions, ApiError> {
     let signal = call.query.text("signal").map(|text| {
         signal::parse(text).ok_or_else(|| ApiError::invalid(format!("invalid signal: {text}")))
     });
-    let seconds = call.query.number("t")?.map(|seconds| {
-        // As docker: less than nothing is for ever.
-        u64::try_from(seconds).unwrap_or(u64::MAX)
-    });
+    let seconds = call.query.number("t")?.map(grace);
     Ok(StopOptions {
         signal: signal.transpose()?,
         seconds,
     })
+}
+
+/// Seconds until it is killed. As docker: less than nothing is for ever.
+fn grace(seconds: i64) -> u64 {
+    u64::try_from(seconds).map_or(FOREVER, |seconds| seconds.min(FOREVER))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_is_waited_for_longer_than_there_is_time() {
+        assert_eq!((grace(0), grace(7)), (0, 7));
+        for seconds in [-1, i64::MIN, i64::MAX] {
+            assert_eq!(grace(seconds), FOREVER);
+        }
+    }
 }

@@ -101,7 +101,13 @@ fn request(body: &Create) -> Result<ExecRequest, ApiError> {
 pub fn start(api: &Backend, call: &mut Call<'_, '_>) -> Result<(), ApiError> {
     let id = call.argument(0).to_owned();
     let body: Start = json::optional(call.exchange())?;
-    let exec = api.inspect_exec(&id)?;
+    let exec = match api.inspect_exec(&id) {
+        Err(error) if error.status == 404 => {
+            api.check_startable(&id)?;
+            return Err(error);
+        }
+        other => other?,
+    };
     let terminal = exec.process.terminal.is_some();
     let size = console(&body.console_size).filter(|_| terminal);
     if body.detach {
@@ -127,7 +133,12 @@ pub fn start(api: &Backend, call: &mut Call<'_, '_>) -> Result<(), ApiError> {
     let link = api.start_exec(&id, false, size)?;
     let hijacked = call.hijack(wishes.frames)?;
     let mut client = hijacked.stream.try_clone()?;
-    let ended = pump::carry(Linked::new(link), hijacked, wishes)?;
+    let link = Linked::new(link);
+    let code = link.code();
+    let ended = pump::carry(link, hijacked, wishes)?;
+    if let pump::Ended::Over(_) = ended {
+        api.note_end(exec, code.get().copied());
+    }
     if let pump::Ended::Over(Some(message)) = ended {
         // As the runtime of docker's says it; the code is told by inspect.
         let text = format!("{message}\r\n");

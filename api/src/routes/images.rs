@@ -114,15 +114,80 @@ fn is_named(name: &Reference, pattern: &str) -> bool {
     matches(pattern, &whole) || matches(pattern, &short)
 }
 
-/// Whether a text is of a pattern in which a star stands for anything but slashes.
+/// Whether a text is of a pattern as Go's `path.Match` has it: a star stands for anything but slashes, `?` for a
+/// character, `[…]` for one of some. It takes time as the product of both lengths at most: only the last star
+/// seen can have to stand for more.
 fn matches(pattern: &str, text: &str) -> bool {
-    match pattern.split_once('*') {
-        None => pattern == text,
-        Some((start, rest)) => text.strip_prefix(start).is_some_and(|text| {
-            let end = text.find('/').unwrap_or(text.len());
-            let mut ends = text.char_indices().map(|(at, _)| at).chain([text.len()]);
-            ends.any(|at| at <= end && matches(rest, text.get(at..).unwrap_or_default()))
-        }),
+    let (pattern, text): (Vec<char>, Vec<char>) =
+        (pattern.chars().collect(), text.chars().collect());
+    let (mut at, mut of) = (0, 0);
+    let mut star = None;
+    loop {
+        let next = text.get(of).copied();
+        match (pattern.get(at), next) {
+            (None, None) => return true,
+            (Some('*'), _) => {
+                at += 1;
+                star = Some((at, of));
+                continue;
+            }
+            (Some(_), Some(character)) => {
+                if let Some(length) = one(pattern.get(at..).unwrap_or_default(), character) {
+                    (at, of) = (at + length, of + 1);
+                    continue;
+                }
+            }
+            _ => {}
+        }
+        match star {
+            Some((after, from)) if text.get(from).is_some_and(|character| *character != '/') => {
+                star = Some((after, from + 1));
+                (at, of) = (after, from + 1);
+            }
+            _ => return false,
+        }
+    }
+}
+
+/// Characters of the pattern that stand for this one, from its beginning on; `None` if they do not.
+fn one(pattern: &[char], character: char) -> Option<usize> {
+    match pattern {
+        ['?', ..] => (character != '/').then_some(1),
+        ['\\', escaped, ..] => (*escaped == character).then_some(2),
+        ['[', rest @ ..] => class(rest, character).map(|length| length + 1),
+        [own, ..] => (*own == character).then_some(1),
+        [] => None,
+    }
+}
+
+/// As [`one`], behind the bracket.
+fn class(pattern: &[char], character: char) -> Option<usize> {
+    let not = pattern.first() == Some(&'^');
+    let begin = usize::from(not);
+    let mut at = begin;
+    let mut found = false;
+    loop {
+        if pattern.get(at) == Some(&']') && at > begin {
+            return (found != not).then_some(at + 1);
+        }
+        let (low, length) = member(pattern.get(at..)?)?;
+        at += length;
+        let mut high = low;
+        if pattern.get(at) == Some(&'-') {
+            let length;
+            (high, length) = member(pattern.get(at + 1..)?)?;
+            at += 1 + length;
+        }
+        found |= (low..=high).contains(&character);
+    }
+}
+
+/// A character in brackets, and the length of what it is written as.
+fn member(pattern: &[char]) -> Option<(char, usize)> {
+    match pattern {
+        ['\\', escaped, ..] => Some((*escaped, 2)),
+        ['\\' | '-' | ']', ..] | [] => None,
+        [own, ..] => Some((*own, 1)),
     }
 }
 
@@ -150,5 +215,36 @@ mod tests {
         assert!(matches("a/*:1", "a/b:1"));
         assert!(!matches("busy*", "busybox/a"));
         assert!(!matches("box", "busybox"));
+    }
+
+    #[test]
+    fn patterns_are_go_s() {
+        for (pattern, text, is) in [
+            ("busy?ox", "busybox", true),
+            ("a?b", "a/b", false),
+            ("[a-c]x", "bx", true),
+            ("[^a-c]x", "bx", false),
+            ("[^a-c]x", "dx", true),
+            ("[a", "a", false),
+            ("[]a]", "]", false),
+            ("a\\*", "a*", true),
+            ("a\\*", "ab", false),
+            ("a\\", "a", false),
+            ("*", "", true),
+            ("*/*", "a/b", true),
+            ("*/*", "a/b/c", false),
+            ("*a*b/*c", "xaxb/xc", true),
+            ("*ab*", "aab", true),
+            ("a*b*c", "abxbc", true),
+            ("ä?", "äö", true),
+        ] {
+            assert_eq!(matches(pattern, text), is, "{pattern} {text}");
+        }
+    }
+
+    #[test]
+    fn no_pattern_keeps_a_processor_busy() {
+        let pattern = "*a".repeat(40) + "b";
+        assert!(!matches(&pattern, &"a".repeat(250)));
     }
 }

@@ -16,7 +16,7 @@ use vmm::control::Socket;
 
 use super::{
     Deadline, Keeper, Kept,
-    phase::{KILL_TIMEOUT, Phase, SIGHUP, SIGINT, SIGKILL, SIGQUIT},
+    phase::{KILL_TIMEOUT, Phase, SIGHUP, SIGINT, SIGKILL, SIGQUIT, later},
     wire::{Event, Exit, Reason, Request, Until, VERSION, Work},
 };
 use crate::state::{container::Status, private};
@@ -457,7 +457,7 @@ impl Keeper {
             // It may run already, and its word be on the way.
             Phase::Starting => {
                 kept.message_at_start = Some(HostMessage::Signal { id, signal });
-                kept.deadline = Some((Instant::now() + grace, Deadline::Kill));
+                kept.deadline = Some((later(Instant::now(), grace), Deadline::Kill));
                 return;
             }
             // Nothing runs; it only does not start again.
@@ -473,7 +473,7 @@ impl Keeper {
             }
         }
         // A second request does not make the time longer.
-        let end = Instant::now() + grace;
+        let end = later(Instant::now(), grace);
         match kept.deadline {
             Some((at, Deadline::Kill | Deadline::Force)) if at <= end => {}
             // What was killed has no signal left to wait for.
@@ -516,7 +516,7 @@ impl Keeper {
         };
         let grace = Duration::from_secs(config.stop_timeout).max(LEAST_GRACE);
         if [SIGHUP, SIGINT, SIGQUIT].contains(&signal) {
-            let at = Instant::now() + grace;
+            let at = later(Instant::now(), grace);
             kept.interrupted.get_or_insert((at, signal));
         }
         match kept.phase {
@@ -573,3 +573,6 @@ impl Keeper {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,7 +4,10 @@ use std::time::{Duration, Instant};
 
 use coracle_protocol::{HostMessage, Stdio, Task};
 
-use super::{Keeper, execs, phase::Phase};
+use super::{
+    Keeper, execs,
+    phase::{Phase, later},
+};
 use crate::state::container::{Health, Status, Wellness};
 use coracle_platform::clock;
 
@@ -38,7 +41,7 @@ impl Probe {
     /// The first run of a container that starts now.
     pub(super) fn first(health: Option<&Health>) -> Self {
         match health {
-            Some(health) => Self::Due(Instant::now() + pause(health)),
+            Some(health) => Self::Due(later(Instant::now(), pause(health))),
             None => Self::Off,
         }
     }
@@ -77,11 +80,11 @@ impl Keeper {
         };
         if let Probe::Running { id, until } = &mut kept.probe {
             let id = id.clone();
-            *until = now + patience(&health);
+            *until = later(now, patience(&health));
             self.say(&HostMessage::Signal { id, signal: 9 });
             return;
         }
-        kept.probe = Probe::Due(now + pause(&health));
+        kept.probe = Probe::Due(later(now, pause(&health)));
         if !matches!(kept.phase, Phase::Running) || kept.state.status != Status::Running {
             return;
         }
@@ -94,7 +97,7 @@ impl Keeper {
         if let (Ok(Some(id)), Some(kept)) = (sent, self.kept.get_mut(&number)) {
             kept.probe = Probe::Running {
                 id,
-                until: now + Duration::from_nanos(health.timeout),
+                until: later(now, Duration::from_nanos(health.timeout)),
             };
         }
     }
@@ -108,7 +111,7 @@ impl Keeper {
             return;
         };
         let now = Instant::now();
-        kept.probe = Probe::Due(now + pause(health));
+        kept.probe = Probe::Due(later(now, pause(health)));
         let state = &mut kept.state;
         let before = (state.health, state.failing);
         let running = clock::wall().saturating_sub(state.started);

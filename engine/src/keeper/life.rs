@@ -8,7 +8,7 @@ use coracle_protocol::HostMessage;
 use super::{
     Deadline, Keeper, Kept, Machine, Prepared,
     health::Probe,
-    phase::{LackOfMemory, Phase},
+    phase::{LackOfMemory, Phase, later},
     streams::Streams,
     wire::VERSION,
 };
@@ -147,7 +147,8 @@ impl Keeper {
             let config = &kept.record.config;
             if !matches!(kept.deadline, Some((_, Deadline::Kill))) {
                 let timeout = config.timeout.map(Duration::from_secs);
-                kept.deadline = timeout.map(|time| (Instant::now() + time, Deadline::Timeout));
+                kept.deadline =
+                    timeout.map(|time| (later(Instant::now(), time), Deadline::Timeout));
             }
             kept.state.health = config.health.as_ref().map(|_| Wellness::Starting);
             kept.state.failing = 0;

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use coracle_protocol::ContainerSpec;
 
+use crate::containers::values::FOREVER;
 use crate::state::container::{State, Status};
 
 /// Where a container is.
@@ -49,6 +50,12 @@ impl End {
             state.finished = now;
         }
     }
+}
+
+/// A moment so much later. Who asks for more time than there is waits for ever: what a client or a record says
+/// must not be able to end this process, and with it every container that it keeps.
+pub(super) fn later(from: Instant, time: Duration) -> Instant {
+    from + time.min(Duration::from_secs(FOREVER))
 }
 
 /// How long a guest may take to end what it was told to kill: a hundred times what it takes, in a

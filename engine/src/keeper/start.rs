@@ -3,7 +3,6 @@
 use std::{collections::BTreeMap, fs::File, path::PathBuf};
 
 use anyhow::{Context, Result};
-use rustix::process::{Resource, getrlimit, setrlimit};
 use vmm::control::Socket;
 
 use super::{
@@ -22,7 +21,7 @@ use crate::state::{
 use crate::{Error, ErrorKind};
 use coracle_platform::{
     programs,
-    sys::{self, Signals},
+    sys::{self, Descriptors, Signals},
 };
 
 /// A container to be started in a host of its own.
@@ -61,21 +60,14 @@ pub(super) fn new_keeper(
     sys::show_alone(&format!("coracle: keeper of {name}"));
     rustix::process::setsid().context("cannot start a session")?;
     sys::leave_terminal(words).context("cannot leave the terminal")?;
-    take_all_descriptors();
+    // Each container has several here, and each client one, of a named host with many more than the 1024 that are
+    // usual. A monitor sets its own limit.
+    Descriptors::take_all();
     // A container may start again when another release has been installed; what this keeper talks to is its own.
     programs::keep(&["coracle-vmm", "coracle-init"]);
     let signals = Signals::new(&[libc::SIGTERM, libc::SIGINT]).context("cannot block signals")?;
     let path = socket::path(&directories.runtime, id);
     Keeper::new(directories, path, signals)
-}
-
-/// Raises the limit of descriptors as far as this process may: each container has several here, and each client
-/// one, of a named host with many more than the 1024 that are usual. A monitor sets its own limit.
-fn take_all_descriptors() {
-    let mut limit = getrlimit(Resource::Nofile);
-    limit.current = limit.maximum;
-    // Without it there are as many as before, and what is one too many is refused.
-    let _ = setrlimit(Resource::Nofile, limit);
 }
 
 /// Looks after a container that starts now.

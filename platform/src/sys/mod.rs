@@ -19,7 +19,9 @@ use std::{
     sync::atomic::{AtomicBool, Ordering},
 };
 
-use rustix::process::{Signal, set_parent_process_death_signal};
+use rustix::process::{
+    Resource, Rlimit, Signal, getrlimit, set_parent_process_death_signal, setrlimit,
+};
 
 pub use shown::{is_kept, show, show_alone};
 
@@ -70,7 +72,10 @@ pub fn passed_socket() -> io::Result<OwnedFd> {
 /// Signals as they come, read from a descriptor; they have no other effect meanwhile.
 pub struct Signals {
     file: File,
-    outlives_terminal: bool,
+    /// Those that were ignored before.
+    ignored: Vec<i32>,
+    /// What was blocked before.
+    mask: libc::sigset_t,
 }
 
 impl Signals {
@@ -79,21 +84,25 @@ impl Signals {
     /// # Errors
     /// As `signalfd(2)`.
     pub fn new(signals: &[i32]) -> io::Result<Self> {
-        let mut outlives_terminal = false;
-        // SAFETY: `set` is plain memory, initialised by `sigemptyset` before any other use; each
-        // pointer is to a live local variable.
-        let descriptor = unsafe {
+        let mut ignored = Vec::new();
+        // SAFETY: `set` is plain memory, initialised by `sigemptyset` before any other use, and `mask` by the call that
+        // fills it; each pointer is to a live local variable.
+        let (descriptor, mask) = unsafe {
+            let mut mask = std::mem::zeroed::<libc::sigset_t>();
             let mut set = std::mem::zeroed::<libc::sigset_t>();
             libc::sigemptyset(&raw mut set);
             for signal in signals {
                 // A shell starts what runs in the background with some of them ignored, and what is
                 // ignored is never seen.
                 let before = libc::signal(*signal, libc::SIG_DFL);
-                outlives_terminal |= *signal == libc::SIGHUP && before == libc::SIG_IGN;
+                if before == libc::SIG_IGN {
+                    ignored.push(*signal);
+                }
                 libc::sigaddset(&raw mut set, *signal);
             }
-            libc::pthread_sigmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut());
-            libc::signalfd(-1, &raw const set, libc::SFD_CLOEXEC)
+            libc::pthread_sigmask(libc::SIG_BLOCK, &raw const set, &raw mut mask);
+            let descriptor = libc::signalfd(-1, &raw const set, libc::SFD_CLOEXEC);
+            (descriptor, mask)
         };
         if descriptor < 0 {
             return Err(io::Error::last_os_error());
@@ -102,13 +111,34 @@ impl Signals {
         let descriptor = unsafe { OwnedFd::from_raw_fd(descriptor) };
         Ok(Self {
             file: File::from(descriptor),
-            outlives_terminal,
+            ignored,
+            mask,
         })
     }
 
     /// Whether SIGHUP was ignored when the process began, as nohup(1) has it: the terminal's end is not its own.
     pub fn outlives_terminal(&self) -> bool {
-        self.outlives_terminal
+        self.ignored.contains(&libc::SIGHUP)
+    }
+
+    /// Has a program find the signals as this one did: a child inherits what is blocked, and would not hear of them.
+    pub fn undo_in(&self, command: &mut Command) {
+        let (ignored, mask) = (self.ignored.clone(), self.mask);
+        let undo = move || {
+            for signal in &ignored {
+                // SAFETY: between fork and exec, a system call; no handler is set.
+                unsafe { libc::signal(*signal, libc::SIG_IGN) };
+            }
+            // SAFETY: as above; the set is the closure's own, and was filled by the same call.
+            match unsafe {
+                libc::pthread_sigmask(libc::SIG_SETMASK, &raw const mask, std::ptr::null_mut())
+            } {
+                0 => Ok(()),
+                error => Err(io::Error::from_raw_os_error(error)),
+            }
+        };
+        // SAFETY: the closure makes system calls only, and neither allocates nor takes a lock.
+        unsafe { command.pre_exec(undo) };
     }
 
     /// The next signal's number; waits for it.
@@ -139,6 +169,31 @@ impl Signals {
 impl AsFd for Signals {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.file.as_fd()
+    }
+}
+
+/// The limit of descriptors, raised as far as this process may.
+#[derive(Debug)]
+pub struct Descriptors {
+    before: Rlimit,
+}
+
+impl Descriptors {
+    /// Raises it. Where that cannot be there are as many as before, and what is one too many is refused.
+    pub fn take_all() -> Self {
+        let before = getrlimit(Resource::Nofile);
+        let mut limit = before;
+        limit.current = limit.maximum;
+        let _ = setrlimit(Resource::Nofile, limit);
+        Self { before }
+    }
+
+    /// Has a program find the limit as this one did: those that use `select(2)` cannot have more than are usual.
+    pub fn undo_in(&self, command: &mut Command) {
+        let before = self.before;
+        let undo = move || Ok(setrlimit(Resource::Nofile, before)?);
+        // SAFETY: between fork and exec the closure only makes one `prlimit` system call.
+        unsafe { command.pre_exec(undo) };
     }
 }
 
@@ -218,4 +273,51 @@ pub fn leave_terminal(words: Option<&File>) -> io::Result<()> {
         rustix::stdio::dup2_stderr(words)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn program_finds_signals_and_limits_as_this_one_did() {
+        // The thread's own mask is what children of it inherit.
+        let status = || -> Vec<u64> {
+            let mut plain = Command::new("cat");
+            lines(plain.arg("/proc/self/status"))
+        };
+        let before = status();
+        let signals = Signals::new(&[libc::SIGTERM, libc::SIGQUIT]).unwrap();
+        let descriptors = Descriptors::take_all();
+        assert_ne!(status(), before);
+        let mut command = Command::new("cat");
+        command.arg("/proc/self/status");
+        signals.undo_in(&mut command);
+        assert_eq!(lines(&mut command), before);
+        let mut command = Command::new("cat");
+        command.arg("/proc/self/limits");
+        descriptors.undo_in(&mut command);
+        let output = command.output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        let line = text.lines().find(|line| line.starts_with("Max open files"));
+        let soft = line
+            .and_then(|line| line.split_whitespace().nth(3))
+            .unwrap();
+        let expected = descriptors
+            .before
+            .current
+            .map_or("unlimited".into(), |limit| limit.to_string());
+        assert_eq!(soft, expected);
+    }
+
+    /// What is blocked and ignored in a program that prints its own status, but for the C library's own signals.
+    fn lines(command: &mut Command) -> Vec<u64> {
+        let output = command.output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        let lines = text
+            .lines()
+            .filter(|line| line.starts_with("SigBlk") || line.starts_with("SigIgn"));
+        let masks = lines.map(|line| u64::from_str_radix(&line[8..], 16).unwrap());
+        masks.map(|mask| mask & 0x7fff_ffff).collect()
+    }
 }

@@ -245,7 +245,10 @@ impl Unpacker {
 }
 
 fn time(seconds: u64) -> SystemTime {
-    SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
+    // Who packed the archive may have written any number.
+    SystemTime::UNIX_EPOCH
+        .checked_add(Duration::from_secs(seconds))
+        .unwrap_or(SystemTime::UNIX_EPOCH)
 }
 
 #[cfg(test)]
@@ -253,6 +256,12 @@ mod tests {
     use std::fs;
 
     use super::*;
+
+    #[test]
+    fn time_that_there_is_not_ends_nobody() {
+        assert_eq!(time(u64::MAX), SystemTime::UNIX_EPOCH);
+        assert_eq!(time(7), SystemTime::UNIX_EPOCH + Duration::from_secs(7));
+    }
 
     fn entry(path: &str, kind: Kind, link: &str, size: u64) -> Vec<u8> {
         tar::encode(&Entry {

@@ -24,9 +24,12 @@ pub(super) fn authenticate(
     what: &str,
     challenge: &Challenge,
 ) -> Result<String, RegistryError> {
-    let credential = match &endpoint.given {
-        Some(credential) => Some(credential.clone()),
-        None => credentials::find(
+    let credential = match (&endpoint.given, &client.settings.given) {
+        (Some(credential), _) => Some(credential.clone()),
+        (None, Some((domain, credential))) if *domain == endpoint.domain => {
+            Some(credential.clone())
+        }
+        (None, _) => credentials::find(
             &client.settings.credentials,
             &endpoint.domain,
             &endpoint.repository,
@@ -301,6 +304,25 @@ mod tests {
                 "{realm}"
             );
         }
+    }
+
+    #[test]
+    fn credentials_that_are_given_are_for_their_registry_alone() {
+        let given = Credential::Password {
+            user: "u".into(),
+            password: "p".into(),
+        };
+        let settings = Settings {
+            given: Some(("registry.example".into(), given)),
+            ..Settings::default()
+        };
+        let ask = |domain: &str| {
+            let endpoint = Endpoint::of_domain(&settings, domain, "a/b");
+            let client = Client::new(settings.clone());
+            authenticate(&client, &endpoint, "it", &Challenge::Basic)
+        };
+        assert_eq!(ask("registry.example").unwrap(), "Basic dTpw");
+        assert!(ask("other.example").is_err());
     }
 
     #[test]

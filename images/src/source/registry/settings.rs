@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::RegistryError;
 use super::limits;
+use super::{Credential, RegistryError};
 
 /// Settings of all users, and below the user's configuration directory their own.
 const FILE: &str = "coracle/registries.json";
@@ -28,6 +28,8 @@ pub struct Settings {
     pub tls_verify: Option<bool>,
     /// Directories with one directory of certificates for each registry.
     pub certificates: Vec<PathBuf>,
+    /// Credentials for the registry of this domain, which come before those of files.
+    pub given: Option<(String, Credential)>,
     /// Files of credentials, the first that has some for a registry is used.
     pub credentials: Vec<PathBuf>,
     /// Time-outs, where they differ from the usual.
@@ -77,6 +79,7 @@ impl Settings {
         let mut settings = Self {
             tls_verify,
             certificates: certificates(configuration.as_deref()),
+            given: None,
             credentials: credentials(configuration.as_deref()),
             ..Self::default()
         };
