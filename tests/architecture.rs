@@ -224,7 +224,8 @@ fn words_reach_a_terminal_by_one_road() {
     let rooms = [
         "src",
         "bench",
-        "engine",
+        // Its example is another program, and writes what it wants.
+        "engine/src",
         "platform",
         "software-host",
         "terminal",
