@@ -88,7 +88,9 @@ fn labels_and_stop_signal_of_the_request_win() {
 #[test]
 fn amounts_are_dockers() {
     type Edit = fn(&mut HostConfig);
-    let cases: [(Edit, Option<(Option<u64>, Option<u64>)>); 10] = [
+    /// Thousandths of a processor, and bytes.
+    type Amounts = (Option<u64>, Option<u64>);
+    let cases: [(Edit, Option<Amounts>); 10] = [
         (
             |host| host.nano_cpus = 1_500_000_000,
             Some((Some(1500), None)),
