@@ -126,7 +126,8 @@ install:
 	install -D -m 755 -t $(DESTDIR)$(PREFIX)/bin $(BIN)/coracle
 	install -D -m 755 -t $(DESTDIR)$(PREFIX)/libexec/coracle $(BIN)/coracle-keeper $(BIN)/coracle-vmm \
 		$(BIN)/coracle-init $(BIN)/coracle-bench
-	install -D -m 644 -t $(DESTDIR)$(PREFIX)/lib/systemd/user share/systemd/coracle.service
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/lib/systemd/user share/systemd/coracle.service \
+		share/systemd/coracle-api.socket share/systemd/coracle-api.service
 	$(BIN)/coracle man $(DESTDIR)$(PREFIX)/share/man/man1
 
 clean:

@@ -15,6 +15,8 @@ pub mod host;
 pub mod hosts;
 mod identifier;
 pub mod images;
+/// How the parts of Coracle itself reach keepers: no part of what other programs may rely on.
+#[doc(hidden)]
 pub mod keeper;
 pub mod kernel;
 pub mod policy;
@@ -48,14 +50,19 @@ pub struct Settings {
     pub directories: Directories,
     /// Where the settings and credentials of registries come from.
     pub registries: Registries,
+    /// The process that looks after a container may be a fork of this one, where this one has a single thread: that is
+    /// quicker than to execute the program `coracle-keeper`. It lives as long as the container, with a copy of this
+    /// process's memory, and is a child that this process has to wait for: for a program that ends soon.
+    pub may_fork: bool,
 }
 
 impl Settings {
-    /// These directories, and registries without credentials.
+    /// These directories, and registries without credentials; nothing is forked.
     pub fn new(directories: Directories) -> Self {
         Self {
             directories,
             registries: Registries::default(),
+            may_fork: false,
         }
     }
 }
@@ -66,6 +73,7 @@ impl Settings {
 pub struct Engine {
     pub(crate) directories: Directories,
     pub(crate) registries: Registries,
+    pub(crate) may_fork: bool,
 }
 
 impl Engine {
@@ -77,6 +85,7 @@ impl Engine {
         Ok(Self {
             directories: settings.directories,
             registries: settings.registries,
+            may_fork: settings.may_fork,
         })
     }
 

@@ -7,16 +7,35 @@
 
 use std::os::fd::AsFd;
 
-use rustix::fs::{StatVfs, fstat, fstatvfs};
+use rustix::{
+    fs::{StatVfs, fstat, fstatvfs},
+    io::Errno,
+};
 
 use crate::{
-    failure::{Failure, Stage},
+    failure::{Failure, Stage, reason},
     sys,
 };
 
 /// Options of the mount of a disk with limits, and of any other. What is deleted there is free on the host again.
 pub(crate) const WITH_LIMITS: &std::ffi::CStr = c"discard,prjquota";
 pub(crate) const WITHOUT: &std::ffi::CStr = c"discard";
+
+/// Whether a kernel says by this that it has no quotas: without them, or without their format, it does not mount a
+/// disk that has them, and before Linux 5.14 it does not know the system call.
+pub(crate) fn is_absent(errno: Errno) -> bool {
+    [Errno::INVAL, Errno::SRCH, Errno::NOSYS].contains(&errno)
+}
+
+/// A kernel of the user's has no quotas: in words that say what to do.
+pub(crate) fn absent(errno: Errno) -> Failure {
+    Failure::setup(format!(
+        "cannot limit what the container writes to the host's disk: {}; the host's kernel has to be Linux 5.14 or \
+         newer, with CONFIG_QUOTA and CONFIG_QFMT_V2: make the host with such a kernel or without a disk, or run \
+         the container with `--storage-opt memory=SIZE`, which keeps what it writes in memory",
+        reason(errno)
+    ))
+}
 
 /// Inodes that a container has in any case: a small image's changes.
 const FEWEST_INODES: u64 = 256;
@@ -30,8 +49,11 @@ pub(crate) fn limit(disk: impl AsFd, directory: impl AsFd, bytes: u64) -> Result
     let project = project_of(&directory)?;
     sys::set_project(&directory, project)
         .stage(|| "count what the container writes to the host's disk")?;
-    sys::set_limits(&disk, project, bytes, inodes(&whole, bytes))
-        .stage(|| "limit what the container writes to the host's disk")
+    let set = sys::set_limits(&disk, project, bytes, inodes(&whole, bytes));
+    match set.as_ref().map_err(Errno::from_io_error) {
+        Err(Some(errno)) if is_absent(errno) => Err(absent(errno)),
+        _ => set.stage(|| "limit what the container writes to the host's disk"),
+    }
 }
 
 /// Forgets the limit of a directory, before that is removed: its number may be another's directly after.
@@ -65,6 +87,22 @@ fn inodes(whole: &StatVfs, bytes: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn kernel_without_quotas_is_told_with_what_to_do() {
+        // Of mount(2) without CONFIG_QUOTA and without CONFIG_QFMT_V2, and of an older kernel's quotactl_fd(2).
+        for errno in [Errno::INVAL, Errno::SRCH, Errno::NOSYS] {
+            assert!(is_absent(errno));
+            let words = absent(errno).message;
+            for part in [&reason(errno)[..], "CONFIG_QUOTA", "--storage-opt memory="] {
+                assert!(words.contains(part), "{words}");
+            }
+        }
+        // A disk that is damaged, full or gone is another matter.
+        for errno in [Errno::IO, Errno::NOSPC, Errno::NODEV] {
+            assert!(!is_absent(errno));
+        }
+    }
 
     #[test]
     fn inodes_go_with_the_space_and_are_never_none() {

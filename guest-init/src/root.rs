@@ -264,13 +264,12 @@ impl MountedRoot {
         device::wait_for(disk)?;
         let target = self.place.join("disk");
         make_directory(&target, PRIVATE)?;
-        let mounted = mount(disk, &target, "ext4", MountFlags::NOATIME, options);
-        mounted.stage(|| match options == quota::WITH_LIMITS {
-            true => format!(
-                "mount ext4 from {disk} with limits (CONFIG_QUOTA and CONFIG_QFMT_V2 of the guest's kernel)"
-            ),
-            false => format!("mount ext4 from {disk}"),
-        })?;
+        match mount(disk, &target, "ext4", MountFlags::NOATIME, options) {
+            Err(errno) if options == quota::WITH_LIMITS && quota::is_absent(errno) => {
+                return Err(quota::absent(errno));
+            }
+            mounted => mounted.stage(|| format!("mount ext4 from {disk}"))?,
+        }
         self.disk = Some(target.clone());
         Ok(target)
     }

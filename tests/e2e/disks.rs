@@ -46,7 +46,7 @@ fn what_is_written_outgrows_memory_and_stays_until_the_container_is_removed() {
     let container = Detached::start("on-disk", &[&flags[..], &command].concat());
     container.until_ready();
     let id = container.field(".Id");
-    assert_eq!(container.field(".HostConfig.StorageOpt.size"), "1073741824");
+    assert_eq!(container.field(".HostConfig.StorageOpt.size"), "1G");
     let _ = container.does(&["stop"]).expect(0);
     assert!(taken(&container) > 48 << 20);
     assert_sound(&disk_of(&id));

@@ -10,6 +10,7 @@ mod bench;
 mod copy;
 mod crashes;
 mod disks;
+mod embedded;
 mod exec;
 mod exit_codes;
 mod filters;

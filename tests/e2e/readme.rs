@@ -46,7 +46,7 @@ fn without_comment(command: &str) -> &str {
 }
 
 /// What is not typed here, and why.
-const NOT_TYPED: [(&str, &str); 9] = [
+const NOT_TYPED: [(&str, &str); 12] = [
     ("make demo", "it makes what this suite needs to run"),
     ("make test", "it runs this suite"),
     (
@@ -57,6 +57,12 @@ const NOT_TYPED: [(&str, &str); 9] = [
         "docker save",
         "it needs docker with an image; image_commands:: loads by a pipe",
     ),
+    (
+        "coracle api",
+        "it needs docker's client; api:: runs it by Debian's and the newest one",
+    ),
+    ("export DOCKER_HOST=", "no server listens there"),
+    ("docker run", "no server listens there"),
     ("coracle bench --json", "bench:: measures"),
     ("coracle bench -n", "bench:: measures"),
     ("coracle bench --virtual-time", "bench:: measures"),

@@ -69,7 +69,13 @@ impl Installation {
     /// `coracle` with these arguments, standard input closed.
     #[must_use]
     pub fn coracle(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(self.path("bin").join("coracle"));
+        self.program("coracle", arguments)
+    }
+
+    /// A program of the installation with these arguments, standard input closed.
+    #[must_use]
+    pub fn program(&self, name: &str, arguments: &[&str]) -> Command {
+        let mut command = Command::new(self.path("bin").join(name));
         command
             .args(arguments)
             .stdin(Stdio::null())

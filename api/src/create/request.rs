@@ -88,7 +88,7 @@ impl HostConfig {
     fn request(&self) -> Result<engine::HostConfig, ApiError> {
         let network = self.network_mode.as_str();
         if !network.is_empty() && network.parse::<Choice>().is_err() {
-            // Not 404, by which docker's command would pull the image.
+            // Not 404, by which docker's command would pull the image: dockerd says it at the start.
             return Err(ApiError::invalid(format!("network {network} not found")));
         }
         Ok(engine::HostConfig {

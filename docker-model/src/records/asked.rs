@@ -105,7 +105,8 @@ pub(super) fn host_config(config: &record::Config, asked: &record::HostConfig) -
         publish_all_ports: asked.publish_all_ports,
         readonly_rootfs: asked.readonly_rootfs,
         security_opt: asked.security_opt.clone(),
-        storage_opt: some(&asked.storage_opt),
+        // Where nothing was asked for, a host's part for each container is worth knowing.
+        storage_opt: some(&asked.storage_opt).or_else(|| super::storage(config)),
         tmpfs: some(&asked.tmpfs),
         uts_mode: asked.uts_mode.clone(),
         userns_mode: asked.userns_mode.clone(),

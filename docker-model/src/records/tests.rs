@@ -338,6 +338,8 @@ fn what_was_asked_for_is_shown_apart_from_what_came_of_it() {
         ("/HostConfig/CapDrop", json!([])),
         ("/HostConfig/Memory", json!(64 << 20)),
         ("/HostConfig/PidsLimit", json!(null)),
+        // The part of its host's disk, for which nobody asked.
+        ("/HostConfig/StorageOpt", json!({"size": "1073741824"})),
         ("/HostConfig/Ulimits", json!(null)),
         (
             "/HostConfig/LogConfig",

@@ -50,9 +50,15 @@ impl Containers {
         refuse::without_machine(request)?;
         let (host, disk) = match &request.host {
             Some(host) => {
-                let host = Hosts::new(&self.engine.directories).find(host)?.config;
-                let disk = policies::part_of_disk(request, &host)?;
-                (Some(host.id), disk)
+                let host = Hosts::new(&self.engine.directories).find(host)?;
+                let disk = policies::part_of_disk(request, &host.config)?;
+                if disk.is_some() {
+                    let warning = policies::warn_of_part(request, &host.config, &host.state()?)?;
+                    if let Some(words) = warning {
+                        progress.report(Report::Warning(&words));
+                    }
+                }
+                (Some(host.config.id), disk)
             }
             None => (None, policies::storage(request)?.disk),
         };

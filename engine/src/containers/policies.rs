@@ -9,7 +9,7 @@ use crate::{
     state::{
         container::{Health, LogPolicy},
         disk,
-        host::Config as Host,
+        host::{Config as Host, State, Status},
     },
 };
 
@@ -185,9 +185,43 @@ pub(super) fn part_of_disk(request: &CreateRequest, host: &Host) -> Result<Optio
     }
 }
 
+/// What is to be told of a limit on the disk of a host: a keeper of a release that knew no such limits holds none.
+///
+/// # Errors
+/// When the host is up with such a keeper, and the limit was asked for.
+pub(super) fn warn_of_part(
+    request: &CreateRequest,
+    host: &Host,
+    state: &State,
+) -> Result<Option<String>> {
+    // Later keepers say which version of the wire they speak.
+    let is_old = state.status == Status::Running && state.wire == 0;
+    let name = &host.name;
+    let again = format!("'coracle host stop {name}' and 'coracle host start {name}' change that");
+    let words = format!(
+        "host {name} was started by an earlier release of Coracle, which does not limit what each of its containers \
+         writes to its disk; {again}"
+    );
+    match storage(request)? {
+        _ if !is_old || host.disk.is_none() => Ok(None),
+        Storage {
+            memory: Some(_), ..
+        } => Ok(None),
+        Storage { disk: Some(_), .. } => Err(Error::new(
+            ErrorKind::Conflict,
+            format!("--storage-opt size: {words}"),
+        )),
+        Storage { .. } => Ok(Some(words)),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The record of a host with a disk, by a release that knew no limits there.
+    const HOST: &str = r#"{"version":1,"id":"0123","name":"old","created":1,"memory":1073741824,"cpus":1,
+        "kernel":null,"machine":"auto","labels":{},"disk":1073741824}"#;
 
     fn words(list: &[&str]) -> Vec<String> {
         list.iter().map(|word| (*word).into()).collect()
@@ -317,5 +351,32 @@ mod tests {
             });
             assert_eq!(storage(&request).is_ok(), good, "{options:?}");
         }
+    }
+
+    #[test]
+    fn limit_that_an_earlier_releases_keeper_does_not_hold_is_told() {
+        let mut host: Host = serde_json::from_str(HOST).unwrap();
+        let mut state = State::new();
+        let mut request = CreateRequest::default();
+        let mut ask = |option: Option<(&str, &str)>, host: &Host, state: &State| {
+            let option = option.map(|(name, value)| (name.into(), value.into()));
+            request.host_config.storage_opt = option.into_iter().collect();
+            warn_of_part(&request, host, state)
+        };
+        let (size, memory) = (Some(("size", "16m")), Some(("memory", "16m")));
+        // It is not up: who starts it next holds the limit. Nor is there one in a host without a disk.
+        assert_eq!(ask(size, &host, &state).unwrap(), None);
+        state.status = Status::Running;
+        let disk = host.disk.take();
+        assert_eq!(ask(None, &host, &state).unwrap(), None);
+        host.disk = disk;
+        assert_eq!(ask(memory, &host, &state).unwrap(), None);
+        let warning = ask(None, &host, &state).unwrap().unwrap();
+        assert!(warning.contains("'coracle host stop old'"), "{warning}");
+        let refused = ask(size, &host, &state).unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::Conflict);
+        state.wire = crate::keeper::wire::VERSION;
+        assert_eq!(ask(size, &host, &state).unwrap(), None);
+        assert_eq!(ask(None, &host, &state).unwrap(), None);
     }
 }

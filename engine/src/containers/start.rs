@@ -3,13 +3,13 @@
 use anyhow::Context;
 
 use super::{
-    Container,
+    Container, RemoveOptions,
     attachment::{Attachment, unavailable},
 };
 use crate::{
     ErrorKind, Kind, Result,
     keeper::{self, Start, client, wire::Request},
-    kernel::Observer,
+    kernel::{self, Observer},
 };
 
 /// How a container is started.
@@ -44,7 +44,7 @@ impl Container {
         planned: impl FnOnce(),
     ) -> Result<Attachment> {
         let _edit = self.record.edit()?;
-        keeper::refuse_running(&self.record).kind(ErrorKind::NotModified)?;
+        keeper::refuse_running(&self.record)?;
         // Until the keeper has the container, nobody else may start it.
         let begun = self.begin(options, observer, planned);
         let started = begun.and_then(|link| link.until_taken().map(|()| link));
@@ -67,6 +67,10 @@ impl Container {
         let StartOptions { attach, owner } = options;
         let attach = attach.map(|input| input && config.interactive);
         let Some(host) = &config.host else {
+            // A keeper that holds it has no observer, nor the environment of a build, and answers nobody meanwhile.
+            if keeper::boots_own_kernel(config) && client::may_be_held(&self.record, directories) {
+                kernel::ensure(&directories.cache, observer).kind(ErrorKind::Unavailable)?;
+            }
             let held = client::start_held(&self.record, attach, owner, directories);
             if let Some(link) = held.map_err(unavailable)? {
                 planned();
@@ -80,7 +84,11 @@ impl Container {
                 attach,
                 owner,
             };
-            return Ok(Attachment::new(keeper::start(start, directories)?));
+            return Ok(Attachment::new(keeper::start(
+                start,
+                directories,
+                self.engine.may_fork,
+            )?));
         };
         let host = self.engine.hosts().find(host).map_err(|error| {
             error.context(
@@ -100,7 +108,8 @@ impl Container {
         Ok(Attachment::new(link))
     }
 
-    /// Removes a container that was created for one start, which has failed, if it was to be removed at its end.
+    /// Removes a container that was created for one start, which has failed, if it was to be removed at its end. One
+    /// that somebody else has started meanwhile stays; whoever holds it, or waits for it, is told.
     ///
     /// # Errors
     /// When it cannot be removed.
@@ -108,11 +117,13 @@ impl Container {
         if !self.record.config.remove {
             return Ok(());
         }
-        let lock = self.record.keeper_lock()?;
-        Ok(self
-            .engine
-            .containers()
-            .records
-            .remove(&self.record, &lock)?)
+        match self.remove(RemoveOptions::default()) {
+            Err(_) if self.is_gone() => Ok(()),
+            Err(error) if error.kind() == ErrorKind::Conflict => match self.record.state() {
+                Ok(state) if state.status.is_live() => Ok(()),
+                _ => Err(error),
+            },
+            done => done,
+        }
     }
 }

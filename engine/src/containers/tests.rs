@@ -7,12 +7,17 @@ use tempfile::TempDir;
 use super::*;
 use crate::{
     Error, ErrorKind, Settings,
-    keeper::wire::Event as Told,
+    hosts::Host,
+    keeper::{
+        self,
+        wire::{Event as Told, Request},
+    },
     kernel::Unobserved,
     state::{
-        Directories,
+        Directories, MachineMode,
         container::Status,
         files::Lock,
+        host,
         log::{Record, Writer},
     },
 };
@@ -53,6 +58,28 @@ impl Scene {
         config.id = format!("{id:0<64}");
         let containers = self.containers();
         containers.with(containers.records.create(config).unwrap())
+    }
+
+    fn host(&self, name: &str) -> Host {
+        let hosts = self.engine.hosts();
+        let config = host::Config {
+            version: host::VERSION,
+            id: "f".repeat(64),
+            name: name.into(),
+            created: 0,
+            memory: 64 << 20,
+            cpus: 1,
+            kernel: None,
+            machine: MachineMode::default(),
+            labels: Default::default(),
+            disk: None,
+            container_disk: None,
+        };
+        let record = hosts.records.create(config).unwrap();
+        Host {
+            engine: self.engine.clone(),
+            record,
+        }
     }
 
     /// Writes down where a container is in its life; one that runs has a keeper, which nobody can reach.
@@ -131,6 +158,144 @@ fn container_that_runs_is_neither_started_nor_removed() {
     assert_eq!(kind(attached), ErrorKind::Conflict);
 }
 
+/// Nobody is to believe that it runs.
+#[test]
+fn start_tells_that_a_record_is_damaged() {
+    let scene = Scene::new();
+    let container = scene.create("web", "a");
+    let path = container.record.directory().join("state.json");
+    for text in ["", "{", "{}"] {
+        std::fs::write(&path, text).unwrap();
+        let started = container.start(StartOptions::default(), &mut Unobserved);
+        assert_eq!(kind(started), ErrorKind::Internal, "{text:?}");
+    }
+}
+
+/// As one with `--rm` that ends while somebody asks about it.
+#[test]
+fn what_vanishes_between_two_steps_is_not_found() {
+    let scene = Scene::new();
+    let container = scene.create("web", "a");
+    let host = scene.host("boat");
+    for directory in [container.record.directory(), host.record().directory()] {
+        std::fs::remove_dir_all(directory).unwrap();
+    }
+    let containers = scene.containers();
+    let answers: [(&str, Result<()>); 10] = [
+        (
+            "open",
+            containers
+                .records
+                .open(container.id())
+                .map(drop)
+                .map_err(Error::from),
+        ),
+        ("state", container.state().map(drop)),
+        (
+            "start",
+            container
+                .start(StartOptions::default(), &mut Unobserved)
+                .map(drop),
+        ),
+        ("wait", container.wait(WaitCondition::NextExit).map(drop)),
+        ("stop", container.stop(StopOptions::default()).map(drop)),
+        ("remove", container.remove(RemoveOptions::default())),
+        (
+            "attach",
+            container.attach(AttachOptions::default()).map(drop),
+        ),
+        (
+            "lock",
+            container.record.try_lock().map(drop).map_err(Error::from),
+        ),
+        ("host", host.state().map(drop)),
+        ("host rm", host.remove(false)),
+    ];
+    for (what, answer) in answers {
+        let error = answer.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NotFound, "{what}: {error}");
+        assert!(error.to_string().starts_with("no such "), "{what}: {error}");
+    }
+    assert!(containers.list().unwrap().is_empty());
+    // One that is there and lacks a file is damaged.
+    let damaged = scene.create("two", "b");
+    std::fs::remove_file(damaged.record.directory().join("state.json")).unwrap();
+    assert_eq!(kind(damaged.state()), ErrorKind::Internal);
+}
+
+#[test]
+fn host_stays_while_a_later_release_may_have_a_container_in_it() {
+    let scene = Scene::new();
+    let host = scene.host("boat");
+    let container = scene.create("web", "a");
+    let path = container.record.directory().join("config.json");
+    std::fs::write(&path, r#"{"version": 99, "new": {}}"#).unwrap();
+    for force in [false, true] {
+        let error = host.remove(force).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Conflict);
+        assert!(error.to_string().contains("later release"), "{error}");
+    }
+    assert!(host.record().directory().is_dir());
+    // What cannot be read by anybody needs no host.
+    std::fs::write(&path, "{").unwrap();
+    host.remove(false).unwrap();
+    assert!(!host.record().directory().is_dir());
+}
+
+/// Its keeper has the lock for as long as any client holds it: it is asked to let go.
+#[test]
+fn start_that_is_given_up_removes_a_held_container_and_no_other() {
+    let mut scene = Scene::new();
+    let [kept, held, running] =
+        [("kept", "a"), ("held", "b"), ("running", "c")].map(|(name, id)| {
+            let mut container = scene.create(name, id);
+            container.record.config.remove = name != "kept";
+            container
+        });
+    kept.give_up().unwrap();
+    assert!(kept.state().is_ok());
+    scene.set(&running, Status::Running, 0);
+    running.give_up().unwrap();
+    assert!(running.state().is_ok());
+    let runtime = &scene.engine.directories().runtime;
+    let listener = keeper::listener(&keeper::socket_path(runtime, held.id())).unwrap();
+    let lock = held.record.keeper_lock().unwrap();
+    let keeper = thread::spawn(move || {
+        let link = Socket::from(rustix::net::accept(&listener).unwrap());
+        loop {
+            if let Request::Release { .. } = link.receive::<Request>().unwrap().unwrap().0 {
+                drop(lock);
+                return link.send(&Told::Done, None).unwrap();
+            }
+        }
+    });
+    held.give_up().unwrap();
+    keeper.join().unwrap();
+    assert!(held.is_gone());
+    held.give_up().unwrap();
+}
+
+/// It would build one for minutes, and answer nobody.
+#[test]
+fn keeper_that_holds_a_container_is_not_asked_before_there_is_a_kernel() {
+    let scene = Scene::new();
+    let container = scene.create("web", "a");
+    let directories = scene.engine.directories();
+    // No kernel can be built here.
+    std::fs::write(&directories.cache, "").unwrap();
+    let path = keeper::socket_path(&directories.runtime, container.id());
+    let listener = keeper::listener(&path).unwrap();
+    let asked = thread::spawn(move || {
+        let link = Socket::from(rustix::net::accept(&listener).unwrap());
+        link.receive::<Request>().unwrap().unwrap().0
+    });
+    let started = container.start(StartOptions::default(), &mut Unobserved);
+    assert_eq!(kind(started), ErrorKind::Unavailable);
+    let own = keeper::connect(&path, 0).unwrap().unwrap();
+    own.send(&Request::Detach, None).unwrap();
+    assert!(matches!(asked.join().unwrap(), Request::Detach));
+}
+
 #[test]
 fn stopping_what_does_not_run_changes_nothing() {
     let mut scene = Scene::new();
@@ -171,7 +336,7 @@ fn force_removes_what_is_gone_meanwhile_and_hides_no_other_failure() {
     std::fs::remove_dir_all(container.record.directory()).unwrap();
     assert_eq!(
         kind(container.remove(RemoveOptions::default())),
-        ErrorKind::Internal
+        ErrorKind::NotFound
     );
     container.remove(force).unwrap();
 }

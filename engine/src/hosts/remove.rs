@@ -11,12 +11,15 @@ impl Host {
     /// Removes it; with `force` also one that is up, and its containers with it.
     ///
     /// # Errors
-    /// [`Conflict`](ErrorKind::Conflict) when it is up or has containers, and `force` is not given.
+    /// [`Conflict`](ErrorKind::Conflict) when it is up or has containers, and `force` is not given; or when another
+    /// release has written a container of which this one cannot tell whose it is.
     pub fn remove(&self, force: bool) -> Result<()> {
         let _edit = self.record.edit()?;
         let name = self.name();
         let up = self.record.state()?.status == Status::Running;
-        let own = self.containers()?;
+        // One that another release has written may be the host's, and would have none any more.
+        let mut own = self.engine.containers().records.list_all()?;
+        own.retain(|container| container.config.host.as_deref() == Some(self.id()));
         let conflict = |words: String| Err(Error::new(ErrorKind::Conflict, words));
         if !force && up {
             return conflict(format!(
@@ -32,8 +35,9 @@ impl Host {
             ));
         }
         self.stop(Some(0))?.finish();
-        for container in own {
-            if container.record().directory().is_dir() {
+        for record in own {
+            if record.directory().is_dir() {
+                let container = self.engine.containers().with(record);
                 container.remove(RemoveOptions { force: true })?;
             }
         }

@@ -37,7 +37,7 @@ impl Host {
         if let Some(size) = config.disk {
             disk::create_for_host(&directories.data, (&config.name, &config.id), size)?;
         }
-        let link = keeper::start_host(&self.record, prepared, directories)?;
+        let link = keeper::start_host(&self.record, prepared, directories, self.engine.may_fork)?;
         let link = Attachment::new(link);
         link.until_taken()?;
         let event = link.next().context("lost connection to the host's keeper");

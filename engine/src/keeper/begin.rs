@@ -1,5 +1,5 @@
-//! How a keeper begins: a process that has one thread forks, any other executes the program `coracle-keeper`. What
-//! the new process does is the same.
+//! How a keeper begins: by the program `coracle-keeper`, or as a fork of a process that has one thread and has said
+//! that it may be forked. What the new process does is the same.
 //!
 //! The program gets what it is to do as the first packet of its first client's socket, which is its standard input:
 //! its arguments and its environment say nothing of it, since other users can read the former.
@@ -70,26 +70,31 @@ enum Task {
     },
 }
 
-/// Starts a keeper; gives the connection of its first client.
+/// Starts a keeper, as a fork of this process where its front has said that it `may_fork`; gives the connection of
+/// its first client.
 ///
 /// # Errors
 /// When no process can be made, or the program is missing.
-pub(super) fn begin(work: Work, directories: &Directories) -> Result<Socket> {
+pub(super) fn begin(work: Work, directories: &Directories, may_fork: bool) -> Result<Socket> {
     let (ours, theirs) = Socket::pair().context("cannot make a socket")?;
-    // One that only holds is in no hurry, and takes 1.7 MiB less as a program.
-    let holds = matches!(work, Work::Hold(_));
-    if holds || !sys::has_one_thread() {
+    if !forks(&work, may_fork, sys::has_one_thread()) {
         execute(&work, theirs)?;
         order(&ours, work, directories)?;
         return Ok(ours);
     }
-    // Of the 94 ms of a start, to execute the program would take 3 more.
     if sys::fork().context("cannot start a keeper")?.is_some() {
         return Ok(ours);
     }
     // What follows is the new process.
     drop(ours);
     std::process::exit(run(work, directories, theirs).into())
+}
+
+/// Whether a keeper is a fork. It keeps the memory of what it is a fork of, and all that was to be done at that one's
+/// end: only a front that knows what it has wants that.
+fn forks(work: &Work, may_fork: bool, has_one_thread: bool) -> bool {
+    // One that only holds is in no hurry, and takes 1.7 MiB less as a program.
+    may_fork && has_one_thread && !matches!(work, Work::Hold(_))
 }
 
 /// Executes the program, whose first client's socket this is.
@@ -337,6 +342,27 @@ mod tests {
         assert!(read_order(&theirs).is_err());
         drop(ours);
         assert!(read_order(&theirs).is_err());
+    }
+
+    #[test]
+    fn only_a_front_that_has_said_so_is_forked() {
+        let directory = tempfile::tempdir().unwrap();
+        let directories = directories(&directory);
+        assert!(!crate::Settings::new(directories.clone()).may_fork);
+        let config: Config = serde_json::from_str(CONTAINER).unwrap();
+        let container = Containers::new(&directories).create(config).unwrap();
+        let start = || {
+            Work::Container(Box::new(Start {
+                container: container.clone(),
+                prepared: machine(),
+                attach: None,
+                owner: false,
+            }))
+        };
+        assert!(forks(&start(), true, true));
+        assert!(!forks(&start(), false, true));
+        assert!(!forks(&start(), true, false));
+        assert!(!forks(&Work::Hold(Box::new(container.clone())), true, true));
     }
 
     /// The tests of a program run in threads of their own.

@@ -67,7 +67,7 @@ fn reach_now(container: &Container, directories: &Directories) -> Result<Socket>
         }
         None => match held(container, directories, &hold)? {
             Some(link) => link,
-            None => begin(Work::Hold(Box::new(container.clone())), directories)?,
+            None => begin(Work::Hold(Box::new(container.clone())), directories, false)?,
         },
     };
     until_done(&link)?;
@@ -94,10 +94,6 @@ pub fn attach(container: &Container, input: bool, directories: &Directories) -> 
 ///
 /// # Errors
 /// As [`reach`].
-#[allow(
-    dead_code,
-    reason = "for fronts beside the command, which waits for the end of a start at most"
-)]
 pub fn wait(container: &Container, until: Until, directories: &Directories) -> Result<Socket> {
     let id = container.config.id.clone();
     let wait = Request::Wait {
@@ -105,6 +101,11 @@ pub fn wait(container: &Container, until: Until, directories: &Directories) -> R
         until,
     };
     ask(container, directories, &wait)
+}
+
+/// Whether a keeper of its own may hold a container.
+pub fn may_be_held(container: &Container, directories: &Directories) -> bool {
+    socket::path(&directories.runtime, &container.config.id).exists()
 }
 
 /// Starts a container that is held by a keeper of its own; `None` when nobody holds it. The answer is still to come.
@@ -259,6 +260,26 @@ mod tests {
         assert!(error.to_string().contains("coracle restart one"), "{error}");
         assert_eq!(execs(&container).unwrap(), Vec::<String>::new());
         drop(lock);
+    }
+
+    /// Only of those that do not run it is known that they have none.
+    #[test]
+    fn exec_of_a_container_that_restarts_or_cannot_be_read_conflicts() {
+        let (_directory, directories, container) = scene();
+        let id = format!("{}{}", &container.config.id[..32], "0".repeat(32));
+        let lock = container.keeper_lock().unwrap();
+        let mut state = container.state().unwrap();
+        state.status = Status::Restarting;
+        container.save(&state).unwrap();
+        let error = exec_inspect(&id, &directories).unwrap_err();
+        assert_eq!(error.kind(), crate::ErrorKind::Conflict);
+        assert!(error.to_string().contains("restarting"), "{error}");
+        drop(lock);
+        let path = container.directory().join("config.json");
+        std::fs::write(path, r#"{"version": 99}"#).unwrap();
+        let error = exec_inspect(&id, &directories).unwrap_err();
+        assert_eq!(error.kind(), crate::ErrorKind::Conflict);
+        assert!(error.to_string().contains("later release"), "{error}");
     }
 
     #[test]

@@ -141,7 +141,7 @@ impl Keeper {
         if self.named.is_none() {
             self.end_machine();
         }
-        self.sessions.forget(number);
+        self.end_sessions(number);
         self.give_back_layers(number);
         self.release_network(number);
         let Some(kept) = self.kept.get_mut(&number) else {

@@ -1,11 +1,12 @@
 //! What clients ask for of programs that have an ID ([`super::sessions`]).
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use coracle_protocol::{HostMessage, Process, Task, TerminalSize};
 
 use super::{
     Keeper, Role,
-    execs::Client,
+    clients::just_exited,
+    execs::{Client, killed},
     wire::{Event, ExecStreams, Request},
 };
 use crate::identifier;
@@ -107,7 +108,7 @@ impl Keeper {
         let asker = Client::Command(client);
         let task = Task::Program(process);
         let sent = self.send_exec_as(exec.to_owned(), asker, number, task, stdio)?;
-        sent.context("the container has just exited").map(drop)
+        sent.ok_or_else(just_exited).map(drop)
     }
 
     fn exec_inspect(&mut self, client: u64, exec: &str) -> Result<()> {
@@ -130,6 +131,24 @@ impl Keeper {
         if let Some(number) = self.sessions.end(exec, code, words) {
             let attributes = [("execID", exec.to_owned()), ("exitCode", code.to_string())];
             self.journal(number, "exec_die", &attributes);
+        }
+    }
+
+    /// A container has ended, and with it all that ran in it. Docker's clients ask for the exit code of what they ran
+    /// when they have seen its end: that is written down for them.
+    pub(super) fn end_sessions(&mut self, number: u32) {
+        for exec in self.sessions.running_in(number) {
+            self.session_ended(&exec, &killed());
+        }
+        let mut ended = self.sessions.forget(number);
+        let Some(kept) = self.kept.get(&number) else {
+            return;
+        };
+        for state in &mut ended {
+            state.container.clone_from(&kept.record.config.id);
+        }
+        if let Err(error) = kept.record.save_ended_execs(&ended) {
+            log::warn!("{error:#}");
         }
     }
 }

@@ -5,13 +5,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use coracle_protocol::{
     ExitStatus, FailureKind, GuestMessage, HostMessage, Port, Secret, Stdio, Task, Tool,
 };
 
 use super::{
     Keeper,
+    clients::conflict,
     wire::{Event, Exit, Reason, Work},
 };
 use crate::state::container::Status;
@@ -19,7 +20,7 @@ use coracle_platform::clock;
 
 /// Most processes that run beside the containers of a keeper: each has descriptors and a place in
 /// the guest's memory.
-const MAX_EXECS: usize = 1024;
+pub(super) const MAX_EXECS: usize = 1024;
 
 /// Exit codes of docker's for a program that could not be started.
 pub(super) const NOT_EXECUTABLE: u8 = 126;
@@ -84,14 +85,11 @@ impl Keeper {
             return Ok(());
         };
         if paused == (kept.state.status == Status::Paused) {
-            bail!(
-                "the container is {}",
-                if paused {
-                    "paused already"
-                } else {
-                    "not paused"
-                }
-            );
+            return Err(conflict(if paused {
+                "the container is paused already"
+            } else {
+                "the container is not paused"
+            }));
         }
         let client = Client::Pause {
             client,
@@ -124,7 +122,9 @@ impl Keeper {
         stdio: Stdio,
     ) -> Result<Option<String>> {
         if self.execs.len() >= MAX_EXECS {
-            bail!("too many exec sessions: the maximum is {MAX_EXECS}");
+            return Err(conflict(format!(
+                "too many exec sessions: the maximum is {MAX_EXECS}"
+            )));
         }
         let Some(kept) = self.kept.get(&number) else {
             return Ok(None);
@@ -316,6 +316,10 @@ impl Keeper {
     /// The guest is gone, and all that ran in it.
     pub(super) fn end_execs(&mut self) {
         for exec in std::mem::take(&mut self.execs) {
+            if exec.end.is_none() {
+                // Before anybody is told, who may ask at once.
+                self.session_ended(&exec.id, &killed());
+            }
             let end = exec.end.map_or_else(killed, |(event, _)| event);
             if let Client::Command(client) | Client::Pause { client, .. } = exec.client {
                 self.tell(client, &end);
@@ -325,7 +329,7 @@ impl Keeper {
 }
 
 /// What is told of something that ends with its guest.
-fn killed() -> Event {
+pub(super) fn killed() -> Event {
     Event::Exited(Exit {
         code: ExitStatus::Signal(9).code(),
         ..Exit::default()

@@ -9,12 +9,13 @@ use super::{
     clients::{conflict, just_exited},
     health::Probe,
     phase::{LackOfMemory, Phase},
-    prepare,
+    prepare::{boots_own_kernel, prepare},
     streams::Streams,
     wire::{Event, Until},
 };
-use crate::kernel::Unobserved;
+use crate::kernel::{self, Unobserved};
 use crate::state::{container::Container, files::Lock};
+use crate::{Error, ErrorKind};
 
 impl Keeper {
     /// Takes a container over that does not run, and starts it when somebody asks for it.
@@ -83,6 +84,12 @@ impl Keeper {
         kept.record = self.containers.open(&id)?;
         if self.named.is_some() {
             return self.begin(number);
+        }
+        // Whoever starts it has seen to that: to build one here would keep all clients waiting for minutes.
+        let cache = &self.directories.cache;
+        if boots_own_kernel(&kept.record.config) && kernel::path(cache).is_none() {
+            let words = "the guest kernel is not built; 'coracle kernel build' builds it";
+            return Err(Error::new(ErrorKind::Unavailable, words).into());
         }
         let prepared = prepare(&kept.record.config, &self.directories, &mut Unobserved)?;
         self.begin(number)?;

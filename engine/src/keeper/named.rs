@@ -28,6 +28,7 @@ use crate::state::{
     host::{Host as Record, State, Status},
     private,
 };
+use crate::{Error, ErrorKind};
 use coracle_platform::clock;
 
 /// The named host of a keeper.
@@ -75,13 +76,19 @@ impl Named {
     }
 }
 
-/// Starts the keeper of a named host; gives the connection of its first client, which is told
+/// Starts the keeper of a named host, as a fork of this process where that may be; gives the connection of its first client, which is told
 /// [`Event::Done`] when the keeper has the host, and [`Event::Started`] when its guest is up.
 ///
 /// # Errors
 /// As `fork(2)` and `execve(2)`.
-pub fn start(record: &Record, prepared: Prepared, directories: &Directories) -> Result<Socket> {
-    begin(Work::Host(Box::new(record.clone()), prepared), directories)
+pub fn start(
+    record: &Record,
+    prepared: Prepared,
+    directories: &Directories,
+    may_fork: bool,
+) -> Result<Socket> {
+    let work = Work::Host(Box::new(record.clone()), prepared);
+    begin(work, directories, may_fork)
 }
 
 pub(super) fn keep(
@@ -269,10 +276,9 @@ impl Keeper {
         }
         let record = self.containers.open(id)?;
         if record.config.host.as_ref() != Some(&named.record.config.id) {
-            bail!(
-                "container {} does not belong to host {name}",
-                record.short_id()
-            );
+            let id = record.short_id();
+            let words = format!("container {id} does not belong to host {name}");
+            return Err(Error::new(ErrorKind::Invalid, words).into());
         }
         let lock = record.try_lock()?;
         let lock = lock.ok_or_else(|| conflict(format!("container {id} is running already")))?;

@@ -61,6 +61,11 @@ pub fn prepare(
     })
 }
 
+/// Whether a container in a machine of its own boots the kernel that is built for all.
+pub fn boots_own_kernel(config: &Config) -> bool {
+    config.isolation == Isolation::Vm && config.kernel.is_none()
+}
+
 /// Finds out where a named host can run, and what its machine is.
 ///
 /// # Errors

@@ -11,6 +11,10 @@ use crate::{Error, ErrorKind, Result};
 /// make way.
 const MAX: usize = 1024;
 
+/// How many of a container's are known after its end: those that ended last, since a client that asks is about to do
+/// so when it has seen the end.
+const REMEMBERED: usize = 64;
+
 /// Digits of a container's ID with which those of its execs begin, so that an exec's ID leads to its keeper.
 pub(super) const SHARED_DIGITS: usize = 32;
 
@@ -127,21 +131,7 @@ impl Sessions {
     /// # Errors
     /// When there is none.
     pub(super) fn inspect(&mut self, id: &str) -> Result<ExecState> {
-        let session = self.find(id)?;
-        let (exit_code, error) = match &session.life {
-            Life::Created | Life::Running => (None, String::new()),
-            Life::Ended(code, error) => (Some(*code), error.clone()),
-        };
-        Ok(ExecState {
-            exec: session.id.clone(),
-            container: String::new(),
-            running: session.life == Life::Running,
-            exit_code,
-            error,
-            pid: 0,
-            process: session.process.clone(),
-            streams: session.streams,
-        })
+        self.find(id).map(|session| session.state())
     }
 
     /// The container of one.
@@ -173,9 +163,43 @@ impl Sessions {
         own.map(|session| session.id.clone()).collect()
     }
 
-    /// A container has ended, and so have its own.
-    pub(super) fn forget(&mut self, container: u32) {
-        self.all.retain(|session| session.container != container);
+    /// Those of a container that run, the oldest first.
+    pub(super) fn running_in(&self, container: u32) -> Vec<String> {
+        let all = self.all.iter();
+        let own = all.filter(|one| one.container == container && one.life == Life::Running);
+        own.map(|session| session.id.clone()).collect()
+    }
+
+    /// A container has ended, and so have its own; gives how those ended that were started, the oldest first, at most
+    /// [`REMEMBERED`] of them.
+    pub(super) fn forget(&mut self, container: u32) -> Vec<ExecState> {
+        let own = self.all.extract_if(.., |one| one.container == container);
+        let mut ended: Vec<Session> = own
+            .filter(|session| matches!(session.life, Life::Ended(..)))
+            .collect();
+        let too_many = ended.len().saturating_sub(REMEMBERED);
+        ended.drain(..too_many);
+        ended.iter().map(Session::state).collect()
+    }
+}
+
+impl Session {
+    /// How it is; its container has no ID here.
+    fn state(&self) -> ExecState {
+        let (exit_code, error) = match &self.life {
+            Life::Created | Life::Running => (None, String::new()),
+            Life::Ended(code, error) => (Some(*code), error.clone()),
+        };
+        ExecState {
+            exec: self.id.clone(),
+            container: String::new(),
+            running: self.life == Life::Running,
+            exit_code,
+            error,
+            pid: 0,
+            process: self.process.clone(),
+            streams: self.streams,
+        }
     }
 }
 

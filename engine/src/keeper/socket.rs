@@ -27,7 +27,7 @@ const BACKLOG: i32 = 128;
 const DIGITS: usize = 32;
 
 /// Where the keeper of a container listens.
-pub(super) fn path(runtime: &Path, id: &str) -> PathBuf {
+pub(crate) fn path(runtime: &Path, id: &str) -> PathBuf {
     runtime.join("keepers").join(id.get(..DIGITS).unwrap_or(id))
 }
 
@@ -35,7 +35,7 @@ pub(super) fn path(runtime: &Path, id: &str) -> PathBuf {
 ///
 /// # Errors
 /// As `bind(2)`.
-pub(super) fn listener(path: &Path) -> Result<OwnedFd> {
+pub(crate) fn listener(path: &Path) -> Result<OwnedFd> {
     let make = || -> Result<OwnedFd> {
         if let Some(directory) = path.parent() {
             create_directory(directory)?;

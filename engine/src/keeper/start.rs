@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fs::File, path::PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use vmm::control::Socket;
 
 use super::{
@@ -18,6 +18,7 @@ use crate::state::{
     files::Lock,
     private,
 };
+use crate::{Error, ErrorKind};
 use coracle_platform::{
     programs,
     sys::{self, Descriptors, Signals},
@@ -35,13 +36,13 @@ pub struct Start {
     pub owner: bool,
 }
 
-/// Starts a keeper with this container; gives the connection of its first client, which is told
-/// what becomes of the start.
+/// Starts a keeper with this container, as a fork of this process where that may be; gives the connection of its
+/// first client, which is told what becomes of the start.
 ///
 /// # Errors
 /// As `fork(2)` and `execve(2)`.
-pub fn start(start: Start, directories: &Directories) -> Result<Socket> {
-    begin(Work::Container(Box::new(start)), directories)
+pub fn start(start: Start, directories: &Directories, may_fork: bool) -> Result<Socket> {
+    begin(Work::Container(Box::new(start)), directories, may_fork)
 }
 
 /// A keeper that looks after nothing yet, and is reached by a socket of this identifier; lists of processes
@@ -189,10 +190,12 @@ impl Keeper {
 /// Refuses to start what runs.
 ///
 /// # Errors
-/// When the container runs.
+/// [`NotModified`](ErrorKind::NotModified) when the container runs, and only then: whoever wants it to run is content
+/// with that, and must hear of a record that cannot be read.
 pub fn refuse_running(container: &Container) -> Result<()> {
     if container.state()?.status.is_live() {
-        bail!("container {} is running already", container.short_id());
+        let words = format!("container {} is running already", container.short_id());
+        return Err(Error::new(ErrorKind::NotModified, words).into());
     }
     Ok(())
 }

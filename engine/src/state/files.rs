@@ -18,7 +18,7 @@ use rustix::{
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use super::{create_directory, private};
+use super::{NotFound, create_directory, private};
 use crate::{Error, ErrorKind};
 
 /// A lock that is held until it is dropped.
@@ -146,13 +146,36 @@ pub(super) fn read_record<T: DeserializeOwned>(
     read.with_context(|| format!("cannot parse {}", path.display()))
 }
 
-/// Whether a record could not be read since it is not there, or not any more.
+/// Whether a record could not be read since it is not there, or not any more. A lock beside the directories of hosts is a
+/// file, in which there is none.
 pub(super) fn is_gone(error: &anyhow::Error) -> bool {
     let is_missing = |cause: &(dyn std::error::Error + 'static)| {
         let error = cause.downcast_ref::<io::Error>();
-        error.is_some_and(|error| error.kind() == io::ErrorKind::NotFound)
+        let missing = [io::ErrorKind::NotFound, io::ErrorKind::NotADirectory];
+        error.is_some_and(|error| missing.contains(&error.kind()))
     };
-    error.chain().any(is_missing)
+    error.is::<NotFound>() || error.chain().any(is_missing)
+}
+
+/// What is said of a thing whose directory went away while it was read or locked: nobody wants to hear of a path.
+pub(super) fn or_gone<T>(
+    result: Result<T>,
+    directory: &Path,
+    kind: &'static str,
+    name: &str,
+) -> Result<T> {
+    result.map_err(|error| {
+        // One that is there and lacks a file is damaged.
+        if !is_gone(&error) || directory.is_dir() {
+            return error;
+        }
+        let gone = NotFound {
+            kind,
+            name: name.into(),
+            hint: "it was removed meanwhile".into(),
+        };
+        gone.into()
+    })
 }
 
 /// What became of the thing in a directory. One whose keeper died is put right first, by `repair`; when that is

@@ -283,7 +283,8 @@ impl Hosts {
     fn open(&self, name: &str) -> Result<Host> {
         let directory = self.root.join(name);
         let path = directory.join("config.json");
-        let config = files::read_record(&path, VERSION, |config: &Config| config.version)?;
+        let config = files::read_record(&path, VERSION, |config: &Config| config.version);
+        let config = files::or_gone(config, &directory, "host", name)?;
         Ok(Host { directory, config })
     }
 
@@ -310,7 +311,7 @@ impl Host {
     /// What became of it. A host whose keeper died is put right first.
     ///
     /// # Errors
-    /// When its file cannot be read: it was removed meanwhile.
+    /// [`NotFound`] when it was removed meanwhile; when its file cannot be read.
     pub fn state(&self) -> Result<State> {
         let is_live = |state: &State| state.status == Status::Running;
         let repair = |state: &mut State| {
@@ -319,7 +320,13 @@ impl Host {
             state.error = "its keeper ended by a signal or with the system".into();
             let _ = fs::remove_file(&state.socket);
         };
-        files::current(&self.directory, is_live, repair, || self.note("die"))
+        self.or_gone(files::current(&self.directory, is_live, repair, || {
+            self.note("die");
+        }))
+    }
+
+    fn or_gone<T>(&self, result: Result<T>) -> Result<T> {
+        files::or_gone(result, &self.directory, "host", &self.config.name)
     }
 
     /// Notes an event of the host's.
@@ -340,17 +347,18 @@ impl Host {
     /// The keeper's lock, which others only hold for a moment when there is no keeper.
     ///
     /// # Errors
-    /// When its file is gone.
+    /// [`NotFound`] when it was removed meanwhile.
     pub fn keeper_lock(&self) -> Result<Lock> {
-        lock(&self.directory.join("lock"))
+        self.or_gone(lock(&self.directory.join("lock")))
     }
 
     /// The lock of those who start or remove it, waited for.
     ///
     /// # Errors
-    /// When its file is gone: the host was removed.
+    /// [`NotFound`] when it was removed meanwhile.
     pub fn edit(&self) -> Result<Lock> {
-        files::edit(&self.directory, || format!("host {}", self.config.name))
+        let edit = files::edit(&self.directory, || format!("host {}", self.config.name));
+        self.or_gone(edit)
     }
 }
 

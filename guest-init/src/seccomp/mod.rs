@@ -42,6 +42,8 @@ enum Rule {
     SetSocketOption,
     /// Unless it takes files out of the project for whose limit they count.
     Ioctl,
+    /// With `CAP_SYS_ADMIN`, unless it could take that limit away.
+    Quota,
     /// When it makes no namespace, or with `CAP_SYS_ADMIN`.
     Clone,
     /// With `CAP_SYS_ADMIN`; else it does not seem to exist, so that the C library uses `clone`,
@@ -120,6 +122,7 @@ impl Rule {
             Self::SetSocketOption => Outcome::NotOption(PASS_PROCESS),
             Self::Ioctl if rights.is_limited => Outcome::NoFileAttributes,
             Self::Ioctl => Outcome::Allow,
+            Self::Quota => allow_if(has(SYS_ADMIN) && !rights.is_limited),
             Self::Clone | Self::Clone3 if has(SYS_ADMIN) => Outcome::Allow,
             Self::Clone => Outcome::NoNamespace,
             Self::Clone3 => Outcome::Fail(ENOSYS),
@@ -208,35 +211,42 @@ fn unconfined_ranges(abi: Abi, rights: Rights) -> Vec<(u32, Outcome)> {
     let get = Outcome::NotOption(PEER_PROCESS);
     let refused = Outcome::Fail(EPERM);
     let ioctl = Rule::Ioctl.outcome(rights);
-    let attributes = match rights.is_limited {
-        true => Outcome::Fail(ENOSYS),
-        false => Outcome::Allow,
+    let (attributes, limits) = match rights.is_limited {
+        true => (Outcome::Fail(ENOSYS), refused),
+        false => (Outcome::Allow, Outcome::Allow),
     };
-    // In order. 425 is `io_uring_setup`, 438 `pidfd_getfd`, and 469 `file_setattr`, of Linux 6.17.
+    // In order. 131 and 179 are `quotactl`, 425 `io_uring_setup`, 438 `pidfd_getfd`, 443 `quotactl_fd`, and 469
+    // `file_setattr`, of Linux 6.17.
     let special: &[(u32, Outcome)] = match abi {
         Abi::X86_64 => &[
             (16, ioctl),
             (41, Outcome::NotVsock),
             (54, set),
             (55, get),
+            (179, limits),
             (425, refused),
             (438, refused),
+            (443, limits),
             (469, attributes),
         ],
         Abi::I386 => &[
             (54, ioctl),
             (102, Outcome::PlainSocketCall),
+            (131, limits),
             (359, Outcome::NotVsock),
             (365, get),
             (366, set),
             (425, refused),
             (438, refused),
+            (443, limits),
             (469, attributes),
         ],
         Abi::X32 => &[
             (41, Outcome::NotVsock),
+            (179, limits),
             (425, refused),
             (438, refused),
+            (443, limits),
             (469, attributes),
             (514, ioctl),
             (541, set),

@@ -268,6 +268,40 @@ fn files_stay_in_the_project_for_whose_limit_they_count() {
 }
 
 #[test]
+fn nobody_takes_away_the_limit_for_which_files_count() {
+    // quotactl and quotactl_fd by each interface.
+    let calls = [
+        (Interfaces::Native, X86_64, [179, 443]),
+        (Interfaces::All, X86_64, [179, 443]),
+        (Interfaces::All, I386, [131, 443]),
+        (Interfaces::All, X86_64, [X32 | 179, X32 | 443]),
+    ];
+    for (interfaces, architecture, numbers) in calls {
+        for number in numbers {
+            let decide = |filter: &[sock_filter]| run(filter, architecture, number, 0).0;
+            for capabilities in [0, DEFAULT, 1 << SYS_ADMIN, u64::MAX] {
+                let limited = limited(capabilities);
+                assert_eq!(decide(&program(limited, interfaces)), EPERM_RESULT);
+                assert_eq!(decide(&unconfined(limited, interfaces)), EPERM_RESULT);
+                // Others have the profile's rule, or none.
+                let others = rights(capabilities);
+                let expected = match capabilities >> SYS_ADMIN & 1 {
+                    0 => EPERM_RESULT,
+                    _ => ALLOWED,
+                };
+                assert_eq!(decide(&program(others, interfaces)), expected);
+                assert_eq!(decide(&unconfined(others, interfaces)), ALLOWED);
+            }
+            // The numbers beside them are others'.
+            let limited = unconfined(limited(u64::MAX), interfaces);
+            for beside in [number - 1, number + 1] {
+                assert_eq!(run(&limited, architecture, beside, 0).0, ALLOWED);
+            }
+        }
+    }
+}
+
+#[test]
 fn unconfined_container_may_do_all_but_reach_the_host() {
     for interfaces in [Interfaces::Native, Interfaces::All] {
         let program = unconfined(rights(u64::MAX), interfaces);

@@ -1,16 +1,20 @@
 //! Flags become a request, and that a container.
 
 use std::{
-    fs::{self, File},
-    io::Write,
+    fs::File,
+    io::{self, Write},
     path::{Path, PathBuf},
 };
 
 use anyhow::{Context, Result, bail};
+use rustix::io::Errno;
 
 use coracle_engine::{
     Engine,
-    containers::{Container, CreateRequest, Healthcheck, HostConfig, LogConfig, values::FOREVER},
+    containers::{
+        Container, CreateRequest, Healthcheck, HostConfig, LogConfig, RemoveOptions,
+        values::FOREVER,
+    },
     progress::Progress,
 };
 
@@ -203,12 +207,67 @@ pub(in crate::cli) fn create(
     let Some(path) = cidfile else {
         return Ok(engine.containers().create(request, progress)?);
     };
-    let file = File::create_new(path);
-    let mut file = file.with_context(|| format!("cannot create {}", path.display()))?;
-    let container = engine.containers().create(request, progress);
-    // Of a container that is not there nothing is left.
-    let container = container.inspect_err(|_| drop(fs::remove_file(path)))?;
-    file.write_all(container.id().as_bytes())
-        .context("cannot write the container ID")?;
-    Ok(container)
+    let cannot = || format!("cannot create {}", path.display());
+    // Made when the container is there, so that nothing is left of a pull that was interrupted.
+    if path.symlink_metadata().is_ok() {
+        return Err(io::Error::from(Errno::EXIST)).with_context(cannot);
+    }
+    let container = engine.containers().create(request, progress)?;
+    let written = File::create_new(path)
+        .with_context(cannot)
+        .and_then(|mut file| {
+            let written = file.write_all(container.id().as_bytes());
+            written.context("cannot write the container ID")
+        });
+    if written.is_err() {
+        // Nobody would know of it.
+        container.remove(RemoveOptions::default())?;
+    }
+    written.map(|()| container)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, sync::Mutex};
+
+    use coracle_engine::{Settings, containers::PullPolicy, progress::Report, state::Directories};
+
+    use super::*;
+
+    /// As a pull that is interrupted by a signal, after which nothing is tidied up.
+    #[test]
+    fn file_of_an_id_is_not_there_before_its_container_and_refuses_the_pull_when_it_is() {
+        let directory = tempfile::tempdir().unwrap();
+        let engine = Engine::open(Settings::new(Directories {
+            data: directory.path().join("data"),
+            cache: directory.path().join("cache"),
+            runtime: directory.path().join("run"),
+        }));
+        let engine = engine.unwrap();
+        let path = directory.path().join("id");
+        let request = CreateRequest {
+            // Nobody listens there.
+            image: "127.0.0.1:1/none".into(),
+            pull: PullPolicy::Missing,
+            ..CreateRequest::default()
+        };
+        let during = Mutex::new(Vec::new());
+        let told = |report: Report<'_>| {
+            if let Report::Missing(_) | Report::Pulling(_) = report {
+                during.lock().unwrap().push(path.exists());
+            }
+        };
+        let refused = || create(&engine, &request, Some(&path), &told).unwrap_err();
+        let _ = refused();
+        let seen = std::mem::take(&mut *during.lock().unwrap());
+        assert!(!seen.is_empty() && seen.iter().all(|exists| !exists));
+        assert!(!path.exists());
+        fs::write(&path, "").unwrap();
+        let words = format!("{:#}", refused());
+        assert!(
+            words.contains("cannot create") && words.contains("exists"),
+            "{words}"
+        );
+        assert!(during.lock().unwrap().is_empty());
+    }
 }

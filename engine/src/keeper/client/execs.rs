@@ -64,12 +64,27 @@ pub fn exec_start(
     Ok(link)
 }
 
-/// How one is.
+/// How one is, or how it was at the last end of its container.
 ///
 /// # Errors
 /// When there is none, or its container is gone.
 pub fn exec_inspect(exec: &str, directories: &Directories) -> crate::Result<ExecState> {
-    let link = keeper_of_exec(exec, directories)?;
+    let container = container_of(exec, directories)?;
+    let inspected = inspect(&container, exec);
+    inspected.or_else(|error| match error.kind() {
+        // Its keeper has forgotten it, is gone, or ends just now: all of them have written it down first.
+        ErrorKind::NotFound | ErrorKind::Conflict => ended(&container, exec).ok_or(error),
+        _ => Err(error),
+    })
+}
+
+fn ended(container: &Container, exec: &str) -> Option<ExecState> {
+    let all = container.ended_execs::<ExecState>();
+    all.into_iter().find(|state| state.exec == exec)
+}
+
+fn inspect(container: &Container, exec: &str) -> crate::Result<ExecState> {
+    let link = reached(container)?.map_err(|_| no_such(exec))?;
     match asked(&link, &Request::ExecInspect { exec: exec.into() })? {
         Event::ExecState(state) => Ok(*state),
         other => Err(unexpected(&other)),
@@ -107,35 +122,41 @@ pub fn execs(container: &Container) -> crate::Result<Vec<String>> {
 
 /// The keeper of a container that runs, and knows programs that have an ID.
 fn keeper_of(container: &Container) -> crate::Result<Socket> {
+    let reached = reached(container)?;
+    reached.map_err(|words| Error::new(ErrorKind::Conflict, words))
+}
+
+/// The same, or that there is none in words.
+fn reached(container: &Container) -> crate::Result<Result<Socket, String>> {
     let state = container.state()?;
     let name = &container.config.name;
-    let conflict = |words: String| Err(Error::new(ErrorKind::Conflict, words));
     if state.status == Status::Restarting {
-        return conflict(container.config.is_restarting());
+        let words = container.config.is_restarting();
+        return Err(Error::new(ErrorKind::Conflict, words));
     }
     if !state.status.is_live() {
-        return conflict(format!("container {name} is not running"));
+        return Ok(Err(format!("container {name} is not running")));
     }
     if state.wire == 0 {
         let words = too_old(&format!("container {name}"), &format!("restart {name}"));
         return Err(Error::new(ErrorKind::Unavailable, words));
     }
-    match socket::connect(&state.socket, state.wire)? {
-        Some(link) => Ok(link),
-        None => conflict(format!("container {name} is stopping")),
-    }
+    let link = socket::connect(&state.socket, state.wire)?;
+    Ok(link.ok_or_else(|| format!("container {name} is stopping")))
+}
+
+/// The container of one, if it is one's ID.
+fn container_of(exec: &str, directories: &Directories) -> crate::Result<Container> {
+    let digits = exec.get(..SHARED_DIGITS).filter(|_| exec.len() == 64);
+    let found = digits.map(|digits| Containers::new(directories).beginning_with(digits));
+    found.transpose()?.flatten().ok_or_else(|| no_such(exec))
 }
 
 /// The keeper that knows one, if any does.
 fn keeper_of_exec(exec: &str, directories: &Directories) -> crate::Result<Socket> {
-    let digits = exec.get(..SHARED_DIGITS).filter(|_| exec.len() == 64);
-    let found = digits.map(|digits| Containers::new(directories).beginning_with(digits));
-    let container = found.transpose()?.flatten().ok_or_else(|| no_such(exec))?;
-    match keeper_of(&container) {
-        // With its container all of them are gone.
-        Err(error) if error.kind() == ErrorKind::Conflict => Err(no_such(exec)),
-        reached => reached,
-    }
+    let container = container_of(exec, directories)?;
+    // With its container all of them are gone.
+    reached(&container)?.map_err(|_| no_such(exec))
 }
 
 /// Asks for something that is answered at once.

@@ -5,8 +5,11 @@ use vmm::control::Socket;
 
 use super::*;
 use crate::keeper::{
-    Machine,
-    execs::tests::keeper,
+    Machine, client,
+    execs::{
+        MAX_EXECS,
+        tests::{keeper, running},
+    },
     phase::Phase,
     wire::{ExecState, Exit, Reason},
 };
@@ -287,6 +290,77 @@ fn container_that_is_paused_or_has_ended_has_no_execs() {
     scene.keeper.settle().unwrap();
     let gone = scene.told(Request::ExecInspect { exec });
     assert_eq!(reason(&gone), Reason::NotFound);
+}
+
+/// Docker's command sees the end of the streams, and asks for the exit code then.
+#[test]
+fn program_that_ends_with_its_container_is_known_to_have_been_killed() {
+    // By the machine's end, and by that of a container whose machine stays.
+    for guest_stays in [false, true] {
+        let mut scene = Scene::new();
+        let [over, running, created] = [(); 3].map(|()| scene.create(OUTPUT));
+        let link = scene.start(&over, true);
+        scene.started(&over);
+        scene.exited(&over, 3);
+        drop(link);
+        let link = scene.start(&running, true);
+        scene.started(&running);
+        assert_eq!(event(&link), Some(Event::Started));
+        let record = scene.keeper.kept[&scene.number].record.clone();
+        let directories = scene.keeper.directories.clone();
+        if guest_stays {
+            scene.keeper.end_sessions(scene.number);
+        } else {
+            scene.keeper.force(scene.number);
+            scene.keeper.settle().unwrap();
+            let told = event(&link).unwrap();
+            assert!(
+                matches!(told, Event::Exited(Exit { code: 137, .. })),
+                "{told:?}"
+            );
+        }
+        drop(scene.keeper.kept.remove(&scene.number));
+        for (exec, code) in [(&over, 3), (&running, 137)] {
+            let state = client::exec_inspect(exec, &directories).unwrap();
+            assert_eq!((state.running, state.exit_code), (false, Some(code)));
+            assert_eq!(state.container, record.config.id);
+        }
+        let unknown = client::exec_inspect(&created, &directories).unwrap_err();
+        assert_eq!(unknown.kind(), crate::ErrorKind::NotFound);
+        let events = std::fs::read_to_string(directories.data.join("containers/events")).unwrap();
+        let died = events.lines().filter(|line| line.contains("exec_die"));
+        assert_eq!(died.count(), 2, "{events}");
+        // The next end is of another life.
+        record.save_ended_execs::<ExecState>(&[]).unwrap();
+        assert!(record.ended_execs::<ExecState>().is_empty());
+    }
+}
+
+/// Docker's clients are told so by a status of its own.
+#[test]
+fn what_a_containers_state_does_not_allow_is_a_conflict() {
+    let mut scene = Scene::new();
+    let container = scene.container.clone();
+    for (status, paused) in [(Status::Paused, true), (Status::Running, false)] {
+        let kept = scene.keeper.kept.get_mut(&scene.number).unwrap();
+        kept.state.status = status;
+        let told = scene.told(Request::Pause {
+            container: container.clone(),
+            paused,
+        });
+        assert_eq!(reason(&told), Reason::Conflict, "{told:?}");
+    }
+    let stdio = coracle_protocol::Stdio::default();
+    for number in 0..MAX_EXECS {
+        let one = running(&number.to_string(), 0, stdio);
+        scene.keeper.execs.push(one);
+    }
+    let exec = scene.create(OUTPUT);
+    let link = scene.start(&exec, false);
+    assert_eq!(reason(&event(&link).unwrap()), Reason::Conflict);
+    // It was not used up.
+    assert_eq!(scene.inspect(&exec).exit_code, None);
+    assert!(!scene.inspect(&exec).running);
 }
 
 /// A keeper of today says why by a kind, and one of before did not.

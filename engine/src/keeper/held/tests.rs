@@ -12,7 +12,7 @@ use crate::{
     keeper::{
         PIECE,
         execs::tests::keeper,
-        wire::{Exit, Request, VERSION, Work},
+        wire::{Exit, Reason, Request, VERSION, Work},
     },
     state::{
         Directories,
@@ -267,6 +267,33 @@ fn start_that_cannot_be_leaves_the_container_held() {
     let container = scene.id();
     let told = scene.asks(starter, &Request::Release { container });
     assert!(refused(&told).contains("running"));
+}
+
+/// A front of another kind may not have seen to the kernel.
+#[test]
+fn keeper_builds_no_kernel() {
+    let mut scene = Scene::new();
+    let mut config = scene.record.config.clone();
+    config.kernel = None;
+    let text = serde_json::to_vec(&config).unwrap();
+    std::fs::write(scene.record.directory().join("config.json"), text).unwrap();
+    // Nor can one be built here.
+    scene.keeper.directories.cache = scene.record.directory().join("config.json");
+    let start = Request::Start {
+        container: scene.id(),
+        attach: None,
+        owner: false,
+    };
+    let starter = scene.client();
+    match &scene.asks(starter, &start)[..] {
+        [Event::Refused { message, reason }] => {
+            assert_eq!(*reason, Reason::Unavailable);
+            assert!(message.contains("coracle kernel build"), "{message}");
+        }
+        other => panic!("not refused: {other:?}"),
+    }
+    let number = *scene.keeper.kept.keys().next().unwrap();
+    assert!(scene.keeper.is_held(number));
 }
 
 #[test]

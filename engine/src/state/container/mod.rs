@@ -5,6 +5,7 @@
 //! containers/<id>/state.json     what became of it; replaced as a whole by its keeper
 //! containers/<id>/lock           held by its keeper for as long as that lives
 //! containers/<id>/edit           held by a command that starts, renames or removes it
+//! containers/<id>/execs.json     how what ran beside it before its last end ended; missing where nothing did
 //! containers/<id>/log, log.1     what it wrote
 //! containers/.new-*, .removed-*  what is being made and removed
 //! containers/names/<name>        a link to the container's directory
@@ -22,12 +23,13 @@ mod state;
 use std::{
     borrow::Cow,
     collections::BTreeSet,
-    fs,
+    fs, io,
     os::unix::fs::symlink,
     path::{Path, PathBuf},
 };
 
 use anyhow::{Context, Result};
+use serde::{Serialize, de::DeserializeOwned};
 
 pub use config::{Asked, Config, Health, Isolation, LogPolicy, Restart};
 pub use request::{
@@ -281,11 +283,12 @@ impl Containers {
     /// The container of this identifier.
     ///
     /// # Errors
-    /// When it is missing, or was written by a later release.
+    /// [`NotFound`] when it is missing; when it is damaged, or was written by a later release.
     pub fn open(&self, id: &str) -> Result<Container> {
         let directory = self.root.join(id);
         let path = directory.join("config.json");
-        let config = files::read_record(&path, VERSION, |config: &Config| config.version)?;
+        let config = files::read_record(&path, VERSION, |config: &Config| config.version);
+        let config = or_gone(config, &directory, id)?;
         Ok(Container { directory, config })
     }
 
@@ -405,9 +408,13 @@ impl Container {
     /// What became of it. A container whose keeper died is put right first.
     ///
     /// # Errors
-    /// When its file cannot be read: it was removed meanwhile.
+    /// [`NotFound`] when it was removed meanwhile; when its file cannot be read.
     pub fn state(&self) -> Result<State> {
-        current(&self.directory)
+        self.or_gone(current(&self.directory))
+    }
+
+    fn or_gone<T>(&self, result: Result<T>) -> Result<T> {
+        or_gone(result, &self.directory, &self.config.name)
     }
 
     /// What is known of it beside its own records.
@@ -432,29 +439,56 @@ impl Container {
         write(&self.directory.join("state.json"), state)
     }
 
+    /// Writes down how what ran beside its first process ended, in place of what did so before an earlier end.
+    ///
+    /// # Errors
+    /// As `write(2)`, `rename(2)` and `unlink(2)`.
+    pub fn save_ended_execs<T: Serialize>(&self, ended: &[T]) -> Result<()> {
+        let path = self.directory.join("execs.json");
+        if !ended.is_empty() {
+            return write(&path, &ended);
+        }
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(error).with_context(|| format!("cannot remove {}", path.display()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// How those ended; nothing where that is not known.
+    pub fn ended_execs<T: DeserializeOwned>(&self) -> Vec<T> {
+        read(&self.directory.join("execs.json")).unwrap_or_default()
+    }
+
     /// The keeper's lock; `None` while someone holds it.
     ///
     /// # Errors
-    /// When its file is gone.
+    /// [`NotFound`] when it was removed meanwhile.
     pub fn try_lock(&self) -> Result<Option<Lock>> {
-        files::try_lock(&self.directory.join("lock"))
+        self.or_gone(files::try_lock(&self.directory.join("lock")))
     }
 
     /// The keeper's lock, which others only hold for a moment when there is no keeper.
     ///
     /// # Errors
-    /// When its file is gone.
+    /// [`NotFound`] when it was removed meanwhile.
     pub fn keeper_lock(&self) -> Result<Lock> {
-        lock(&self.directory.join("lock"))
+        self.or_gone(lock(&self.directory.join("lock")))
     }
 
     /// The lock of those who start, rename or remove it, waited for.
     ///
     /// # Errors
-    /// When its file is gone: the container was removed.
+    /// [`NotFound`] when it was removed meanwhile.
     pub fn edit(&self) -> Result<Lock> {
-        files::edit(&self.directory, || format!("container {}", self.short_id()))
+        let edit = files::edit(&self.directory, || format!("container {}", self.short_id()));
+        self.or_gone(edit)
     }
+}
+
+fn or_gone<T>(result: Result<T>, directory: &Path, name: &str) -> Result<T> {
+    files::or_gone(result, directory, "container", name)
 }
 
 /// What became of the container in a directory. One whose keeper died is put right first.

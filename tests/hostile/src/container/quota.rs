@@ -30,6 +30,10 @@ const QUOTACTL_FD: i64 = 443;
 const SET_QUOTA: u64 = 0x8000_0802;
 const QUOTA_OFF: u64 = 0x8000_0302;
 
+/// A node of its own for the disk, which the kernel calls by this name.
+const DISK: &str = "/disk";
+const NAME: &str = "vdb";
+
 /// Bytes written at a time, and pages that are mapped.
 const PIECE: usize = 1 << 20;
 
@@ -99,20 +103,42 @@ fn leave() {
         let path = name.as_ptr() as u64;
         call(FILE_SETATTR, [u64::MAX, path, attributes, 28, 0, 0])
     });
+    disk_of_all();
     let quota = [0_u64; 9];
     let quota = quota.as_ptr() as u64;
     attempt("limit by a descriptor", || {
         call(QUOTACTL_FD, [root.into(), SET_QUOTA, 0, quota, 0, 0])
     });
     attempt("limit by the device", || {
-        let device = sys::text("/dev/vdb");
+        let device = sys::text(DISK);
         let device = device.as_ptr() as u64;
         call(libc::SYS_quotactl, [SET_QUOTA, device, 0, quota, 0, 0])
     });
     attempt("limits off", || {
-        let device = sys::text("/dev/vdb");
+        let device = sys::text(DISK);
         let device = device.as_ptr() as u64;
         call(libc::SYS_quotactl, [QUOTA_OFF, device, 0, 0, 0, 0])
+    });
+}
+
+/// Makes a node for the disk that containers share: to name it is enough for some.
+fn disk_of_all() {
+    let all = fs::read_to_string("/proc/partitions").unwrap_or_default();
+    let number = all.lines().find_map(|line| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let &[major, minor, _, NAME] = &words[..] else {
+            return None;
+        };
+        Some(libc::makedev(major.parse().ok()?, minor.parse().ok()?))
+    });
+    let path = sys::text(DISK);
+    let mode = u64::from(libc::S_IFBLK | 0o600);
+    attempt("node of the disk", || {
+        let number = number.ok_or(libc::ENODEV)?;
+        call(
+            libc::SYS_mknod,
+            [path.as_ptr() as u64, mode, number, 0, 0, 0],
+        )
     });
 }
 
