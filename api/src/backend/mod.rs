@@ -94,7 +94,11 @@ impl Backend {
     /// # Errors
     /// When it runs already, or cannot be started.
     pub fn start(&self, container: &Container) -> Result<(), ApiError> {
-        let link = container.start(StartOptions::default(), &mut Unobserved)?;
+        let begun = container.start(StartOptions::default(), &mut Unobserved);
+        let link = begun.inspect_err(|_| {
+            // What was created for one start goes with it; the failure is what the client is told.
+            let _ = container.give_up();
+        })?;
         match link.until_started()? {
             Some(Ended::Failed { message, code }) => Err(failed(&message, code)),
             Some(Ended::Exited(_)) | None => Ok(()),
