@@ -1,4 +1,4 @@
-//! Containers: [`inspect`] and [`list`] make docker's answers from what is [known](Container) of one.
+//! Containers: [`inspect()`] and [`list()`] make docker's answers from what is [known](Container) of one.
 
 mod config;
 mod filter;
