@@ -103,20 +103,19 @@ pub struct Row {
 }
 
 /// The containers of a list for which the filters hold: those that run, unless `all` or a filter wants the others, too;
-/// the first `limit` of any.
-#[must_use]
-pub fn rows(
-    list: &[record::Summary],
-    hosts: &[Host],
-    filter: &Filter,
+/// the first `limit` of any. Each is made when it is asked for: a list of many takes the memory of one.
+pub fn rows<'a>(
+    list: &'a [record::Summary],
+    hosts: &'a [Host],
+    filter: &'a Filter,
     all: bool,
     limit: Option<usize>,
-) -> Vec<Row> {
+) -> impl Iterator<Item = Row> + 'a {
     let all = all || limit.is_some() || filter.wants_all();
-    let shown = |known: &&record::Summary| all || known.state.status.is_live();
+    let shown = move |known: &&record::Summary| all || known.state.status.is_live();
     let rows = list.iter().filter(shown);
     let rows = rows.filter_map(|known| row(known, hosts, filter));
-    rows.take(limit.unwrap_or(usize::MAX)).collect()
+    rows.take(limit.unwrap_or(usize::MAX))
 }
 
 fn row(known: &record::Summary, hosts: &[Host], filter: &Filter) -> Option<Row> {

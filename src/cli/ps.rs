@@ -61,14 +61,13 @@ pub(super) fn main(arguments: &Arguments) -> Result<()> {
     };
     let rows = records::rows(&list, &hosts, &filter, arguments.all, limit);
     if arguments.quiet {
-        let lines = rows.iter().map(|row| id(row, arguments.no_trunc) + "\n");
+        let lines = rows.map(|row| id(&row, arguments.no_trunc) + "\n");
         output::write(Stream::Output, &lines.collect::<String>());
         return Ok(());
     }
     if let Some(format) = &arguments.format {
         let values: Vec<Value> = rows
-            .iter()
-            .map(|row| json(row, arguments.no_trunc, clock::wall()))
+            .map(|row| json(&row, arguments.no_trunc, clock::wall()))
             .collect();
         return format::print(format, &values);
     }

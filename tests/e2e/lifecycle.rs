@@ -111,7 +111,8 @@ fn followed_log_ends_with_its_container() {
         .unwrap();
     let mut lines = BufReader::new(follow.stdout.take().unwrap()).lines();
     assert_eq!(lines.next().unwrap().unwrap(), "first");
-    let _ = container.exec(&["touch", "/go"]).expect(0);
+    // Whoever tells the container to end may end with it.
+    let _ = container.exec(&["touch", "/go"]);
     assert_eq!(lines.next().unwrap().unwrap(), "last");
     assert!(lines.next().is_none());
     assert_eq!(wait(follow), 0);

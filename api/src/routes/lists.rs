@@ -51,7 +51,7 @@ pub fn containers(api: &Backend, call: &mut Call<'_, '_>) -> Result<(), ApiError
     let hosts = Hosts::new(api.directories()).list()?;
     let rows = records::rows(&list, &hosts, &filter, call.query.flag("all"), limit);
     let now = clock::wall();
-    let rows = rows.iter().map(|row| container::list(&row.summary, now));
+    let rows = rows.map(|row| container::list(&row.summary, now));
     call.json(200, &rows.collect::<Vec<Listed>>())
 }
 

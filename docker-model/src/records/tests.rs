@@ -394,7 +394,7 @@ fn lists_show_what_runs_unless_more_is_asked_for() {
     let names = |filters: &[(&str, &str)], all, limit| -> Vec<String> {
         let filters = crate::filters::Filters::from_pairs(filters.iter().copied());
         let filter = Filter::new(filters, &mut Nothing).unwrap();
-        let rows = rows(&list, &[], &filter, all, limit).into_iter();
+        let rows = rows(&list, &[], &filter, all, limit);
         rows.map(|row| row.summary.name).collect()
     };
     assert_eq!(names(&[], false, None), ["one", "three"]);
