@@ -11,7 +11,7 @@ use coracle_engine::{
     capability,
     containers::values::RLIMITS,
     state::{
-        container::{self as record, LogPolicy, Restart, Shown, Wellness},
+        container::{self as record, LogPolicy, Restart, Wellness},
         host::Host,
         network::{GATEWAY, Mode, PREFIX},
     },
@@ -67,26 +67,30 @@ pub fn container(
 
 /// What a list shows of a container, from the one small record that lists read.
 #[must_use]
-pub fn summary(summary: &record::Summary) -> Summary {
-    let state = &summary.state;
-    let Shown { network, .. } = &state.shown;
-    let own = Network {
-        id: id_of(network).into(),
-        address: address(state.address),
-        ..Network::default()
-    };
-    let networks = [(network.clone(), own)].into_iter();
+pub fn summary(summary: record::Summary) -> Summary {
+    let life = life(&summary.state);
+    let address = address(summary.state.address);
+    let shown = summary.state.shown;
+    let mut networks = BTreeMap::new();
+    if !shown.network.is_empty() {
+        let own = Network {
+            id: id_of(&shown.network).into(),
+            address,
+            ..Network::default()
+        };
+        networks.insert(shown.network.clone(), own);
+    }
     Summary {
-        id: state.shown.id.clone(),
-        name: summary.name.clone(),
-        created: state.shown.created,
-        image: state.shown.image.clone(),
-        image_id: state.shown.image_id.clone(),
-        args: state.shown.command.clone(),
-        labels: state.shown.labels.clone(),
-        life: life(state),
-        network_mode: network.clone(),
-        networks: networks.filter(|(name, _)| !name.is_empty()).collect(),
+        id: shown.id,
+        name: summary.name,
+        created: shown.created,
+        image: shown.image,
+        image_id: shown.image_id,
+        args: shown.command,
+        labels: shown.labels,
+        life,
+        network_mode: shown.network,
+        networks,
         ports: BTreeMap::new(),
         mounts: Vec::new(),
         size: None,
@@ -105,30 +109,32 @@ pub struct Row {
 /// The containers of a list for which the filters hold: those that run, unless `all` or a filter wants the others, too;
 /// the first `limit` of any. Each is made when it is asked for: a list of many takes the memory of one.
 pub fn rows<'a>(
-    list: &'a [record::Summary],
+    list: Vec<record::Summary>,
     hosts: &'a [Host],
     filter: &'a Filter,
     all: bool,
     limit: Option<usize>,
 ) -> impl Iterator<Item = Row> + 'a {
     let all = all || limit.is_some() || filter.wants_all();
-    let shown = move |known: &&record::Summary| all || known.state.status.is_live();
-    let rows = list.iter().filter(shown);
-    let rows = rows.filter_map(|known| row(known, hosts, filter));
+    let shown = move |known: &record::Summary| all || known.state.status.is_live();
+    let rows = list.into_iter().filter(shown);
+    let rows = rows.filter_map(move |known| row(known, hosts, filter));
     rows.take(limit.unwrap_or(usize::MAX))
 }
 
-fn row(known: &record::Summary, hosts: &[Host], filter: &Filter) -> Option<Row> {
-    let host_id = known.state.shown.host.as_deref().unwrap_or_default();
+fn row(mut known: record::Summary, hosts: &[Host], filter: &Filter) -> Option<Row> {
+    let host_id = known.state.shown.host.take().unwrap_or_default();
     let host = hosts.iter().find(|host| host.config.id == host_id);
     let host = host.map_or("", |host| &host.config.name);
     let summary = summary(known);
-    filter
-        .matches(&summary, Seen { host, host_id })
-        .then(|| Row {
-            host: host.to_owned(),
-            summary,
-        })
+    let seen = Seen {
+        host,
+        host_id: &host_id,
+    };
+    filter.matches(&summary, seen).then(|| Row {
+        host: host.to_owned(),
+        summary,
+    })
 }
 
 /// What became of a container.

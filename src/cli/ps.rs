@@ -59,7 +59,7 @@ pub(super) fn main(arguments: &Arguments) -> Result<()> {
         (true, _) => Some(1),
         (false, last) => last,
     };
-    let rows = records::rows(&list, &hosts, &filter, arguments.all, limit);
+    let rows = records::rows(list, &hosts, &filter, arguments.all, limit);
     if arguments.quiet {
         let lines = rows.map(|row| id(&row, arguments.no_trunc) + "\n");
         output::write(Stream::Output, &lines.collect::<String>());
@@ -82,10 +82,11 @@ pub(super) fn main(arguments: &Arguments) -> Result<()> {
     ]);
     let now = clock::wall();
     for row in rows {
+        let command = command(&row, arguments.no_trunc);
         printed.add_row([
             id(&row, arguments.no_trunc),
-            row.summary.image.clone(),
-            command(&row, arguments.no_trunc),
+            row.summary.image,
+            command,
             age::ago(row.summary.created, now),
             status(&row.summary.life, now),
             String::new(),

@@ -49,7 +49,7 @@ pub fn containers(api: &Backend, call: &mut Call<'_, '_>) -> Result<(), ApiError
     let limit = usize::try_from(limit).ok().filter(|limit| *limit > 0);
     let list = api.records.summaries()?;
     let hosts = Hosts::new(api.directories()).list()?;
-    let rows = records::rows(&list, &hosts, &filter, call.query.flag("all"), limit);
+    let rows = records::rows(list, &hosts, &filter, call.query.flag("all"), limit);
     let now = clock::wall();
     let rows = rows.map(|row| container::list(&row.summary, now));
     call.json(200, &rows.collect::<Vec<Listed>>())

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::container::{inspect, list};
 use coracle_engine::state::container::CreateRequest;
+use coracle_engine::state::container::Shown;
 
 const ID: &str = "452cebf1e45e528f664fdea201c25fcd1bdca8a9356b3d36257b47ab82572c04";
 
@@ -255,7 +256,7 @@ fn what_was_not_asked_for_is_not_shown() {
 
 #[test]
 fn lists_need_the_small_record_only() {
-    let summary = summary(&record::Summary {
+    let summary = summary(record::Summary {
         name: "web".into(),
         state: state(),
     });
@@ -394,7 +395,7 @@ fn lists_show_what_runs_unless_more_is_asked_for() {
     let names = |filters: &[(&str, &str)], all, limit| -> Vec<String> {
         let filters = crate::filters::Filters::from_pairs(filters.iter().copied());
         let filter = Filter::new(filters, &mut Nothing).unwrap();
-        let rows = rows(&list, &[], &filter, all, limit);
+        let rows = rows(list.to_vec(), &[], &filter, all, limit);
         rows.map(|row| row.summary.name).collect()
     };
     assert_eq!(names(&[], false, None), ["one", "three"]);

@@ -56,7 +56,7 @@ pub const SHORT_ID: usize = 12;
 /// Exit code of a container whose end nobody saw, as docker's.
 const UNKNOWN_EXIT: i32 = 255;
 /// A container as lists show it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Summary {
     /// Its name.
     pub name: String,
