@@ -78,7 +78,7 @@ pub fn summary(summary: record::Summary) -> Summary {
             address,
             ..Network::default()
         };
-        networks.insert(shown.network.clone(), own);
+        networks.insert(shown.network.clone(), Box::new(own));
     }
     Summary {
         id: shown.id,

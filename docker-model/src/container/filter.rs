@@ -195,7 +195,7 @@ fn is_host(seen: Seen<'_>, wanted: &str) -> bool {
 }
 
 /// A network's name, or the first digits of its ID.
-fn is_in(networks: &BTreeMap<String, super::Network>, wanted: &str) -> bool {
+fn is_in(networks: &BTreeMap<String, Box<super::Network>>, wanted: &str) -> bool {
     let is_meant = |id: &str| !wanted.is_empty() && id.starts_with(wanted);
     let mut networks = networks.iter();
     networks.any(|(name, network)| name == wanted || is_meant(&network.id))

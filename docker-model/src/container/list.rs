@@ -28,8 +28,8 @@ pub struct Summary {
     pub life: Life,
     /// `bridge`, `host`, `none`, `container:ID` or a network's name.
     pub network_mode: String,
-    /// The networks that it is in.
-    pub networks: BTreeMap<String, Network>,
+    /// The networks that it is in. In boxes: a map makes room for eleven at once, in each of a list's containers.
+    pub networks: BTreeMap<String, Box<Network>>,
     /// Its ports, `null` where they are not published.
     pub ports: BTreeMap<String, Option<Vec<PortBinding>>>,
     /// What is mounted in it.
@@ -50,7 +50,9 @@ impl From<&Container> for Summary {
             labels: container.config.labels.clone().unwrap_or_default(),
             life: container.life.clone(),
             network_mode: container.host_config.network_mode.clone(),
-            networks: container.networks.clone(),
+            networks: (container.networks.iter())
+                .map(|(name, network)| (name.clone(), Box::new(network.clone())))
+                .collect(),
             ports: match container.life.status.is_live() {
                 true => network::ports(&container.config, &container.published),
                 false => BTreeMap::new(),
