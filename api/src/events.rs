@@ -1,6 +1,6 @@
 //! `GET /events`: what has happened, and what happens.
 
-use std::{io::Write, os::fd::AsFd};
+use std::{io::Write, os::fd::AsFd, time::Duration};
 
 use coracle_engine::containers::Next;
 use coracle_platform::clock;
@@ -11,8 +11,9 @@ use docker_model::{
 };
 
 use crate::{
-    backend::{self, Backend, until},
+    backend::{self, Backend},
     error::ApiError,
+    http::until_hangup,
     routes::{Call, JSON},
 };
 
@@ -43,8 +44,8 @@ pub fn events(api: &Backend, call: &mut Call<'_, '_>) -> Result<(), ApiError> {
                 }
             }
             Next::Later => {
-                let left = end.map(|end| end.saturating_sub(clock::wall()));
-                if !until(events.as_fd(), client.as_fd(), left)? {
+                let left = end.map(|end| Duration::from_nanos(end.saturating_sub(clock::wall())));
+                if !until_hangup(client.as_fd(), events.as_fd(), left)? {
                     return Ok(());
                 }
             }

@@ -9,9 +9,10 @@ use coracle_engine::{
 use docker_model::{moment, time};
 
 use crate::{
-    backend::{self, Backend, until},
+    backend::{self, Backend},
     error::ApiError,
     frame::{self, Channel},
+    http::until_hangup,
     routes::Call,
 };
 
@@ -57,7 +58,7 @@ pub fn logs(api: &Backend, call: &mut Call<'_, '_>) -> Result<(), ApiError> {
             }
             Next::Later => {
                 if let Some(descriptor) = logs.descriptor()
-                    && !until(descriptor, client.as_fd(), None)?
+                    && !until_hangup(client.as_fd(), descriptor, None)?
                 {
                     return Ok(());
                 }

@@ -12,6 +12,8 @@ use images::{
 };
 use serde_json::json;
 
+use docker_model::event::without_tag;
+
 use crate::{
     auth,
     error::{ApiError, whole},
@@ -33,14 +35,6 @@ fn wanted(image: &str, tag: Option<&str>) -> Result<Reference, ApiError> {
     name.parse::<Reference>()
         .map(Reference::with_default_tag)
         .map_err(|_| ApiError::invalid(format!("invalid reference format: {name}")))
-}
-
-/// A name without its tag: what is behind the last colon, unless that is of a registry's port.
-fn without_tag(name: &str) -> &str {
-    match name.rsplit_once(':') {
-        Some((repository, tag)) if !tag.contains('/') => repository,
-        _ => name,
-    }
 }
 
 /// Begins its answer with the first line: until then, what goes wrong is an error of its own.

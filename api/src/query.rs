@@ -1,5 +1,7 @@
 //! Parameters in a request's query, read as docker's daemon reads them.
 
+use docker_model::filters::query_bool;
+
 use crate::error::ApiError;
 
 /// The names and values of a query, decoded, in their order.
@@ -46,13 +48,13 @@ impl Query {
     /// A boolean as docker's daemon takes it: some words are false, and everything else is true.
     #[must_use]
     pub fn flag(&self, name: &str) -> bool {
-        self.get(name).is_some_and(is_true)
+        self.get(name).is_some_and(query_bool)
     }
 
     /// The same, where a name that is not given means something.
     #[must_use]
     pub fn flag_or(&self, name: &str, default: bool) -> bool {
-        self.get(name).map_or(default, is_true)
+        self.get(name).map_or(default, query_bool)
     }
 
     /// A number; `None` where it is not given or empty.
@@ -69,12 +71,6 @@ impl Query {
             })
             .transpose()
     }
-}
-
-/// Docker's false, in queries: everything else is true.
-fn is_true(value: &str) -> bool {
-    let value = value.trim().to_ascii_lowercase();
-    !matches!(value.as_str(), "" | "0" | "no" | "false" | "none")
 }
 
 /// Decodes `%XX`, and in queries `+`.

@@ -158,7 +158,8 @@ impl Event {
 }
 
 /// A name without its tag: what is behind the last colon, unless that is of a registry's port.
-fn without_tag(name: &str) -> &str {
+#[must_use]
+pub fn without_tag(name: &str) -> &str {
     match name.rsplit_once(':') {
         Some((repository, tag)) if !tag.contains('/') && !repository.contains('@') => repository,
         _ => name,

@@ -2,7 +2,8 @@
 //! its own (`vmm::jail::separate`). Both are children of whoever started the first, and in one process group.
 
 use std::{
-    io,
+    fs::File,
+    io::{self, Read, Seek},
     os::unix::process::{CommandExt, ExitStatusExt},
     process::{Command, ExitStatus},
     thread,
@@ -14,7 +15,24 @@ use rustix::{
     process::{Pid, Signal, WaitOptions, WaitStatus, kill_process_group, waitpgid, waitpid},
 };
 
-use crate::sys::ending;
+use crate::{clean, sys::ending};
+
+/// Bytes of a dead process's words that are shown: what a panic or an error says at its start.
+const MAX_WORDS: u64 = 4 << 10;
+
+/// What a process that has ended wrote into a file, without what a terminal would obey; why it cannot be read, if it
+/// cannot.
+pub fn last_words(file: &mut File) -> String {
+    let mut text = Vec::new();
+    let read = file
+        .rewind()
+        .and_then(|()| file.take(MAX_WORDS).read_to_end(&mut text));
+    let text = match read {
+        Ok(_) => String::from_utf8_lossy(&text).trim().to_owned(),
+        Err(error) => error.to_string(),
+    };
+    clean::lines(&text).into_owned()
+}
 
 /// Between two looks at a group that is about to end.
 const PAUSE: Duration = Duration::from_millis(1);

@@ -8,7 +8,6 @@ use std::{
     io,
     os::fd::{AsFd, BorrowedFd},
     path::PathBuf,
-    time::Duration,
 };
 
 use coracle_engine::{
@@ -116,7 +115,7 @@ impl Backend {
     ) -> Result<Option<i32>, ApiError> {
         loop {
             if let Some(descriptor) = waiter.descriptor()
-                && !until(descriptor, client, None)?
+                && !until_hangup(client, descriptor, None)?
             {
                 return Ok(None);
             }
@@ -173,19 +172,6 @@ pub fn failed(message: &str, code: u8) -> ApiError {
         true => ApiError::invalid(message),
         false => ApiError::invalid(format!("{message}: {words}")),
     }
-}
-
-/// Waits until a descriptor is ready, or for so many nanoseconds; false when the client is gone first.
-///
-/// # Errors
-/// As `poll(2)`.
-pub fn until(
-    descriptor: BorrowedFd<'_>,
-    client: BorrowedFd<'_>,
-    nanoseconds: Option<u64>,
-) -> io::Result<bool> {
-    let timeout = nanoseconds.map(Duration::from_nanos);
-    until_hangup(client, descriptor, timeout)
 }
 
 /// The client of a request, also while it is being answered.

@@ -13,9 +13,6 @@ use crate::error::ApiError;
 /// A label that names the host that a container is to be in.
 pub const HOST_LABEL: &str = "coracle.host";
 
-/// Least memory of a container, in bytes: docker's.
-const MIN_MEMORY: i64 = 6 << 20;
-
 /// A list that asks for something.
 fn given(list: &[String]) -> Option<Vec<String>> {
     (!list.is_empty()).then(|| list.to_vec())
@@ -31,7 +28,8 @@ impl Body {
             return Err(ApiError::invalid("no image specified"));
         }
         let host = &self.host_config;
-        if host.memory != 0 && host.memory < MIN_MEMORY {
+        let is_enough = |bytes| bytes == 0 || bytes >= values::MIN_MEMORY;
+        if !u64::try_from(host.memory).is_ok_and(is_enough) {
             return Err(ApiError::invalid("Minimum memory limit allowed is 6MB"));
         }
         let mut request = CreateRequest {

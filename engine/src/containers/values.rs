@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// Least memory of a container, in bytes: docker's.
-const MIN_MEMORY: u64 = 6 << 20;
+pub const MIN_MEMORY: u64 = 6 << 20;
 
 /// The longest time that can be waited for, about a hundred years in seconds: then as good as without an end.
 pub const FOREVER: u64 = 100 * 365 * 86400;

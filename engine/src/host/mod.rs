@@ -9,7 +9,7 @@ mod plan;
 
 use std::{
     fs::File,
-    io::{self, Read, Seek, Write},
+    io::{self, Seek, Write},
     os::{
         fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
         unix::net::UnixStream,
@@ -33,7 +33,7 @@ use vmm::{
     plan::Plan,
 };
 
-use coracle_platform::process::Process;
+use coracle_platform::process::{Process, last_words};
 pub use group::remove_all as remove_groups;
 pub use place::{Place, choose, is_in_machine};
 pub use plan::{DEFAULT_MEMORY, Shape, plan};
@@ -51,9 +51,6 @@ const PRIORITY_AT_THE_END: i32 = 10;
 /// How long a monitor may take to report that it has stopped its machine: a hundred times what it takes, in a
 /// software host.
 const REPORT_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// Bytes of a dead monitor's words that are shown.
-const MAX_WORDS: u64 = 4 << 10;
 
 /// A microVM that runs, or is about to.
 pub struct Host {
@@ -315,15 +312,7 @@ impl Host {
             Ok(status) => status.to_string(),
             Err(error) => error.to_string(),
         };
-        let mut text = Vec::new();
-        let read = words
-            .rewind()
-            .and_then(|()| words.take(MAX_WORDS).read_to_end(&mut text));
-        let text = match read {
-            Ok(_) => String::from_utf8_lossy(&text).trim().to_owned(),
-            Err(error) => error.to_string(),
-        };
-        let text = crate::clean(&text);
+        let text = last_words(words);
         anyhow!("{who} ended without a report ({status}) {text}")
     }
 

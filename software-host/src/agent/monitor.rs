@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io::{self, Read, Seek, Write},
+    io::{self, Seek, Write},
     os::fd::OwnedFd,
     process::{Command, Stdio},
     sync::{Arc, Mutex, PoisonError},
@@ -24,12 +24,8 @@ use super::{
     },
     copies::Copies,
 };
-use coracle_platform::clean;
-use coracle_platform::process::Process;
+use coracle_platform::process::{Process, last_words as words_of};
 use coracle_platform::sys::ending;
-
-/// Bytes of a dead monitor's words that its owner is told.
-const MAX_WORDS: u64 = 4 << 10;
 
 /// Runs a monitor whose plan is the channel's first message, until it has ended.
 pub(super) fn run(exchange: &Arc<Exchange>, copies: &Copies, channel: Channel, program: &str) {
@@ -134,15 +130,7 @@ fn last_words(last: &[u8], child: &mut Process, mut words: File) -> Option<Vec<u
     if let Ok(FromMonitor::Stopped(_)) = serde_json::from_slice(last) {
         return None;
     }
-    let mut text = Vec::new();
-    let read = words
-        .rewind()
-        .and_then(|()| words.take(MAX_WORDS).read_to_end(&mut text));
-    let text = match read {
-        Ok(_) => String::from_utf8_lossy(&text).trim().to_owned(),
-        Err(error) => error.to_string(),
-    };
-    let text = clean::lines(&text);
+    let text = words_of(&mut words);
     Some(failure(format!(
         "the monitor ended without a report ({status}) {text}"
     )))
