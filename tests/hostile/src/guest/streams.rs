@@ -1,13 +1,15 @@
 //! Connections: too many, to wrong ports, twice, never; and a guest that does not read.
 
 use std::{
-    io::{Read, Write},
+    io::{self, Read, Write},
     os::unix::net::UnixStream,
     thread,
     time::Duration,
 };
 
 use coracle_protocol::{CONTROL_PORT, ExitStatus, HostMessage, Port, SECRET_BYTES};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::link::{Link, exited, ports, started};
 
@@ -27,10 +29,14 @@ const BROKEN: u8 = 66;
 
 pub(super) fn run(attack: &str, link: &Link) -> bool {
     match attack {
-        // A second connection to a port, with its secret, which was for one.
-        "streams-twice" => verdict(link, true, |own| {
-            let second = own.iter().map(|port| link.proved(*port));
-            second.into_iter().all(|stream| is_closed(stream.ok()))
+        // Two connections to a port, both with its secret, which was for one. The secrets travel apart from each
+        // other, and either may be first: one is held, the other closed.
+        "streams-twice" => verdict(link, false, |own| {
+            let pairs: Vec<_> = own
+                .iter()
+                .map(|port| [link.proved(*port), link.proved(*port)])
+                .collect();
+            pairs.iter().all(one_is_closed)
         }),
         // Without the secret, or with another, and the promise is kept for who has it.
         "streams-unproved" => verdict(link, false, |own| {
@@ -106,6 +112,19 @@ fn is_closed(stream: Option<UnixStream>) -> bool {
         return true;
     };
     !matches!(stream.read(&mut [0]), Ok(length) if length > 0)
+}
+
+/// Waits until one of two connections is closed; whether it is one alone.
+fn one_is_closed(pair: &[io::Result<UnixStream>; 2]) -> bool {
+    let [Ok(first), Ok(second)] = pair else {
+        return pair.iter().any(Result::is_ok);
+    };
+    let mut both = [first, second].map(|stream| PollFd::new(stream, PollFlags::IN));
+    let closed = |both: &mut [PollFd<'_>], time: Option<&Timespec>| {
+        poll(both, time).is_ok() && both.iter().filter(|one| !one.revents().is_empty()).count() == 1
+    };
+    // What has lost is told at once; what is held stays silent.
+    closed(&mut both, None) && closed(&mut both, Some(&Timespec::default()))
 }
 
 /// Starts the container, with its streams or without, tries something with its ports, and ends with a code that
