@@ -24,9 +24,8 @@ use super::Keeper;
 
 /// Most connections to one port of which none has proved anything, and most of all ports: a guest
 /// could take all of a keeper's descriptors otherwise. The oldest gives way, so that who only waits
-/// keeps nobody out: init sends its proof with the connection. Through a software host the proof comes a
-/// moment after the connection: a flood must not push init's out meanwhile.
-const MOST_OF_A_PORT: usize = 64;
+/// keeps nobody out: init sends its proof with the connection.
+const MOST_OF_A_PORT: usize = 8;
 const MOST: usize = 256;
 
 /// How long a connection may take where its machine says nothing of it.
