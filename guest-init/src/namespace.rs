@@ -215,6 +215,8 @@ fn inner(group: &Path, door: OwnedFd, layers: Vec<OwnedFd>, begun: u64) -> Resul
     let system = Path::new(PLACE).join(SYSTEM);
     step("make directories", mkdir(&system, Mode::RWXU))?;
     step("mount sysfs", mount("sysfs", &system, "sysfs", safe, None))?;
+    // Whoever runs the container may ignore some, as nohup does. A container has docker's: none.
+    sys::default_signals();
     sys::set_signal(Signal::PIPE, true);
     for (limit, value) in [(RLIMIT_NOFILE, DESCRIPTORS), (RLIMIT_NPROC, u64::MAX)] {
         // A system that allows less keeps to that.

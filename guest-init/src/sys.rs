@@ -419,6 +419,14 @@ pub(crate) fn set_signal(signal: Signal, ignore: bool) {
     unsafe { libc::signal(signal.as_raw(), action) };
 }
 
+/// Gives all signals their default meaning.
+pub(crate) fn default_signals() {
+    for signal in 1..=libc::SIGRTMAX() {
+        // SAFETY: the disposition runs no code of ours. What has no other one is refused.
+        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    }
+}
+
 /// Sets the signal mask of the only thread: all signals blocked, or none.
 pub(crate) fn block_signals(block: bool) {
     // SAFETY: a signal set is plain memory that sigfillset or sigemptyset initialises.

@@ -1,9 +1,11 @@
 //! `--isolation namespace`: the same container without a machine. What it sees and may do is what it would in a
 //! microVM; only what is the kernel's is another's.
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, process::Command};
 
-use coracle_tests::{Detached, Done, Installation, mounts, no_mounts_since, run, signal, until};
+use coracle_tests::{
+    Detached, Done, Installation, done, mounts, no_mounts_since, run, signal, until,
+};
 use rustix::process::Signal;
 
 /// Commands whose results must not depend on what holds the container: flags, then image and command. What is
@@ -170,6 +172,20 @@ fn kernel_and_clock_are_this_machines_and_a_microvms_are_not() {
     assert_eq!(shared.lines().next(), Some(own.trim()));
     let machine = run(["busybox", "sh", "-c", script]).expect(0).stdout;
     assert_ne!(machine.lines().next(), Some(own.trim()));
+}
+
+#[test]
+fn signals_that_its_caller_ignores_have_their_meaning_inside() {
+    if !possible() {
+        return;
+    }
+    let run = "run --rm --isolation namespace busybox grep SigIgn: /proc/self/status";
+    let line = format!(
+        "trap '' HUP INT QUIT USR1; exec {} {run}",
+        coracle_tests::program("coracle").display()
+    );
+    let ignored = done(Command::new("sh").args(["-c", &line])).expect(0);
+    assert_eq!(ignored.stdout, "SigIgn:\t0000000000000000\n");
 }
 
 #[test]

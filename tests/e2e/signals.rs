@@ -128,9 +128,7 @@ fn lose_terminal(name: &str, before: &str) {
          \"trap '' HUP; echo up; while :; do sleep 0.1; done\"",
         coracle_tests::program("coracle").display()
     );
-    // Whoever runs the tests may have them outlive a terminal.
-    let mut script = std::process::Command::new("env")
-        .args(["--default-signal=HUP", "script"])
+    let mut script = std::process::Command::new("script")
         .args(["--quiet", "--command", &line, "/dev/null"])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
