@@ -6,11 +6,11 @@ use std::{io, os::fd::AsFd};
 
 use anyhow::{Context, Result, bail};
 use contracts::keeper::{Event, Request, Until, VERSION};
+use packets::Socket;
 use rustix::{
     io::Errno,
     net::{RecvFlags, recv},
 };
-use vmm::control::Socket;
 
 pub use execs::{exec_create, exec_inspect, exec_resize, exec_start, execs, refused};
 

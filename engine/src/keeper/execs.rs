@@ -344,7 +344,7 @@ pub(super) fn code_of(kind: FailureKind) -> u8 {
 
 #[cfg(test)]
 pub(super) mod tests {
-    use vmm::control::Socket;
+    use packets::Socket;
 
     use super::*;
     use crate::keeper::clients::Role;

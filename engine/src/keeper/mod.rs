@@ -46,14 +46,14 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 pub use begin::main;
 pub use incoming::CHANNEL_UP;
 pub use named::start as start_host;
+/// A connection to a keeper.
+pub use packets::Socket as Link;
 pub use prepare::{Prepared, boots_own_kernel, prepare, prepare_host};
 pub use restart::wants_start;
 pub use socket::connect;
 #[cfg(test)]
 pub(crate) use socket::{listener, path as socket_path};
 pub use start::{Start, refuse_running, start};
-/// A connection to a keeper.
-pub use vmm::control::Socket as Link;
 
 use crate::Guest;
 use crate::host::Host;

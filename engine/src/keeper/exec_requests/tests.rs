@@ -2,7 +2,7 @@ use std::{io::Write, os::unix::net::UnixStream, time::Duration};
 
 use contracts::guest::{ExitStatus, FailureKind, GuestMessage, Port, frame};
 use contracts::keeper::{ExecState, Exit, Reason};
-use vmm::control::Socket;
+use packets::Socket;
 
 use super::*;
 use crate::keeper::{

@@ -15,11 +15,11 @@ use contracts::guest::{
 };
 use contracts::keeper::{self as wire, Event, Request, Until, Work};
 use contracts::monitor::{FromMonitor, Place, Report, StopReason, ToMonitor};
+use packets::Socket;
 use rustix::{
     io::ioctl_fionbio,
     net::{Shutdown, shutdown},
 };
-use vmm::control::Socket;
 
 use super::{Keeper, Machine, PIECE, clients::Role};
 use crate::host::Host;

@@ -5,8 +5,8 @@ use std::{
 };
 
 use contracts::keeper::{Exit, Reason, Request, VERSION, Work};
+use packets::Socket;
 use rustix::io::ioctl_fionbio;
-use vmm::control::Socket;
 
 use super::*;
 use crate::{
