@@ -80,7 +80,7 @@ const ARROWS: [(&str, &[&str]); 16] = [
     ("coracle-vmm", &["coracle-contracts", "coracle-packets"]),
     ("coracle-init", &["coracle-contracts"]),
     ("coracle-contracts", &[]),
-    ("coracle-images", &["coracle-platform"]),
+    ("coracle-images", &["coracle-contracts", "coracle-platform"]),
     ("coracle-tests", &[]),
     // It takes the place of a guest's init, and speaks as one.
     ("coracle-hostile", &["coracle-contracts"]),
