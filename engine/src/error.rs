@@ -87,6 +87,11 @@ impl Error {
         self.kind
     }
 
+    /// What a registry answered, where that is the reason.
+    pub fn registry(&self) -> Option<&RegistryError> {
+        self.cause.chain().find_map(registry_of)
+    }
+
     /// The same error as one of another kind.
     #[must_use]
     pub fn with_kind(self, kind: ErrorKind) -> Self {
@@ -138,7 +143,7 @@ fn kind_of(cause: &(dyn std::error::Error + 'static)) -> Option<ErrorKind> {
     if cause.is::<OtherVersion>() {
         return Some(ErrorKind::Conflict);
     }
-    if let Some(error) = cause.downcast_ref::<RegistryError>() {
+    if let Some(error) = registry_of(cause) {
         return of_registry(error);
     }
     cause.downcast_ref::<StoreError>().and_then(of_store)
@@ -154,8 +159,18 @@ fn of_store(error: &StoreError) -> Option<ErrorKind> {
         | StoreError::AlgorithmAsName(_)
         | StoreError::OneNameForMany { .. } => Some(ErrorKind::Invalid),
         StoreError::Contended(_) => Some(ErrorKind::Unavailable),
+        _ => None,
+    }
+}
+
+/// An error of a registry's that this is, or holds.
+fn registry_of<'a>(cause: &'a (dyn std::error::Error + 'static)) -> Option<&'a RegistryError> {
+    if let Some(error) = cause.downcast_ref::<RegistryError>() {
+        return Some(error);
+    }
+    match cause.downcast_ref::<StoreError>() {
         // Its own words are those of what it holds, which is not a cause of its own.
-        StoreError::Source(SourceError::Registry(error)) => of_registry(error),
+        Some(StoreError::Source(SourceError::Registry(error))) => Some(error),
         _ => None,
     }
 }
