@@ -88,7 +88,7 @@ impl Keeper {
         if !matches!(kept.phase, Phase::Running) || kept.state.status != Status::Running {
             return;
         }
-        let mut process = kept.record.config.spec.process.clone();
+        let mut process = kept.record.config.spec.process.for_guest();
         process.args = health.command;
         process.terminal = None;
         process.init = false;

@@ -97,9 +97,7 @@ impl Keeper {
                 Some(opened.context("cannot open the container's log")?)
             }
         };
-        let mut spec = config.spec.clone();
-        spec.stdio = kept.streams.stdio();
-        spec.network = network;
+        let spec = config.spec.for_guest(network, kept.streams.stdio());
         kept.phase = Phase::Booting(Box::new(spec));
         kept.stopping = false;
         kept.timed_out = false;

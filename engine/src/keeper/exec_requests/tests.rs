@@ -86,7 +86,7 @@ impl Scene {
 
     fn create(&mut self, streams: ExecStreams) -> String {
         let kept = &self.keeper.kept[&self.number];
-        let process = kept.record.config.spec.process.clone();
+        let process = kept.record.config.spec.process.for_guest();
         let created = self.told(Request::ExecCreate {
             container: self.container.clone(),
             process: Box::new(process),

@@ -18,6 +18,7 @@
 
 mod config;
 mod request;
+pub mod spec;
 mod state;
 
 use std::{
