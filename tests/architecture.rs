@@ -252,3 +252,14 @@ fn words_reach_a_terminal_by_one_road() {
         }
     }
 }
+
+#[test]
+fn environment_is_for_fronts_to_read() {
+    let top = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
+    for room in ["api/src", "contracts", "docker-model", "engine/src"] {
+        for file in sources(&top.join(room)) {
+            let text = fs::read_to_string(&file).unwrap();
+            assert!(!text.contains("env::var"), "{}", file.display());
+        }
+    }
+}

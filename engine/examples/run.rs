@@ -31,7 +31,10 @@ use images::source::Input;
 fn main() -> Result<ExitCode, Box<dyn Error>> {
     let mut arguments: Vec<String> = std::env::args().skip(1).collect();
     // Where containers and images are; an engine reads nothing of the environment by itself.
-    let engine = Engine::open(Settings::new(Directories::from_environment()?))?;
+    let engine = Engine::open(Settings {
+        environment: || std::env::vars_os().collect(),
+        ..Settings::new(Directories::from_environment()?)
+    })?;
     if let [flag, archive, ..] = &arguments[..]
         && flag == "--load"
     {

@@ -1,6 +1,6 @@
 //! The engine behind every front of Coracle: containers, images and hosts.
 //!
-//! It prints nothing and knows no command line: what a person should know reaches the caller as values, or, where
+//! It prints nothing, reads no environment and knows no command line: what a person should know reaches the caller as values, or, where
 //! nobody waits for it, as records of the `log` crate.
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
@@ -38,9 +38,12 @@ pub use system::Everything;
 pub use timeline::Timeline;
 pub use words::{clean, damage, failure, merge, stopped};
 
+use std::ffi::OsString;
+
 use self::images::{Images, Registries};
 use containers::Containers;
 use hosts::Hosts;
+use keeper::Launch;
 use state::Directories;
 
 /// Where an engine keeps what, and what it may use.
@@ -54,15 +57,23 @@ pub struct Settings {
     /// quicker than to execute the program `coracle-keeper`. It lives as long as the container, with a copy of this
     /// process's memory, and is a child that this process has to wait for: for a program that ends soon.
     pub may_fork: bool,
+    /// Nothing runs in a machine whose monitor does not get all of its jail, on this system.
+    pub require_jail: bool,
+    /// The environment for keepers that are executed, asked for when one is. Of it they get what a software host needs,
+    /// which they may have to start: `PATH`, `HOME`, `TMPDIR`, `LANG`, `XDG_*` and `CORACLE_MACHINE_*`. A front gives
+    /// its own.
+    pub environment: fn() -> Vec<(OsString, OsString)>,
 }
 
 impl Settings {
-    /// These directories, and registries without credentials; nothing is forked.
+    /// These directories, and registries without credentials; nothing is forked, and keepers have no environment.
     pub fn new(directories: Directories) -> Self {
         Self {
             directories,
             registries: Registries::default(),
             may_fork: false,
+            require_jail: false,
+            environment: Vec::new,
         }
     }
 }
@@ -73,7 +84,7 @@ impl Settings {
 pub struct Engine {
     pub(crate) directories: Directories,
     pub(crate) registries: Registries,
-    pub(crate) may_fork: bool,
+    pub(crate) launch: Launch,
 }
 
 impl Engine {
@@ -85,7 +96,11 @@ impl Engine {
         Ok(Self {
             directories: settings.directories,
             registries: settings.registries,
-            may_fork: settings.may_fork,
+            launch: Launch {
+                may_fork: settings.may_fork,
+                require_jail: settings.require_jail,
+                environment: settings.environment,
+            },
         })
     }
 

@@ -342,7 +342,14 @@ fn engine() -> anyhow::Result<Engine> {
         // A command holds nothing that a container's keeper should not have, and of the 94 ms of a start to execute
         // that would take 3 more.
         may_fork: true,
+        require_jail: is_set(std::env::var_os("CORACLE_REQUIRE_JAIL").as_deref()),
+        environment: || std::env::vars_os().collect(),
     })?)
+}
+
+/// Whether a variable that is there or not is there; empty and `0` are as if it was not.
+fn is_set(value: Option<&std::ffi::OsStr>) -> bool {
+    value.is_some_and(|value| !value.is_empty() && value != "0")
 }
 
 /// Begins something with each of some things, and then ends it with each in their order: what takes time goes on
@@ -370,4 +377,25 @@ fn each<T>(items: &[T], mut action: impl FnMut(&T) -> anyhow::Result<()>) -> any
         }
     }
     Ok(code)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whole_jail_is_required_by_a_word_in_the_environment() {
+        for (value, expected) in [
+            (None, false),
+            (Some(""), false),
+            (Some("0"), false),
+            (Some("1"), true),
+        ] {
+            assert_eq!(
+                is_set(value.map(std::ffi::OsStr::new)),
+                expected,
+                "{value:?}"
+            );
+        }
+    }
 }

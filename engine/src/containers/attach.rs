@@ -26,7 +26,12 @@ impl Container {
     pub fn attach(&self, options: AttachOptions) -> Result<Attachment> {
         let input = options.input && self.record.config.interactive;
         if options.hold {
-            let link = client::attach(&self.record, input, &self.engine.directories);
+            let link = client::attach(
+                &self.record,
+                input,
+                &self.engine.directories,
+                &self.engine.launch,
+            );
             return Ok(Attachment::new(link.map_err(unavailable)?));
         }
         let link = self.keeper()?;

@@ -77,7 +77,12 @@ impl Container {
                 planned();
                 return Ok(Attachment::new(link));
             }
-            let prepared = keeper::prepare(config, directories, observer)?;
+            let prepared = keeper::prepare(
+                config,
+                directories,
+                self.engine.launch.require_jail,
+                observer,
+            )?;
             planned();
             let start = Start {
                 container: self.record.clone(),
@@ -88,7 +93,7 @@ impl Container {
             return Ok(Attachment::new(keeper::start(
                 start,
                 directories,
-                self.engine.may_fork,
+                &self.engine.launch,
             )?));
         };
         let host = self.engine.hosts().find(host).map_err(|error| {

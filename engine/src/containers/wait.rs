@@ -60,7 +60,12 @@ impl Container {
             }
             (false, WaitCondition::NotRunning) => None,
             (false, _) => {
-                let link = client::wait(&self.record, condition, &self.engine.directories);
+                let link = client::wait(
+                    &self.record,
+                    condition,
+                    &self.engine.directories,
+                    &self.engine.launch,
+                );
                 Some(link.map_err(unavailable)?)
             }
         };

@@ -22,6 +22,8 @@ pub struct Shape {
     pub disk: Option<(PathBuf, u64)>,
     /// Containers have limits of their own there.
     pub limits: bool,
+    /// It is not started without all of the monitor's jail.
+    pub require_jail: bool,
 }
 
 /// Memory of a guest in MiB unless told otherwise. It is taken from the machine only as the guest
@@ -62,14 +64,6 @@ const GUEST_CID: u32 = 3;
 const COMMAND_LINE: &str = "console=ttyS0 quiet loglevel=1 reboot=k panic=-1 \
     no_timer_check rcupdate.rcu_expedited=1 noreplace-smp swiotlb=noforce random.trust_cpu=on \
     percpu_alloc=page page_reporting.page_reporting_order=0 rootfstype=ramfs";
-
-/// Variable of the environment by which a user refuses to run a container whose monitor does not get all of its
-/// jail; empty and `0` are as if it was not there.
-pub(crate) const REQUIRE_JAIL: &str = "CORACLE_REQUIRE_JAIL";
-
-fn requires_jail(value: Option<&std::ffi::OsStr>) -> bool {
-    value.is_some_and(|value| !value.is_empty() && value != "0")
-}
 
 /// Parts of the kernel that are not started, though they cannot be built without:
 /// - the serial port's driver, which tests the port by hundreds of exits; messages need it not;
@@ -126,7 +120,7 @@ pub fn plan(
             Place::Here => BOOT_DEADLINE_MS,
             Place::Machine => BOOT_DEADLINE_IN_MACHINE_MS,
         },
-        require_jail: requires_jail(std::env::var_os(REQUIRE_JAIL).as_deref()),
+        require_jail: shape.require_jail,
     })
 }
 
@@ -176,22 +170,6 @@ mod tests {
         assert!(memory(Some(u64::MAX)).is_err());
     }
 
-    #[test]
-    fn whole_jail_is_required_by_a_word_in_the_environment() {
-        for (value, expected) in [
-            (None, false),
-            (Some(""), false),
-            (Some("0"), false),
-            (Some("1"), true),
-        ] {
-            assert_eq!(
-                requires_jail(value.map(std::ffi::OsStr::new)),
-                expected,
-                "{value:?}"
-            );
-        }
-    }
-
     fn shape(verify: bool, limits: bool) -> Shape {
         Shape {
             memory: None,
@@ -200,6 +178,7 @@ mod tests {
             verify,
             disk: None,
             limits,
+            require_jail: false,
         }
     }
 

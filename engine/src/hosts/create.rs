@@ -68,7 +68,12 @@ impl Hosts {
             container_disk,
         };
         // What cannot be is refused before anything is made.
-        let prepared = keeper::prepare_host(&config, &self.engine.directories, observer)?;
+        let prepared = keeper::prepare_host(
+            &config,
+            &self.engine.directories,
+            self.engine.launch.require_jail,
+            observer,
+        )?;
         let host = self.with(self.records.create(config)?);
         if let Err(error) = host.boot(prepared) {
             let removed = host

@@ -26,7 +26,12 @@ impl Host {
             return Ok(());
         }
         let config = &self.record.config;
-        let prepared = keeper::prepare_host(config, &self.engine.directories, observer)?;
+        let prepared = keeper::prepare_host(
+            config,
+            &self.engine.directories,
+            self.engine.launch.require_jail,
+            observer,
+        )?;
         self.boot(prepared)
     }
 
@@ -37,7 +42,7 @@ impl Host {
         if let Some(size) = config.disk {
             disk::create_for_host(&directories.data, (&config.name, &config.id), size)?;
         }
-        let link = keeper::start_host(&self.record, prepared, directories, self.engine.may_fork)?;
+        let link = keeper::start_host(&self.record, prepared, directories, &self.engine.launch)?;
         let link = Attachment::new(link);
         link.until_taken()?;
         let event = link.next().context("lost connection to the host's keeper");

@@ -17,7 +17,7 @@ use packets::Socket;
 use rustix::fs::{MemfdFlags, memfd_create};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use super::{Prepared, Start, named, start};
+use super::{Launch, Prepared, Start, named, start};
 use crate::host;
 use crate::state::{
     Directories,
@@ -48,6 +48,7 @@ struct Order {
     /// Of this contract: the program is of the same release.
     version: u16,
     directories: Directories,
+    require_jail: bool,
     task: Task,
 }
 
@@ -68,16 +69,23 @@ enum Task {
     },
 }
 
+/// An order, with what it names.
+struct Ordered {
+    work: Work,
+    directories: Directories,
+    require_jail: bool,
+}
+
 /// Starts a keeper, as a fork of this process where its front has said that it `may_fork`; gives the connection of
 /// its first client.
 ///
 /// # Errors
 /// When no process can be made, or the program is missing.
-pub(super) fn begin(work: Work, directories: &Directories, may_fork: bool) -> Result<Socket> {
+pub(super) fn begin(work: Work, directories: &Directories, launch: &Launch) -> Result<Socket> {
     let (ours, theirs) = Socket::pair().context("cannot make a socket")?;
-    if !forks(&work, may_fork, sys::has_one_thread()) {
-        execute(&work, theirs)?;
-        order(&ours, work, directories)?;
+    if !forks(&work, launch.may_fork, sys::has_one_thread()) {
+        execute(&work, theirs, launch)?;
+        order(&ours, work, directories, launch.require_jail)?;
         return Ok(ours);
     }
     if sys::fork().context("cannot start a keeper")?.is_some() {
@@ -85,7 +93,7 @@ pub(super) fn begin(work: Work, directories: &Directories, may_fork: bool) -> Re
     }
     // What follows is the new process.
     drop(ours);
-    std::process::exit(run(work, directories, theirs).into())
+    std::process::exit(run(work, directories, launch.require_jail, theirs).into())
 }
 
 /// Whether a keeper is a fork. It keeps the memory of what it is a fork of, and all that was to be done at that one's
@@ -96,12 +104,16 @@ fn forks(work: &Work, may_fork: bool, has_one_thread: bool) -> bool {
 }
 
 /// Executes the program, whose first client's socket this is.
-fn execute(work: &Work, first: Socket) -> Result<()> {
+fn execute(work: &Work, first: Socket, launch: &Launch) -> Result<()> {
     let program = programs::find(PROGRAM)?;
     let mut command = Command::new(&program);
     command
         .env_clear()
-        .envs(std::env::vars_os().filter(|(name, _)| sys::is_kept(name)))
+        .envs(
+            (launch.environment)()
+                .into_iter()
+                .filter(|(name, _)| sys::is_kept(name)),
+        )
         .stdin(OwnedFd::from(first))
         .stdout(Stdio::null());
     let owned = matches!(work, Work::Container(start) if start.owner);
@@ -118,7 +130,7 @@ fn execute(work: &Work, first: Socket) -> Result<()> {
 }
 
 /// Tells the program what it is there for.
-fn order(link: &Socket, work: Work, directories: &Directories) -> Result<()> {
+fn order(link: &Socket, work: Work, directories: &Directories, require_jail: bool) -> Result<()> {
     let (task, prepared) = match work {
         Work::Container(start) => {
             let Start {
@@ -141,6 +153,7 @@ fn order(link: &Socket, work: Work, directories: &Directories) -> Result<()> {
     let order = Order {
         version: VERSION,
         directories: directories.clone(),
+        require_jail,
         task,
     };
     let prepared = prepared.as_ref().map(write_file).transpose()?;
@@ -151,7 +164,13 @@ fn order(link: &Socket, work: Work, directories: &Directories) -> Result<()> {
 /// The program, from its first packet to its exit code.
 pub fn main() -> ExitCode {
     match ordered() {
-        Ok((work, directories, first)) => run(work, &directories, first).into(),
+        Ok((ordered, first)) => run(
+            ordered.work,
+            &ordered.directories,
+            ordered.require_jail,
+            first,
+        )
+        .into(),
         Err(error) => {
             log::error!("{error:#}");
             FAILED.into()
@@ -159,7 +178,7 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn ordered() -> Result<(Work, Directories, Socket)> {
+fn ordered() -> Result<(Ordered, Socket)> {
     let first = std::io::stdin().as_fd().try_clone_to_owned();
     let first = Socket::from(first.context("cannot duplicate standard input")?);
     let work = read_order(&first);
@@ -167,17 +186,17 @@ fn ordered() -> Result<(Work, Directories, Socket)> {
     if let Err(error) = &work {
         fail(&first, error);
     }
-    let (work, directories) = work?;
-    Ok((work, directories, first))
+    Ok((work?, first))
 }
 
-fn read_order(first: &Socket) -> Result<(Work, Directories)> {
+fn read_order(first: &Socket) -> Result<Ordered> {
     let received = first.receive::<Order>();
     let received = received.context("this program is started by coracle, not by hand")?;
     let (order, file) = received.context("whoever started this keeper is gone")?;
     let Order {
         version,
         directories,
+        require_jail,
         task,
     } = order;
     ensure!(
@@ -197,7 +216,11 @@ fn read_order(first: &Socket) -> Result<(Work, Directories)> {
         Task::Hold { id } => Work::Hold(Box::new(open(&id, &directories)?)),
         Task::Host { id } => Work::Host(Box::new(Hosts::new(&directories).find(&id)?), prepared()?),
     };
-    Ok((work, directories))
+    Ok(Ordered {
+        work,
+        directories,
+        require_jail,
+    })
 }
 
 fn open(id: &str, directories: &Directories) -> Result<Container> {
@@ -205,8 +228,8 @@ fn open(id: &str, directories: &Directories) -> Result<Container> {
 }
 
 /// The new process, from its work to its exit code.
-fn run(work: Work, directories: &Directories, first: Socket) -> u8 {
-    let result = keep(work, directories, first);
+fn run(work: Work, directories: &Directories, require_jail: bool, first: Socket) -> u8 {
+    let result = keep(work, directories, require_jail, first);
     host::remove_groups();
     match result {
         Ok(()) => 0,
@@ -217,12 +240,12 @@ fn run(work: Work, directories: &Directories, first: Socket) -> u8 {
     }
 }
 
-fn keep(work: Work, directories: &Directories, first: Socket) -> Result<()> {
+fn keep(work: Work, directories: &Directories, require_jail: bool, first: Socket) -> Result<()> {
     sys::close_all_but(&first).context("cannot close descriptors")?;
     let told = first.as_fd().try_clone_to_owned().map(Socket::from)?;
     let result = match work {
-        Work::Container(start) => start::keep(*start, first, directories),
-        Work::Hold(container) => start::hold(&container, first, directories),
+        Work::Container(start) => start::keep(*start, first, directories, require_jail),
+        Work::Hold(container) => start::hold(&container, first, directories, require_jail),
         Work::Host(host, prepared) => named::keep(&host, prepared, first, directories),
     };
     if let Err(error) = &result {
@@ -307,10 +330,11 @@ mod tests {
             attach: Some(true),
             owner: true,
         };
-        order(&ours, Work::Container(Box::new(start)), &directories).unwrap();
-        let (work, told) = read_order(&theirs).unwrap();
-        assert_eq!(told.runtime, directories.runtime);
-        let Work::Container(start) = work else {
+        order(&ours, Work::Container(Box::new(start)), &directories, true).unwrap();
+        let told = read_order(&theirs).unwrap();
+        assert_eq!(told.directories.runtime, directories.runtime);
+        assert!(told.require_jail);
+        let Work::Container(start) = told.work else {
             panic!("another work");
         };
         assert_eq!(start.container.config, container.config);
@@ -331,6 +355,7 @@ mod tests {
         let order = Order {
             version: VERSION + 1,
             directories: directories(&directory),
+            require_jail: false,
             task: Task::Host { id: "1".into() },
         };
         ours.send(&order, None).unwrap();

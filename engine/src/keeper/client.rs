@@ -15,6 +15,7 @@ use rustix::{
 pub use execs::{exec_create, exec_inspect, exec_resize, exec_start, execs, refused};
 
 use super::{
+    Launch,
     begin::{Work, begin},
     socket,
 };
@@ -30,21 +31,26 @@ use crate::state::{
 /// # Errors
 /// When the container was removed, its named host is not up, or its keeper cannot be started or is of a release that
 /// cannot hold it.
-pub fn reach(container: &Container, directories: &Directories) -> Result<Socket> {
+pub fn reach(container: &Container, directories: &Directories, launch: &Launch) -> Result<Socket> {
     let _edit = container.edit()?;
-    reach_now(container, directories)
+    reach_now(container, directories, launch)
 }
 
 /// The same, and asks for something before anybody else can start or remove the container.
-fn ask(container: &Container, directories: &Directories, request: &Request) -> Result<Socket> {
+fn ask(
+    container: &Container,
+    directories: &Directories,
+    launch: &Launch,
+    request: &Request,
+) -> Result<Socket> {
     let _edit = container.edit()?;
-    let link = reach_now(container, directories)?;
+    let link = reach_now(container, directories, launch)?;
     let sent = link.send(request, None);
     sent.context("cannot reach the container's keeper")?;
     Ok(link)
 }
 
-fn reach_now(container: &Container, directories: &Directories) -> Result<Socket> {
+fn reach_now(container: &Container, directories: &Directories, launch: &Launch) -> Result<Socket> {
     let state = container.state()?;
     if state.status.is_live() {
         if let Some(link) = socket::connect(&state.socket, state.wire)? {
@@ -67,7 +73,7 @@ fn reach_now(container: &Container, directories: &Directories) -> Result<Socket>
         }
         None => match held(container, directories, &hold)? {
             Some(link) => link,
-            None => begin(Work::Hold(Box::new(container.clone())), directories, false)?,
+            None => begin(Work::Hold(Box::new(container.clone())), directories, launch)?,
         },
     };
     until_done(&link)?;
@@ -80,13 +86,18 @@ fn reach_now(container: &Container, directories: &Directories) -> Result<Socket>
 ///
 /// # Errors
 /// As [`reach`].
-pub fn attach(container: &Container, input: bool, directories: &Directories) -> Result<Socket> {
+pub fn attach(
+    container: &Container,
+    input: bool,
+    directories: &Directories,
+    launch: &Launch,
+) -> Result<Socket> {
     let id = container.config.id.clone();
     let attach = Request::Attach {
         container: id,
         input,
     };
-    ask(container, directories, &attach)
+    ask(container, directories, launch, &attach)
 }
 
 /// Waits for a container's end, which may be of a start that is still to come: [`Event::Exited`] or
@@ -94,13 +105,18 @@ pub fn attach(container: &Container, input: bool, directories: &Directories) -> 
 ///
 /// # Errors
 /// As [`reach`].
-pub fn wait(container: &Container, until: Until, directories: &Directories) -> Result<Socket> {
+pub fn wait(
+    container: &Container,
+    until: Until,
+    directories: &Directories,
+    launch: &Launch,
+) -> Result<Socket> {
     let id = container.config.id.clone();
     let wait = Request::Wait {
         container: id,
         until,
     };
-    ask(container, directories, &wait)
+    ask(container, directories, launch, &wait)
 }
 
 /// Whether a keeper of its own may hold a container.

@@ -91,7 +91,12 @@ impl Keeper {
             let words = "the guest kernel is not built; 'coracle kernel build' builds it";
             return Err(Error::new(ErrorKind::Unavailable, words).into());
         }
-        let prepared = prepare(&kept.record.config, &self.directories, &mut Unobserved)?;
+        let prepared = prepare(
+            &kept.record.config,
+            &self.directories,
+            self.require_jail,
+            &mut Unobserved,
+        )?;
         self.begin(number)?;
         self.boot(prepared);
         Ok(())

@@ -17,6 +17,7 @@ mod health;
 mod held;
 mod incoming;
 mod kept;
+mod launch;
 mod life;
 mod named;
 mod network;
@@ -45,6 +46,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 /// The program `coracle-keeper`.
 pub use begin::main;
 pub use incoming::CHANNEL_UP;
+pub use launch::Launch;
 pub use named::start as start_host;
 /// A connection to a keeper.
 pub use packets::Socket as Link;
@@ -152,6 +154,8 @@ struct Keeper {
     kernel: String,
     /// Its machines are in the software host.
     in_software_host: bool,
+    /// Nothing runs in a machine whose monitor does not get all of its jail.
+    require_jail: bool,
     /// Number of the next container.
     next_number: u32,
     next_client: u64,

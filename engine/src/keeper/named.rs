@@ -13,7 +13,7 @@ use contracts::monitor::Place;
 use packets::Socket;
 
 use super::{
-    Deadline, Keeper, Prepared, Role,
+    Deadline, Keeper, Launch, Prepared, Role,
     begin::{Work, begin},
     clients::conflict,
     phase::{End, KILL_TIMEOUT, Phase, SIGKILL},
@@ -86,10 +86,10 @@ pub fn start(
     record: &Record,
     prepared: Prepared,
     directories: &Directories,
-    may_fork: bool,
+    launch: &Launch,
 ) -> Result<Socket> {
     let work = Work::Host(Box::new(record.clone()), prepared);
-    begin(work, directories, may_fork)
+    begin(work, directories, launch)
 }
 
 pub(super) fn keep(

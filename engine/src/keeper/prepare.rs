@@ -37,6 +37,7 @@ pub struct Prepared {
 pub fn prepare(
     config: &Config,
     directories: &Directories,
+    require_jail: bool,
     observer: &mut dyn Observer,
 ) -> Result<Prepared> {
     if config.isolation == Isolation::Namespace {
@@ -54,6 +55,7 @@ pub fn prepare(
             .own_disk()
             .map(|size| (state::disk::path(&directories.data, &config.id), size)),
         limits: false,
+        require_jail,
     };
     let disk = images::disk::join(&config.layers).context("cannot join the image's layers")?;
     prepared(config.machine, directories, |place| {
@@ -73,6 +75,7 @@ pub fn boots_own_kernel(config: &Config) -> bool {
 pub fn prepare_host(
     config: &state::host::Config,
     directories: &Directories,
+    require_jail: bool,
     observer: &mut dyn Observer,
 ) -> Result<Prepared> {
     let shape = Shape {
@@ -86,6 +89,7 @@ pub fn prepare_host(
             (path, size)
         }),
         limits: config.disk.is_some(),
+        require_jail,
     };
     let empty = vec![Extent::Zeros(super::shelf::SIZE)];
     prepared(config.machine, directories, |place| {

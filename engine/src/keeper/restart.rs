@@ -78,7 +78,12 @@ impl Keeper {
             self.place(number);
             return Ok(());
         }
-        match prepare(&config, &self.directories, &mut Unobserved) {
+        match prepare(
+            &config,
+            &self.directories,
+            self.require_jail,
+            &mut Unobserved,
+        ) {
             Ok(prepared) => self.boot(prepared),
             Err(error) => self.lost(&error),
         }

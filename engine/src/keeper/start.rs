@@ -7,7 +7,7 @@ use contracts::keeper::Event;
 use packets::Socket;
 
 use super::{
-    Keeper, Prepared, Role,
+    Keeper, Launch, Prepared, Role,
     begin::{Work, begin},
     clients::Joined,
     socket,
@@ -41,8 +41,8 @@ pub struct Start {
 ///
 /// # Errors
 /// As `fork(2)` and `execve(2)`.
-pub fn start(start: Start, directories: &Directories, may_fork: bool) -> Result<Socket> {
-    begin(Work::Container(Box::new(start)), directories, may_fork)
+pub fn start(start: Start, directories: &Directories, launch: &Launch) -> Result<Socket> {
+    begin(Work::Container(Box::new(start)), directories, launch)
 }
 
 /// A keeper that looks after nothing yet, and is reached by a socket of this identifier; lists of processes
@@ -71,7 +71,12 @@ pub(super) fn new_keeper(
 }
 
 /// Looks after a container that starts now.
-pub(super) fn keep(start: Start, first: Socket, directories: &Directories) -> Result<()> {
+pub(super) fn keep(
+    start: Start,
+    first: Socket,
+    directories: &Directories,
+    require_jail: bool,
+) -> Result<()> {
     let Start {
         container,
         prepared,
@@ -84,13 +89,20 @@ pub(super) fn keep(start: Start, first: Socket, directories: &Directories) -> Re
         owner,
     };
     look_after(&container, owner, directories, |keeper, lock| {
+        keeper.require_jail = require_jail;
         keeper.run(container.clone(), lock, prepared, joined)
     })
 }
 
 /// Looks after a container that does not run, for as long as its clients want it.
-pub(super) fn hold(container: &Container, first: Socket, directories: &Directories) -> Result<()> {
+pub(super) fn hold(
+    container: &Container,
+    first: Socket,
+    directories: &Directories,
+    require_jail: bool,
+) -> Result<()> {
     look_after(container, false, directories, |keeper, lock| {
+        keeper.require_jail = require_jail;
         // It may have been removed, or started, while its lock was waited for.
         let container = keeper.containers.open(&container.config.id)?;
         refuse_running(&container)?;
@@ -155,6 +167,7 @@ impl Keeper {
             timeline: Vec::new(),
             kernel: String::new(),
             in_software_host: false,
+            require_jail: false,
             next_number: 0,
             next_client: 1,
             next_port: contracts::guest::FIRST_STREAM_PORT,

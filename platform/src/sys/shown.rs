@@ -10,7 +10,7 @@ use std::{
 };
 
 /// Variables that a process needs which outlives its command: it may start a software host, and a monitor again.
-const KEPT: [&str; 5] = ["PATH", "HOME", "TMPDIR", "LANG", "CORACLE_REQUIRE_JAIL"];
+const KEPT: [&str; 4] = ["PATH", "HOME", "TMPDIR", "LANG"];
 
 /// Beginnings of others.
 const KEPT_PREFIXES: [&str; 2] = ["XDG_", "CORACLE_MACHINE_"];
