@@ -7,6 +7,7 @@ use coracle_protocol::{ExitStatus, HostMessage};
 
 use super::{
     Deadline, Keeper,
+    execs::{FAILED, NO_OUTPUT},
     health::Probe,
     phase::{End, KILL_TIMEOUT, Phase, SIGKILL},
     restart,
@@ -115,6 +116,14 @@ impl Keeper {
             // Its output goes as slowly as its reader wants.
             kept.deadline = Some((Instant::now() + DRAIN_TIMEOUT, Deadline::Force));
             return;
+        }
+        if let Phase::Draining(end) = &mut kept.phase
+            && end.error.is_empty()
+            && kept.streams.lacks_output()
+        {
+            // It must not seem to have ended well without any.
+            end.code = FAILED;
+            end.error = NO_OUTPUT.into();
         }
         self.force(number);
     }

@@ -10,7 +10,7 @@ use coracle_protocol::{CONTROL_PORT, GuestMessage, HostMessage, VERSION};
 
 use super::{
     Deadline, Keeper, Named,
-    execs::code_of,
+    execs::{FAILED, code_of},
     phase::{End, Phase},
 };
 use crate::Guest;
@@ -160,6 +160,17 @@ impl Keeper {
                 let end = End {
                     code: code_of(kind),
                     error: format!("cannot start the container: {}", crate::clean(&message)),
+                    ..End::default()
+                };
+                self.ended(number, end);
+            }
+            // It ran, and a stream of it could not be connected.
+            (Some((number, kept)), GuestMessage::Failed { message, .. })
+                if matches!(kept.phase, Phase::Running) =>
+            {
+                let end = End {
+                    code: FAILED,
+                    error: format!("the container was ended: {}", crate::clean(&message)),
                     ..End::default()
                 };
                 self.ended(number, end);
