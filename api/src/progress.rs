@@ -5,7 +5,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use images::store::{Event, Progress, short_id};
+use coracle_engine::progress::{Progress, Report};
+use images::store::{Event, short_id};
 use serde_json::{Value, json};
 
 /// Least time between two lines about the download of a layer.
@@ -14,16 +15,18 @@ const INTERVAL: Duration = Duration::from_millis(100);
 /// Characters of a bar, as docker's.
 const BAR: usize = 50;
 
-/// Writes lines of JSON, as the store tells of its steps from several threads.
-pub struct Lines<S> {
+/// Writes lines of JSON, as the engine reports the steps of a pull from several threads.
+pub struct Lines<'a, S> {
     state: Mutex<State<S>>,
-    /// What is said once it is known that there is such an image.
-    opening: Value,
+    /// Whether the client is there still.
+    wanted: &'a (dyn Fn() -> bool + Sync),
 }
 
 struct State<S> {
     /// Takes a line. One that is not taken is nobody's loss: the pull goes on.
     sink: S,
+    /// What is said once it is known that there is such an image.
+    opening: Value,
     layers: Vec<Layer>,
     begun: bool,
     /// Layers that are here already; of an image that is not new, docker does not tell.
@@ -37,18 +40,19 @@ struct Layer {
     downloaded: bool,
 }
 
-impl<S: FnMut(&[u8]) + Send> Lines<S> {
-    /// Lines into a sink, beginning with this one.
-    pub fn new(sink: S, opening: Value) -> Self {
+impl<'a, S: FnMut(&[u8]) + Send> Lines<'a, S> {
+    /// Lines into a sink, for as long as they are wanted.
+    pub fn new(sink: S, wanted: &'a (dyn Fn() -> bool + Sync)) -> Self {
         let state = State {
             sink,
+            opening: Value::Null,
             begun: false,
             layers: Vec::new(),
             present: Vec::new(),
         };
         Self {
             state: Mutex::new(state),
-            opening,
+            wanted,
         }
     }
 
@@ -112,9 +116,43 @@ impl<S: FnMut(&[u8])> State<S> {
     }
 }
 
-impl<S: FnMut(&[u8]) + Send> Progress for Lines<S> {
-    fn event(&self, event: Event<'_>) {
+impl<S: FnMut(&[u8]) + Send> Progress for Lines<'_, S> {
+    fn report(&self, report: Report<'_>) {
         let mut state = self.lock();
+        match report {
+            Report::Pulling(name) => {
+                let tag = name.tag().filter(|_| name.digest().is_none());
+                let id = tag.map_or_else(|| name.familiar(), str::to_owned);
+                let status = format!("Pulling from {}", name.path());
+                state.opening = json!({ "status": status, "id": id });
+            }
+            Report::Layers(event) => state.event(event),
+            Report::Pulled {
+                name,
+                digest,
+                newer,
+            } => {
+                if let Some(digest) = digest {
+                    state.say(&json!({ "status": format!("Digest: {digest}") }));
+                }
+                let news = match newer {
+                    true => "Downloaded newer image for",
+                    false => "Image is up to date for",
+                };
+                let status = format!("Status: {news} {}", name.familiar());
+                state.say(&json!({ "status": status }));
+            }
+            Report::Step(_) | Report::Warning(_) | Report::Missing(_) | Report::LayersEnd => {}
+        }
+    }
+
+    fn is_wanted(&self) -> bool {
+        (self.wanted)()
+    }
+}
+
+impl<S: FnMut(&[u8])> State<S> {
+    fn event(&mut self, event: Event<'_>) {
         match event {
             Event::Image { layers } => {
                 let layers = layers.iter().map(|layer| {
@@ -126,24 +164,25 @@ impl<S: FnMut(&[u8]) + Send> Progress for Lines<S> {
                         downloaded: false,
                     }
                 });
-                state.layers = layers.collect();
-                state.say(&self.opening);
+                self.layers = layers.collect();
+                let opening = self.opening.clone();
+                self.say(&opening);
             }
-            Event::LayerPresent { layer } => state.present.push(layer),
+            Event::LayerPresent { layer } => self.present.push(layer),
             Event::LayerWaiting { layer } => {
-                state.tell_present();
-                state.step(layer, "Waiting");
+                self.tell_present();
+                self.step(layer, "Waiting");
             }
             Event::LayerStart { layer, .. } => {
-                state.tell_present();
-                state.step(layer, "Pulling fs layer");
+                self.tell_present();
+                self.step(layer, "Pulling fs layer");
             }
-            Event::LayerRead { layer, bytes } => state.read(layer, bytes),
+            Event::LayerRead { layer, bytes } => self.read(layer, bytes),
             Event::LayerDone { layer, .. } => {
-                let size = state.layers.get(layer).map_or(0, |layer| layer.size);
+                let size = self.layers.get(layer).map_or(0, |layer| layer.size);
                 // One that was read by another process was not read here.
-                state.read(layer, size.max(1));
-                state.step(layer, "Pull complete");
+                self.read(layer, size.max(1));
+                self.step(layer, "Pull complete");
             }
             Event::Begin { .. } => {}
         }
@@ -223,10 +262,10 @@ mod tests {
         let mut text = Vec::new();
         {
             let sink = |line: &[u8]| text.extend_from_slice(line);
-            let opening = json!({"status": "Pulling from library/a", "id": "1"});
-            let lines = Lines::new(sink, opening);
+            let lines = Lines::new(sink, &|| true);
+            lines.report(Report::Pulling(&"a:1".parse().unwrap()));
             for event in events {
-                lines.event(event.clone());
+                lines.report(Report::Layers(event.clone()));
             }
         }
         String::from_utf8(text).unwrap()

@@ -1,23 +1,17 @@
 //! `images/create`: a pull, told step by step.
 
-use std::{io::Write, path::Path};
+use std::{io::Write, os::fd::AsFd};
 
-use images::{
-    reference::Reference,
-    source::{
-        SourceError,
-        registry::{Registry, RegistryError, Settings},
-    },
-    store::{Store, StoreError},
-};
-use serde_json::json;
-
+use coracle_engine::images::{Images, PullRequest};
 use docker_model::event::without_tag;
+use images::{reference::Reference, source::registry::RegistryError};
+use serde_json::json;
 
 use crate::{
     auth,
+    backend::client_of,
     error::{ApiError, whole},
-    http::{Exchange, Streaming, limits::WRITE_TIME},
+    http::{Exchange, Streaming, has_hung_up, limits::WRITE_TIME},
     progress::Lines,
     routes::{Call, JSON},
 };
@@ -53,8 +47,8 @@ impl Answer<'_, '_> {
                 self.stream = None;
             }
         }
-        // A client that is gone, or is stopped, does not end the pull: others may wait for its layers, and for
-        // the locks on them.
+        // A client that does not read, since it is stopped, does not end the pull: others may wait for its layers,
+        // and for the locks on them.
         if let Some(stream) = &mut self.stream
             && stream.write_all(line).is_err()
         {
@@ -63,64 +57,45 @@ impl Answer<'_, '_> {
     }
 }
 
-/// Pulls an image into the store at a path, and answers.
+/// Pulls an image for as long as its client is there, and answers.
 ///
 /// # Errors
 /// When there is no such image, or it cannot be had.
-pub fn pull(call: &mut Call<'_, '_>, store: &Path, mut settings: Settings) -> Result<(), ApiError> {
+pub fn pull(images: &Images, call: &mut Call<'_, '_>) -> Result<(), ApiError> {
     let Some(image) = call.query.text("fromImage") else {
         return Err(ApiError::unsupported(
             "importing a file system is not supported (fromSrc): use 'coracle load'",
         ));
     };
-    let reference = wanted(image, call.query.text("tag"))?;
-    let mut store = Store::open(store).map_err(|error| failure(&reference, &error))?;
+    let mut request = PullRequest::new(wanted(image, call.query.text("tag"))?);
     if let Some(platform) = call.query.text("platform") {
         let platform = platform.parse().map_err(|_| {
             ApiError::invalid(format!("{platform:?} is no platform such as linux/amd64"))
         })?;
-        store = store.for_platform(platform);
+        request.platform = Some(platform);
     }
-    let header = call.exchange.head().header(auth::HEADER);
-    let credential = auth::credential(header);
-    settings.given = credential.map(|credential| (reference.domain().to_owned(), credential));
-    let registry =
-        Registry::new(&reference, settings).map_err(|error| ApiError::internal(whole(&error)))?;
-    let name = reference.familiar();
-    let before = store.resolve(&name).ok().map(|image| image.id);
-    let tag = reference.tag().filter(|_| reference.digest().is_none());
-    let tag = tag.map_or_else(|| name.clone(), str::to_owned);
-    let opening = json!({ "status": format!("Pulling from {}", reference.path()), "id": tag });
+    request.credential = auth::credential(call.exchange.head().header(auth::HEADER));
+    let client = client_of(call.exchange())?;
     let mut answer = Answer {
         waiting: Some(call.exchange()),
         stream: None,
     };
+    let is_there = || !has_hung_up(client.as_fd());
     let done = {
-        let lines = Lines::new(|line: &[u8]| answer.write(line), opening);
-        let done = store.pull(&registry, &lines);
-        match &done {
-            Ok(loaded) => {
-                if let Some(digest) = &loaded.digest {
-                    lines.say(&json!({ "status": format!("Digest: {digest}") }));
-                }
-                let news = match before.as_ref() == Some(&loaded.id) {
-                    true => "Image is up to date for",
-                    false => "Downloaded newer image for",
-                };
-                lines.say(&json!({ "status": format!("Status: {news} {name}") }));
-            }
-            Err(error) if lines.has_begun() => {
-                let message = whole(error);
-                lines.say(&json!({ "errorDetail": { "message": message }, "error": message }));
-            }
-            Err(_) => {}
+        let lines = Lines::new(|line: &[u8]| answer.write(line), &is_there);
+        let done = images.pull(&request, &lines);
+        if let Err(error) = &done
+            && lines.has_begun()
+        {
+            let message = whole(error);
+            lines.say(&json!({ "errorDetail": { "message": message }, "error": message }));
         }
         done
     };
     if answer.waiting.is_some()
         && let Err(error) = done
     {
-        return Err(failure(&reference, &error));
+        return Err(failure(&request.name, &error));
     }
     if let Some(stream) = answer.stream {
         stream.finish()?;
@@ -129,13 +104,9 @@ pub fn pull(call: &mut Call<'_, '_>, store: &Path, mut settings: Settings) -> Re
 }
 
 /// What is wrong with a pull that has not begun, in the words that clients look for.
-fn failure(reference: &Reference, error: &StoreError) -> ApiError {
+fn failure(reference: &Reference, error: &coracle_engine::Error) -> ApiError {
     let name = reference.familiar();
-    let registry = match error {
-        StoreError::Source(SourceError::Registry(error)) => Some(&**error),
-        _ => None,
-    };
-    match registry {
+    match error.registry() {
         Some(RegistryError::NotFound { .. }) => ApiError::not_found(format!(
             "manifest for {name} not found: manifest unknown: manifest unknown"
         )),

@@ -2,6 +2,7 @@
 
 use std::fmt::{self, Display};
 
+use contracts::keeper::Reason;
 use images::{
     source::{SourceError, registry::RegistryError},
     store::StoreError,
@@ -24,6 +25,32 @@ pub enum ErrorKind {
     Unavailable,
     /// Anything else: the disk, the kernel, a fault of Coracle's.
     Internal,
+}
+
+impl From<ErrorKind> for Reason {
+    fn from(kind: ErrorKind) -> Self {
+        match kind {
+            ErrorKind::NotFound => Self::NotFound,
+            ErrorKind::Conflict => Self::Conflict,
+            ErrorKind::NotModified => Self::NotModified,
+            ErrorKind::Invalid => Self::Invalid,
+            ErrorKind::Unavailable => Self::Unavailable,
+            ErrorKind::Internal => Self::Internal,
+        }
+    }
+}
+
+impl From<Reason> for ErrorKind {
+    fn from(reason: Reason) -> Self {
+        match reason {
+            Reason::NotFound => Self::NotFound,
+            Reason::Conflict => Self::Conflict,
+            Reason::NotModified => Self::NotModified,
+            Reason::Invalid => Self::Invalid,
+            Reason::Unavailable => Self::Unavailable,
+            Reason::Internal => Self::Internal,
+        }
+    }
 }
 
 /// Why the engine did not do what it was asked for.
@@ -58,6 +85,11 @@ impl Error {
     /// Its kind.
     pub fn kind(&self) -> ErrorKind {
         self.kind
+    }
+
+    /// What a registry answered, where that is the reason.
+    pub fn registry(&self) -> Option<&RegistryError> {
+        self.cause.chain().find_map(registry_of)
     }
 
     /// The same error as one of another kind.
@@ -111,7 +143,7 @@ fn kind_of(cause: &(dyn std::error::Error + 'static)) -> Option<ErrorKind> {
     if cause.is::<OtherVersion>() {
         return Some(ErrorKind::Conflict);
     }
-    if let Some(error) = cause.downcast_ref::<RegistryError>() {
+    if let Some(error) = registry_of(cause) {
         return of_registry(error);
     }
     cause.downcast_ref::<StoreError>().and_then(of_store)
@@ -127,8 +159,18 @@ fn of_store(error: &StoreError) -> Option<ErrorKind> {
         | StoreError::AlgorithmAsName(_)
         | StoreError::OneNameForMany { .. } => Some(ErrorKind::Invalid),
         StoreError::Contended(_) => Some(ErrorKind::Unavailable),
+        _ => None,
+    }
+}
+
+/// An error of a registry's that this is, or holds.
+fn registry_of<'a>(cause: &'a (dyn std::error::Error + 'static)) -> Option<&'a RegistryError> {
+    if let Some(error) = cause.downcast_ref::<RegistryError>() {
+        return Some(error);
+    }
+    match cause.downcast_ref::<StoreError>() {
         // Its own words are those of what it holds, which is not a cause of its own.
-        StoreError::Source(SourceError::Registry(error)) => of_registry(error),
+        Some(StoreError::Source(SourceError::Registry(error))) => Some(error),
         _ => None,
     }
 }

@@ -94,6 +94,11 @@ impl Engine {
         &self.directories
     }
 
+    /// Where the settings and credentials of registries come from.
+    pub fn registries(&self) -> &Registries {
+        &self.registries
+    }
+
     /// The containers.
     pub fn containers(&self) -> Containers {
         Containers::new(self)

@@ -32,6 +32,12 @@ pub enum Report<'a> {
 pub trait Progress: Sync {
     /// Something is to be known.
     fn report(&self, report: Report<'_>);
+
+    /// Whether what takes time is still wanted; once it is not, it never is again. A pull or a load asks between two
+    /// blocks and ends when it is not, with what came kept for the next pull.
+    fn is_wanted(&self) -> bool {
+        true
+    }
 }
 
 impl<F: Fn(Report<'_>) + Sync> Progress for F {
@@ -46,4 +52,17 @@ pub struct Silent;
 
 impl Progress for Silent {
     fn report(&self, _report: Report<'_>) {}
+}
+
+/// What the image store tells, as reports.
+pub(crate) struct Layers<'a>(pub(crate) &'a dyn Progress);
+
+impl store::Progress for Layers<'_> {
+    fn event(&self, event: store::Event<'_>) {
+        self.0.report(Report::Layers(event));
+    }
+
+    fn is_wanted(&self) -> bool {
+        self.0.is_wanted()
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::ffi::CString;
 
-use coracle_protocol::FailureKind;
+use contracts::guest::FailureKind;
 use rustix::{
     fs::{Access, AtFlags, CWD, FileType, accessat, stat},
     io::Errno,

@@ -6,7 +6,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use coracle_protocol::{Port, TAKEN};
+use contracts::guest::{Port, TAKEN};
 use rustix::{
     io::{Errno, ioctl_fionread, read, write},
     net::{RecvFlags, SendFlags, Shutdown, recv, send, shutdown, sockopt::socket_error},

@@ -18,7 +18,6 @@ use coracle_platform::{
     Directories, private,
     sys::{self, Descriptors, Signals},
 };
-use images::source::registry::Settings;
 use rustix::{
     event::{PollFd, PollFlags, poll},
     io::retry_on_intr,
@@ -67,7 +66,7 @@ pub(super) fn main(arguments: &Arguments) -> Result<u8> {
     let descriptors = Descriptors::take_all();
     let engine = super::engine()?;
     let directories = engine.directories().clone();
-    let backend = Backend::new(engine, || Settings::from_environment(None));
+    let backend = Backend::new(engine);
     if !arguments.command.is_empty() {
         return run(
             &arguments.command,

@@ -45,6 +45,7 @@ impl Options {
             platform: self.platform.clone(),
             tls_verify: self.tls_verify,
             credentials: None,
+            credential: None,
         }
     }
 }

@@ -5,11 +5,11 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
+use contracts::guest::TerminalSize;
 use coracle_engine::{
     Error, ErrorKind,
     containers::{Attachment, Container, ExecRequest, ExecState},
 };
-use coracle_protocol::TerminalSize;
 
 use super::{Backend, running};
 use crate::error::ApiError;
@@ -127,8 +127,8 @@ impl Backend {
 
 #[cfg(test)]
 mod tests {
+    use contracts::guest::{Process, SeccompProfile};
     use coracle_engine::containers::ExecStreams;
-    use coracle_protocol::{Process, SeccompProfile};
 
     use super::*;
 

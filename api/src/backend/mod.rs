@@ -19,7 +19,6 @@ use coracle_engine::{
         container::{Containers, Status},
     },
 };
-use images::source::registry::{RegistryError, Settings};
 
 pub use execs::create_exec;
 pub use link::Linked;
@@ -38,19 +37,16 @@ pub struct Backend {
     pub records: Containers,
     /// Ended programs whose clients may still ask how.
     ended: execs::Ended,
-    /// How registries are reached, as the front knows.
-    registries: fn() -> Result<Settings, RegistryError>,
 }
 
 impl Backend {
     /// The user's.
     #[must_use]
-    pub fn new(engine: Engine, registries: fn() -> Result<Settings, RegistryError>) -> Self {
+    pub fn new(engine: Engine) -> Self {
         Self {
             records: Containers::new(engine.directories()),
             engine,
             ended: execs::Ended::default(),
-            registries,
         }
     }
 
@@ -64,14 +60,6 @@ impl Backend {
     #[must_use]
     pub fn store(&self) -> &PathBuf {
         &self.directories().data
-    }
-
-    /// How registries are reached.
-    ///
-    /// # Errors
-    /// When the files that say so cannot be read.
-    pub fn registries(&self) -> Result<Settings, RegistryError> {
-        (self.registries)()
     }
 
     /// A container by its name, which docker writes with a slash, or its ID.

@@ -16,4 +16,4 @@ pub use connection::Connection;
 pub use exchange::{Exchange, Hijacked, Streaming};
 pub use head::{Framing, Head, Malformed, end_of_head};
 pub use reply::Reply;
-pub use server::{Server, until_hangup};
+pub use server::{Server, has_hung_up, until_hangup};

@@ -197,6 +197,15 @@ pub fn until_hangup(
     Ok(client.revents().is_empty())
 }
 
+/// Whether a client is gone, or sends nothing more.
+#[must_use]
+pub fn has_hung_up(client: BorrowedFd<'_>) -> bool {
+    let mut descriptors = [PollFd::from_borrowed_fd(client, PollFlags::RDHUP)];
+    let now = Timespec::default();
+    // What cannot be asked is there still.
+    retry_on_intr(|| poll(&mut descriptors, Some(&now))).is_ok_and(|ready| ready > 0)
+}
+
 /// Whether a client is a process of this user's, or of root's. The socket is in a directory that
 /// nobody else can enter; a mistake in its mode, or a descriptor that was passed on, changes nothing.
 fn is_allowed(stream: &UnixStream) -> bool {

@@ -21,9 +21,7 @@ const FILTERS: [&str; 5] = ["before", "dangling", "label", "reference", "since"]
 
 /// `POST /images/create`
 pub fn create(api: &Backend, call: &mut Call<'_, '_>) -> Result<(), ApiError> {
-    let settings = api.registries();
-    let settings = settings.map_err(|error| ApiError::internal(whole(&error)))?;
-    pull::pull(call, api.store(), settings)
+    pull::pull(&api.engine.images(), call)
 }
 
 /// What is wrong with an image's name, or with the store.

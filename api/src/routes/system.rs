@@ -42,7 +42,7 @@ pub fn info(api: &Backend, call: &mut Call<'_, '_>) -> Result<(), ApiError> {
     known.images = Store::open(api.store())
         .and_then(|store| store.list())
         .map_or(0, |list| list.len() as u64);
-    if let Ok(settings) = api.registries() {
+    if let Ok(settings) = api.engine.registries().settings(None) {
         let mirrors = settings.mirrors.get("docker.io");
         known.mirrors = mirrors.cloned().unwrap_or_default();
     }

@@ -15,12 +15,12 @@ use images::{
         Input,
         registry::{self, RegistryError},
     },
-    store::{self, HistoryEntry, Image, Inspected, Listed, Loaded, Sink, Store, Usage, Verified},
+    store::{HistoryEntry, Image, Inspected, Listed, Loaded, Sink, Store, Usage, Verified},
 };
 
 use crate::{
     Engine, Result,
-    progress::{Progress, Report},
+    progress::{Layers, Progress, Report},
 };
 
 pub(crate) use obtain::obtain;
@@ -40,7 +40,11 @@ impl Registries {
         Self(Arc::new(ask))
     }
 
-    fn settings(&self, tls_verify: Option<bool>) -> Result<registry::Settings> {
+    /// The settings as they are now.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub fn settings(&self, tls_verify: Option<bool>) -> Result<registry::Settings> {
         Ok((self.0)(tls_verify)?)
     }
 }
@@ -129,8 +133,7 @@ impl Images {
     ) -> Result<Vec<Loaded>> {
         let store = self.store(None)?;
         let source = store.open_source(input)?;
-        let layers = |event: store::Event<'_>| progress.report(Report::Layers(event));
-        let loaded = store.load(&*source, name, &layers);
+        let loaded = store.load(&*source, name, &Layers(progress));
         progress.report(Report::LayersEnd);
         Ok(loaded?)
     }

@@ -40,6 +40,7 @@ pub(crate) fn obtain(
             platform: platform.clone(),
             tls_verify: request.tls_verify,
             credentials: None,
+            credential: None,
         };
         let pulled = images.pull(&request, progress);
         pulled.map_err(|error| error.context(format!("cannot pull {}", name.familiar())))

@@ -5,14 +5,14 @@ use std::path::PathBuf;
 use images::{
     image::Platform,
     reference::Reference,
-    source::registry::Registry,
-    store::{self, Loaded, Store},
+    source::registry::{Credential, Registry},
+    store::{Loaded, Store},
 };
 
 use super::Images;
 use crate::{
     Result,
-    progress::{Progress, Report},
+    progress::{Layers, Progress, Report},
 };
 
 /// An image to be pulled.
@@ -26,6 +26,8 @@ pub struct PullRequest {
     pub tls_verify: Option<bool>,
     /// A file of credentials, in docker's form, that comes before the user's.
     pub credentials: Option<PathBuf>,
+    /// A credential for the name's registry that comes before all files; it is never written down.
+    pub credential: Option<Credential>,
 }
 
 impl PullRequest {
@@ -36,6 +38,7 @@ impl PullRequest {
             platform: None,
             tls_verify: None,
             credentials: None,
+            credential: None,
         }
     }
 }
@@ -44,12 +47,15 @@ impl Images {
     /// Pulls an image.
     ///
     /// # Errors
-    /// When the registry has none of this name, or cannot be reached, or what it sends is not accepted.
+    /// When the registry has none of this name, or cannot be reached, or what it sends is not accepted; when it is
+    /// not wanted any more ([`Progress::is_wanted`]).
     pub fn pull(&self, request: &PullRequest, progress: &dyn Progress) -> Result<Loaded> {
         let name = request.name.clone().with_default_tag();
         let mut settings = self.engine.registries.settings(request.tls_verify)?;
         let own = request.credentials.clone();
         settings.credentials.splice(0..0, own);
+        let own = request.credential.clone();
+        settings.given = own.map(|credential| (name.domain().to_owned(), credential));
         let registry = Registry::new(&name, settings)?;
         pull(&self.store(request.platform.as_ref())?, &registry, progress)
     }
@@ -68,8 +74,7 @@ fn pull(store: &Store, registry: &Registry, progress: &dyn Progress) -> Result<L
     let name = registry.reference();
     progress.report(Report::Pulling(name));
     let before = store.resolve(&name.familiar()).ok().map(|image| image.id);
-    let layers = |event: store::Event<'_>| progress.report(Report::Layers(event));
-    let loaded = store.pull(registry, &layers);
+    let loaded = store.pull(registry, &Layers(progress));
     progress.report(Report::LayersEnd);
     let loaded = loaded?;
     progress.report(Report::Pulled {

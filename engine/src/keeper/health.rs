@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use coracle_protocol::{HostMessage, Stdio, Task};
+use contracts::guest::{HostMessage, Stdio, Task};
 
 use super::{
     Keeper, execs,

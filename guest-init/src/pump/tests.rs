@@ -3,7 +3,7 @@ use std::{
     os::unix::net::UnixStream,
 };
 
-use coracle_protocol::{SECRET_BYTES, Secret};
+use contracts::guest::{SECRET_BYTES, Secret};
 
 use super::*;
 

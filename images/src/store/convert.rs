@@ -153,6 +153,7 @@ impl Conversion<'_> {
         let stopping = Stopping {
             inner: opened,
             stop: self.stop,
+            progress: self.progress,
         };
         let mut told = 0;
         let report = |bytes| {
@@ -175,8 +176,8 @@ impl Conversion<'_> {
             let mut disk = WriteBack::new(scope, &output);
             let mut made = |bytes| disk.advance(bytes);
             let converted = self.convert(&mut input, &output, &mut scanner, &mut made);
-            if self.stop.load(Ordering::Relaxed) && converted.is_err() {
-                return Err(StoreError::GivenUp);
+            if converted.is_err() {
+                go_on(self.stop, self.progress)?;
             }
             // A damaged blob mostly fails in its decompression. That it is damaged is the better
             // message, so the rest is read and the digest compared where there is one.
@@ -184,14 +185,14 @@ impl Conversion<'_> {
             if converted.is_ok() || layer.digest.is_some() && !out_of_space {
                 let finished = self.finish(input, digest, converted.as_ref().ok());
                 // Another layer's failure ends this reading too, and is the one to report.
-                if finished.is_err() && self.stop.load(Ordering::Relaxed) {
-                    return Err(StoreError::GivenUp);
+                if finished.is_err() {
+                    go_on(self.stop, self.progress)?;
                 }
                 finished?;
             }
             let diff_id = converted?;
             self.complete(&output, &path, scanner, disk)?;
-            Ok(diff_id)
+            Ok::<_, StoreError>(diff_id)
         })?;
         let size = output.metadata().map_err(io_error("read", &path))?.len();
         self.progress.event(Event::LayerDone {
@@ -375,17 +376,27 @@ impl<R: Read> Read for Scanned<'_, R> {
     }
 }
 
-/// Ends with an error as soon as another layer of the load failed.
+/// Refuses to go on with a load of which another layer failed, or that nobody wants any more.
+pub(super) fn go_on(stop: &AtomicBool, progress: &dyn Progress) -> Result<(), StoreError> {
+    if stop.load(Ordering::Relaxed) {
+        return Err(StoreError::GivenUp);
+    }
+    match progress.is_wanted() {
+        true => Ok(()),
+        false => Err(StoreError::Canceled),
+    }
+}
+
+/// Ends with an error as soon as the load does not go on.
 struct Stopping<'a, R> {
     inner: R,
     stop: &'a AtomicBool,
+    progress: &'a dyn Progress,
 }
 
 impl<R: Read> Read for Stopping<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.stop.load(Ordering::Relaxed) {
-            return Err(io::Error::other("another layer failed"));
-        }
+        go_on(self.stop, self.progress).map_err(io::Error::other)?;
         self.inner.read(buffer)
     }
 }

@@ -164,6 +164,9 @@ pub enum StoreError {
     /// Another process keeps removing the layers that this one needs.
     #[error("layer {0} was removed again and again by another process; try again")]
     Contended(Digest),
+    /// Whoever asked for it does not want it any more.
+    #[error("canceled: nobody waits for it any more")]
+    Canceled,
     /// Another layer of the same load failed first.
     #[error("loading was given up")]
     GivenUp,
@@ -172,6 +175,9 @@ pub enum StoreError {
 impl StoreError {
     /// Whether a pull failed for a reason that may pass, so that what came is worth keeping.
     pub(super) fn is_transient(&self) -> bool {
+        if matches!(self, Self::Canceled) {
+            return true;
+        }
         self.any_cause(|error| {
             // The readers of layers hand their errors on in those of input and output.
             let inner = error

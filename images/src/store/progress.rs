@@ -62,6 +62,12 @@ pub enum Event<'a> {
 pub trait Progress: Sync {
     /// A step was made. Of a layer that is read, one for every 256 KiB at most.
     fn event(&self, event: Event<'_>);
+
+    /// Whether what is being loaded or pulled is still wanted; once it is not, it never is again. It is asked between
+    /// two blocks of a layer, and ends a pull as a broken connection does: what came is kept for the next one.
+    fn is_wanted(&self) -> bool {
+        true
+    }
 }
 
 impl<F: Fn(Event<'_>) + Sync> Progress for F {

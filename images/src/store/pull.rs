@@ -7,7 +7,7 @@ use std::fs::File;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use super::convert::{Conversion, Made, in_parallel};
+use super::convert::{Conversion, Made, go_on, in_parallel};
 use super::hold::Held;
 use super::load::Loaded;
 use super::partial::Partial;
@@ -42,10 +42,11 @@ impl Store {
         self.make_directories()?;
         self.remove_partials(false)?;
         match self.pull_from(source, progress) {
-            // A mirror's manifest may name what nobody has.
-            Err(error) if !error.is_out_of_space() && source.distrust_all() => {
-                self.pull_from(source, progress)
+            Err(error) if error.is_out_of_space() || matches!(error, StoreError::Canceled) => {
+                Err(error)
             }
+            // A mirror's manifest may name what nobody has.
+            Err(_) if source.distrust_all() => self.pull_from(source, progress),
             other => other,
         }
     }
@@ -145,9 +146,7 @@ impl Pull<'_> {
         }
         let mut told = false;
         let partial = Partial::lock(self.store, digest, || {
-            if stop.load(Ordering::Relaxed) {
-                return Err(StoreError::GivenUp);
-            }
+            go_on(stop, self.progress)?;
             if !told {
                 told = true;
                 self.progress.event(Event::LayerWaiting { layer: number });

@@ -10,27 +10,27 @@ use std::{
 
 /// A request, as far as tests look at it.
 #[derive(Debug, Clone)]
-pub(super) struct Request {
-    pub(super) method: String,
-    pub(super) path: String,
-    pub(super) headers: Vec<(String, String)>,
-    pub(super) body: String,
+pub(crate) struct Request {
+    pub(crate) method: String,
+    pub(crate) path: String,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: String,
 }
 
 impl Request {
-    pub(super) fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         let found = self.headers.iter().find(|(key, _)| key == name);
         found.map(|(_, value)| value.as_str())
     }
 
-    pub(super) fn is_blob(&self) -> bool {
+    pub(crate) fn is_blob(&self) -> bool {
         self.path.contains("/blobs/")
     }
 }
 
 /// What to do with a request.
 #[derive(Debug, Clone)]
-pub(super) enum Action {
+pub(crate) enum Action {
     /// Ask the registry.
     Pass,
     /// Ask the registry without the header `Range`.
@@ -50,15 +50,15 @@ pub(super) enum Action {
 type Plan = dyn Fn(&Request, usize) -> Action + Send + Sync;
 
 /// The server.
-pub(super) struct Front {
-    pub(super) address: String,
+pub(crate) struct Front {
+    pub(crate) address: String,
     seen: Arc<Mutex<Vec<Request>>>,
 }
 
 impl Front {
     /// One before `registry`; `plan` is asked with each request and the number of those before
     /// it with the same path.
-    pub(super) fn start(
+    pub(crate) fn start(
         registry: &str,
         plan: impl Fn(&Request, usize) -> Action + Send + Sync + 'static,
     ) -> Self {
@@ -80,21 +80,21 @@ impl Front {
         Self { address, seen }
     }
 
-    pub(super) fn name(&self, name: &str) -> String {
+    pub(crate) fn name(&self, name: &str) -> String {
         format!("{}/{name}", self.address)
     }
 
-    pub(super) fn seen(&self) -> Vec<Request> {
+    pub(crate) fn seen(&self) -> Vec<Request> {
         self.seen.lock().unwrap().clone()
     }
 
     /// The requests for layers and configurations.
-    pub(super) fn blobs(&self) -> Vec<Request> {
+    pub(crate) fn blobs(&self) -> Vec<Request> {
         self.seen().into_iter().filter(Request::is_blob).collect()
     }
 
     /// The requests for one blob.
-    pub(super) fn blob(&self, digest: &str) -> Vec<Request> {
+    pub(crate) fn blob(&self, digest: &str) -> Vec<Request> {
         let mut blobs = self.blobs();
         blobs.retain(|request| request.path.ends_with(digest));
         blobs

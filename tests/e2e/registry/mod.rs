@@ -2,7 +2,7 @@
 //! TLS and passwords, and through a front that goes wrong in all ways.
 
 mod faults;
-mod front;
+pub(crate) mod front;
 mod killed;
 mod login;
 mod mirrors;

@@ -27,7 +27,7 @@ pub(crate) struct Registry {
     directory: TempDir,
     options: Options,
     /// Host and port.
-    pub(super) address: String,
+    pub(crate) address: String,
 }
 
 impl Registry {
@@ -112,7 +112,7 @@ impl Registry {
     }
 
     /// Puts an image into it as it is, under a tag; gives the manifest's digest.
-    pub(super) fn push(&self, repository: &str, tag: &str, image: &Image) -> String {
+    pub(crate) fn push(&self, repository: &str, tag: &str, image: &Image) -> String {
         self.put_blob(repository, &image.config);
         for layer in &image.layers {
             self.put_blob(repository, &layer.blob);
