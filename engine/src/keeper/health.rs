@@ -4,10 +4,7 @@ use std::time::{Duration, Instant};
 
 use contracts::guest::{HostMessage, Stdio, Task};
 
-use super::{
-    Keeper, execs,
-    phase::{Phase, later},
-};
+use super::{Keeper, execs, phase::later};
 use crate::state::container::{Health, Status, Wellness};
 use coracle_platform::clock;
 
@@ -85,7 +82,7 @@ impl Keeper {
             return;
         }
         kept.probe = Probe::Due(later(now, pause(&health)));
-        if !matches!(kept.phase, Phase::Running) || kept.state.status != Status::Running {
+        if !kept.life.is_running() || kept.state.status != Status::Running {
             return;
         }
         let mut process = kept.record.config.spec.process.for_guest();
