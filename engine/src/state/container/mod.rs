@@ -8,6 +8,7 @@
 //! containers/<id>/execs.json     how what ran beside it before its last end ended; missing where nothing did
 //! containers/<id>/log, log.1     what it wrote
 //! containers/.new-*, .removed-*  what is being made and removed
+//! containers/execs/<id>          a removed container's execs.json, for a few minutes
 //! containers/names/<name>        a link to the container's directory
 //! containers/lock                held while a name is taken or given back
 //! ```
@@ -17,19 +18,19 @@
 //! while nobody holds its lock has ended.
 
 mod config;
+mod execs;
 mod request;
 mod state;
 
 use std::{
     borrow::Cow,
     collections::BTreeSet,
-    fs, io,
+    fs,
     os::unix::fs::symlink,
     path::{Path, PathBuf},
 };
 
 use anyhow::{Context, Result};
-use serde::{Serialize, de::DeserializeOwned};
 
 pub use config::{Asked, Config, Health, Isolation, LogPolicy, Restart};
 pub use request::{
@@ -330,6 +331,7 @@ impl Containers {
     pub fn remove(&self, container: &Container, _lock: &Lock) -> Result<()> {
         let global = self.lock()?;
         let id = &container.config.id;
+        self.keep_ended_execs(id, &container.directory);
         let away = files::put_away(&self.root, id, &container.directory)?;
         // Its name may have changed since it was read.
         let name = read::<Config>(&away.join("config.json")).map(|config| config.name);
@@ -437,28 +439,6 @@ impl Container {
     /// As `write(2)` and `rename(2)`.
     pub fn save(&self, state: &State) -> Result<()> {
         write(&self.directory.join("state.json"), state)
-    }
-
-    /// Writes down how what ran beside its first process ended, in place of what did so before an earlier end.
-    ///
-    /// # Errors
-    /// As `write(2)`, `rename(2)` and `unlink(2)`.
-    pub fn save_ended_execs<T: Serialize>(&self, ended: &[T]) -> Result<()> {
-        let path = self.directory.join("execs.json");
-        if !ended.is_empty() {
-            return write(&path, &ended);
-        }
-        match fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                Err(error).with_context(|| format!("cannot remove {}", path.display()))
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// How those ended; nothing where that is not known.
-    pub fn ended_execs<T: DeserializeOwned>(&self) -> Vec<T> {
-        read(&self.directory.join("execs.json")).unwrap_or_default()
     }
 
     /// The keeper's lock; `None` while someone holds it.
