@@ -43,7 +43,8 @@ use super::{
     Directories, NotFound, create_directory,
     disk::{self, Owner},
     files::{self, Lock, Reader, lock, read, write},
-    host, journal, words,
+    host, journal,
+    words::{self, CONTAINERS},
 };
 use crate::{Error, ErrorKind};
 use coracle_platform::clock;
@@ -64,9 +65,6 @@ pub struct Summary {
     /// What became of it.
     pub state: State,
 }
-
-/// Name of the directory of all containers in the user's data.
-const ROOT: &str = "containers";
 
 /// What is known of a container beside its own records.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -97,7 +95,7 @@ impl Containers {
     /// Those in the user's directories.
     pub fn new(directories: &Directories) -> Self {
         Self {
-            root: directories.data.join(ROOT),
+            root: directories.data.join(CONTAINERS),
         }
     }
 
@@ -167,7 +165,7 @@ impl Containers {
     }
 
     fn not_found(&self, text: &str) -> NotFound {
-        let hint = match host::exists(self.data(), text) {
+        let hint = match words::is_host(self.data(), text) {
             true => format!("{text} is a host: see 'coracle host --help'"),
             false => "'coracle ps --all' lists them".into(),
         };
@@ -356,7 +354,7 @@ impl Containers {
     fn sweep_disks(&self) {
         disk::sweep(self.data(), |owner| match owner {
             Owner::Container(id) => is_id(id) && self.root.join(id).is_dir(),
-            Owner::Host(name) => host::exists(self.data(), name),
+            Owner::Host(name) => words::is_host(self.data(), name),
         });
     }
 
@@ -506,12 +504,6 @@ fn in_use(name: &str, holder: &str) -> Error {
         short(holder)
     );
     Error::new(ErrorKind::Conflict, words)
-}
-
-/// Whether there is a container of this name.
-pub(super) fn exists(data: &Path, name: &str) -> bool {
-    let names = data.join(ROOT).join("names");
-    words::check(name).is_ok() && names.join(name).exists()
 }
 
 fn is_id(text: &str) -> bool {
