@@ -6,6 +6,7 @@
 //! containers/<id>/lock           held by its keeper for as long as that lives
 //! containers/<id>/edit           held by a command that starts, renames or removes it
 //! containers/<id>/execs.json     how what ran beside it before its last end ended; missing where nothing did
+//! containers/<id>/health.json    the last runs of its health command; missing where none has ended
 //! containers/<id>/log, log.1     what it wrote
 //! containers/.new-*, .removed-*  what is being made and removed
 //! containers/execs/<id>          a removed container's execs.json, for a few minutes
@@ -19,6 +20,7 @@
 
 mod config;
 mod execs;
+mod probes;
 mod request;
 mod state;
 
@@ -33,6 +35,7 @@ use std::{
 use anyhow::{Context, Result};
 
 pub use config::{Asked, Config, Health, Isolation, LogPolicy, Restart};
+pub use probes::{MAX_PROBE_OUTPUT, MAX_PROBES, ProbeResult, Probes};
 pub use request::{
     CreateRequest, Device, Endpoint, Healthcheck, HostConfig, LogConfig, Mount, PortBinding,
     PullPolicy, RestartPolicy, Ulimit,
@@ -75,6 +78,8 @@ pub struct Surroundings {
     pub jail: String,
     /// Its log.
     pub log: PathBuf,
+    /// The last runs of its health command, the oldest first.
+    pub probes: Vec<ProbeResult>,
 }
 
 /// All containers of a user.
@@ -428,6 +433,10 @@ impl Container {
             },
             host: host.map(|(id, host)| host.map_or_else(|_| id.clone(), |host| host.config.name)),
             log: self.directory.join("log"),
+            probes: match state.health {
+                Some(_) => self.probes(state.started),
+                None => Vec::new(),
+            },
         }
     }
 
