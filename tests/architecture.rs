@@ -23,7 +23,7 @@ const ARROWS: [(&str, &[&str]); 15] = [
             "coracle-engine",
             "coracle-images",
             "coracle-platform",
-            "coracle-protocol",
+            "coracle-contracts",
             "coracle-software-host",
             "coracle-terminal",
             "coracle-vmm",
@@ -35,7 +35,7 @@ const ARROWS: [(&str, &[&str]); 15] = [
             "coracle-engine",
             "coracle-images",
             "coracle-platform",
-            "coracle-protocol",
+            "coracle-contracts",
         ],
     ),
     (
@@ -45,7 +45,7 @@ const ARROWS: [(&str, &[&str]); 15] = [
             "coracle-engine",
             "coracle-images",
             "coracle-platform",
-            "coracle-protocol",
+            "coracle-contracts",
         ],
     ),
     ("coracle-bench", &["coracle-platform", "coracle-terminal"]),
@@ -55,7 +55,7 @@ const ARROWS: [(&str, &[&str]); 15] = [
         &[
             "coracle-images",
             "coracle-platform",
-            "coracle-protocol",
+            "coracle-contracts",
             "coracle-software-host",
             "coracle-vmm",
         ],
@@ -64,23 +64,23 @@ const ARROWS: [(&str, &[&str]); 15] = [
         "coracle-software-host",
         &[
             "coracle-platform",
-            "coracle-protocol",
+            "coracle-contracts",
             "coracle-terminal",
             "coracle-vmm",
         ],
     ),
     (
         "coracle-terminal",
-        &["coracle-platform", "coracle-protocol"],
+        &["coracle-platform", "coracle-contracts"],
     ),
     ("coracle-platform", &[]),
-    ("coracle-vmm", &[]),
-    ("coracle-init", &["coracle-protocol"]),
-    ("coracle-protocol", &[]),
+    ("coracle-vmm", &["coracle-contracts"]),
+    ("coracle-init", &["coracle-contracts"]),
+    ("coracle-contracts", &[]),
     ("coracle-images", &["coracle-platform"]),
     ("coracle-tests", &[]),
     // It takes the place of a guest's init, and speaks as one.
-    ("coracle-hostile", &["coracle-protocol"]),
+    ("coracle-hostile", &["coracle-contracts"]),
 ];
 
 /// Libraries that only these rooms may name.

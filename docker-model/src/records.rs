@@ -7,6 +7,7 @@ mod asked;
 
 use std::collections::BTreeMap;
 
+use contracts::guest::{Mount, Rlimit, SeccompProfile, Upper, hardware_of};
 use coracle_engine::{
     capability,
     containers::values::RLIMITS,
@@ -16,7 +17,6 @@ use coracle_engine::{
         network::{GATEWAY, Mode, PREFIX},
     },
 };
-use coracle_protocol::{Mount, Rlimit, SeccompProfile, Upper, hardware_of};
 
 use crate::container::{
     Address, Config, Container, Coracle, Filter, Health, HealthResult, Healthcheck, HostConfig,

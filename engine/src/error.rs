@@ -2,6 +2,7 @@
 
 use std::fmt::{self, Display};
 
+use contracts::keeper::Reason;
 use images::{
     source::{SourceError, registry::RegistryError},
     store::StoreError,
@@ -24,6 +25,32 @@ pub enum ErrorKind {
     Unavailable,
     /// Anything else: the disk, the kernel, a fault of Coracle's.
     Internal,
+}
+
+impl From<ErrorKind> for Reason {
+    fn from(kind: ErrorKind) -> Self {
+        match kind {
+            ErrorKind::NotFound => Self::NotFound,
+            ErrorKind::Conflict => Self::Conflict,
+            ErrorKind::NotModified => Self::NotModified,
+            ErrorKind::Invalid => Self::Invalid,
+            ErrorKind::Unavailable => Self::Unavailable,
+            ErrorKind::Internal => Self::Internal,
+        }
+    }
+}
+
+impl From<Reason> for ErrorKind {
+    fn from(reason: Reason) -> Self {
+        match reason {
+            Reason::NotFound => Self::NotFound,
+            Reason::Conflict => Self::Conflict,
+            Reason::NotModified => Self::NotModified,
+            Reason::Invalid => Self::Invalid,
+            Reason::Unavailable => Self::Unavailable,
+            Reason::Internal => Self::Internal,
+        }
+    }
 }
 
 /// Why the engine did not do what it was asked for.

@@ -11,7 +11,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use coracle_protocol::{
+use contracts::guest::{
     GuestMessage, HostMessage,
     frame::{self, Decoder},
 };

@@ -1,7 +1,7 @@
 //! What a container may ask of its kernel, by whose kernel that is.
 
 use anyhow::{Result, bail};
-use coracle_protocol::{
+use contracts::guest::{
     SeccompProfile,
     sysctl::{self, Owner},
 };
@@ -116,7 +116,7 @@ fn check_setting(config: &Config, kernel: Kernel, name: &str) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use coracle_protocol::Stdio;
+    use contracts::guest::Stdio;
 
     use super::*;
     use crate::spec::Options;

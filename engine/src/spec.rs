@@ -1,7 +1,7 @@
 //! An image's configuration and the user's wishes become a container spec.
 
 use anyhow::{Result, bail};
-use coracle_protocol::{
+use contracts::guest::{
     ContainerSpec, Cpu, Layer, Mount, Network, Process, Resources, Rlimit, Root, SeccompProfile,
     Shares, Stdio, TerminalSize, Upper, Verity,
 };

@@ -1,7 +1,7 @@
 //! Words about a guest, and steps of its start.
 
 use anyhow::anyhow;
-use vmm::control::{Report, StopReason};
+use contracts::monitor::{Report, StopReason};
 
 use crate::keeper::CHANNEL_UP;
 use coracle_platform::clean::lines;

@@ -10,7 +10,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use coracle_protocol::{CONTROL_PORT, GuestMessage, HOST_CID, VERSION};
+use contracts::guest::{CONTROL_PORT, GuestMessage, HOST_CID, VERSION};
 use rustix::{
     fs::{CWD, Mode, OFlags, mkdir, open},
     io::{Errno, fcntl_getfd},

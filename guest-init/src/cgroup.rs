@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use coracle_protocol::Resources;
+use contracts::guest::Resources;
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     fs::{Mode, OFlags, mkdir, open, openat, rmdir},

@@ -5,7 +5,7 @@ use std::{
     path::Path,
 };
 
-use coracle_protocol::{ContainerSpec, FailureKind, Process, SeccompProfile, Upper};
+use contracts::guest::{ContainerSpec, FailureKind, Process, SeccompProfile, Upper};
 use rustix::{
     fs::{Gid, Mode, OFlags, Uid, fchown, open},
     io::{Errno, read},

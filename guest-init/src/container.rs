@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use coracle_protocol::{ContainerSpec, GuestMessage, Network, Resources, Shares};
+use contracts::guest::{ContainerSpec, GuestMessage, Network, Resources, Shares};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
 use crate::{
@@ -449,7 +449,7 @@ fn confine_devices(
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use coracle_protocol::{Process, Root, SeccompProfile, Stdio, Upper};
+    use contracts::guest::{Process, Root, SeccompProfile, Stdio, Upper};
 
     /// A container that does nothing.
     pub(crate) fn spec() -> ContainerSpec {

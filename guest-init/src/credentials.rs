@@ -2,7 +2,7 @@
 
 use std::os::fd::AsFd;
 
-use coracle_protocol::{Process, Rlimit};
+use contracts::guest::{Process, Rlimit};
 use rustix::{
     fs::{FileType, Mode, OFlags, fstat, open},
     io::{Errno, read},

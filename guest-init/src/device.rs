@@ -2,7 +2,7 @@
 
 use std::mem::MaybeUninit;
 
-use coracle_protocol::Range;
+use contracts::guest::Range;
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     fs::{Mode, OFlags, inotify, open},

@@ -6,7 +6,7 @@ use std::{
     os::fd::{AsFd, OwnedFd},
 };
 
-use coracle_protocol::{Process, Stdio, Task as Work};
+use contracts::guest::{Process, Stdio, Task as Work};
 use rustix::{
     fs::{Mode, OFlags, open},
     io::Errno,

@@ -2,7 +2,7 @@
 
 use std::{fmt::Display, io};
 
-use coracle_protocol::{FailureKind, MAX_TEXT};
+use contracts::guest::{FailureKind, MAX_TEXT};
 use rustix::io::Errno;
 
 /// A failure to start a container.

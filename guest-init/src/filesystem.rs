@@ -12,7 +12,7 @@ use std::{
     path::Path,
 };
 
-use coracle_protocol::{ContainerSpec, Mount};
+use contracts::guest::{ContainerSpec, Mount};
 use rustix::{
     fs::{
         AtFlags, CWD, Dir, FileType, Mode, OFlags, ResolveFlags, fstat, fstatfs, makedev, mkdirat,

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use coracle_protocol::{ContainerSpec, Network};
+use contracts::guest::{ContainerSpec, Network};
 
 use crate::network;
 
@@ -59,7 +59,7 @@ pub fn head(spec: &ContainerSpec) -> String {
 mod tests {
     use super::*;
     use crate::container::tests::spec;
-    use coracle_protocol::Interface;
+    use contracts::guest::Interface;
 
     #[test]
     fn extra_hosts_stand_after_the_standard_lines_and_before_the_own_name() {

@@ -10,7 +10,7 @@ use std::{
     os::fd::{AsFd, BorrowedFd},
 };
 
-use coracle_protocol::sysctl::{self, Owner};
+use contracts::guest::sysctl::{self, Owner};
 use rustix::{
     fs::{Mode, OFlags, open},
     thread::{ThreadNameSpaceType as NameSpace, move_into_thread_name_spaces},

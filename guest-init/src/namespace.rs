@@ -16,7 +16,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use coracle_protocol::{CONTROL_PORT, GuestMessage, VERSION};
+use contracts::guest::{CONTROL_PORT, GuestMessage, VERSION};
 use rustix::{
     event::{PollFd, PollFlags, poll},
     fs::{FlockOperation, Mode, OFlags, flock, fstat, mkdir, open, stat},

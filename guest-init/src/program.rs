@@ -2,7 +2,7 @@
 
 use std::{ffi::CString, os::fd::OwnedFd};
 
-use coracle_protocol::{FailureKind, Process};
+use contracts::guest::{FailureKind, Process};
 use rustix::{
     fs::{Access, AtFlags, CWD, FileType, accessat, stat},
     io::Errno,

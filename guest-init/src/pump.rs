@@ -6,7 +6,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use coracle_protocol::Secret;
+use contracts::guest::Secret;
 use rustix::{
     io::{Errno, ioctl_fionread, read, write},
     net::{SendFlags, Shutdown, send, shutdown, sockopt::socket_error},
@@ -247,7 +247,7 @@ mod tests {
         os::unix::net::UnixStream,
     };
 
-    use coracle_protocol::SECRET_BYTES;
+    use contracts::guest::SECRET_BYTES;
 
     use super::*;
 

@@ -9,7 +9,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use coracle_protocol::{Layer, MAX_LAYERS, Root, Upper};
+use contracts::guest::{Layer, MAX_LAYERS, Root, Upper};
 use rustix::{
     fs::{Mode, OFlags, mkdir, open, openat, renameat, syncfs},
     io::Errno,

@@ -5,7 +5,7 @@ use std::{
     os::fd::{AsFd, BorrowedFd, OwnedFd},
 };
 
-use coracle_protocol::{
+use contracts::guest::{
     ContainerSpec, GuestMessage, HostMessage, MAX_NAMES, Network, Stdio, Upper,
     frame::{self, Decoder, FrameError},
     is_name,
@@ -454,7 +454,7 @@ impl Server {
         &mut self,
         id: String,
         container: &str,
-        task: (&coracle_protocol::Task, bool),
+        task: (&contracts::guest::Task, bool),
         stdio: Stdio,
     ) -> Result<(), ServerError> {
         let own = id.clone();
@@ -486,7 +486,7 @@ impl Server {
 
     fn fail(&mut self, id: &str, failure: Failure) -> Result<(), ServerError> {
         self.say(&GuestMessage::Failed {
-            id: id.chars().take(coracle_protocol::MAX_TEXT / 4).collect(),
+            id: id.chars().take(contracts::guest::MAX_TEXT / 4).collect(),
             kind: failure.kind,
             message: failure.message,
         })

@@ -2,7 +2,7 @@
 
 use std::{io, os::fd::OwnedFd, path::PathBuf};
 
-use coracle_protocol::Root;
+use contracts::guest::Root;
 
 use crate::{failure::Failure, root::MountedRoot, shift::Shift};
 

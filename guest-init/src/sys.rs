@@ -419,11 +419,26 @@ pub(crate) fn set_signal(signal: Signal, ignore: bool) {
     unsafe { libc::signal(signal.as_raw(), action) };
 }
 
-/// Gives all signals their default meaning.
+/// Signals of Linux, the last one's number (`_NSIG` of the kernel).
+const SIGNALS: i32 = 64;
+
+/// Gives all signals their default meaning, also those that C libraries keep to themselves and refuse to set.
 pub(crate) fn default_signals() {
-    for signal in 1..=libc::SIGRTMAX() {
-        // SAFETY: the disposition runs no code of ours. What has no other one is refused.
-        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    // The kernel's `struct sigaction`, all of it zero: the default meaning, no flags, no mask.
+    let default = [0_u64; 4];
+    for signal in 1..=SIGNALS {
+        // SAFETY: the kernel reads the array, which is as large as its structure with a mask of 8 bytes. The
+        // disposition runs no code of ours. What has no other one is refused.
+        unsafe {
+            let none = ptr::null_mut::<u64>();
+            libc::syscall(
+                libc::SYS_rt_sigaction,
+                signal,
+                default.as_ptr(),
+                none,
+                size_of::<u64>(),
+            )
+        };
     }
 }
 

@@ -7,7 +7,7 @@ use std::{
     os::fd::{AsFd, BorrowedFd, OwnedFd},
 };
 
-use coracle_protocol::{ExitStatus, GuestMessage, Port, Secret, Stdio, TerminalSize};
+use contracts::guest::{ExitStatus, GuestMessage, Port, Secret, Stdio, TerminalSize};
 use rustix::{
     fs::{OFlags, fcntl_getfl, fcntl_setfl},
     io::Errno,
@@ -32,7 +32,7 @@ use crate::{
 };
 
 /// Longest report of a process about its start: one byte, and a failure.
-const MAX_REPORT: usize = 2 + coracle_protocol::MAX_TEXT;
+const MAX_REPORT: usize = 2 + contracts::guest::MAX_TEXT;
 
 /// Most reports of a process about its start, of which three mean something: a container that got at the
 /// socket of a process that it may trace must not keep init busy.

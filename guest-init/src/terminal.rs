@@ -2,7 +2,7 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
-use coracle_protocol::TerminalSize;
+use contracts::guest::TerminalSize;
 use rustix::{
     fs::{Mode, OFlags, ResolveFlags, fstatfs, openat, openat2},
     mount::MountAttrFlags,

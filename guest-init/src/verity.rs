@@ -3,7 +3,7 @@
 
 use std::os::fd::OwnedFd;
 
-use coracle_protocol::Verity;
+use contracts::guest::Verity;
 use rustix::{
     fs::{Mode, OFlags, open},
     io::Errno,

@@ -42,9 +42,9 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
+use contracts::monitor::{Extent, Plan};
 use rustix::fs::{MemfdFlags, memfd_create};
 use serde::{Deserialize, Serialize};
-use vmm::plan::{Extent, Plan};
 
 pub use qemu::FOR_KERNELS;
 pub use shell::shell;
@@ -146,7 +146,7 @@ pub fn was_stopped(directories: &Directories) -> bool {
 }
 
 /// Starts a monitor in the software host, which is started if it is not up; gives the monitor's
-/// control socket, as [`vmm::control`] says.
+/// control socket, as [`contracts::monitor`] says.
 ///
 /// # Errors
 /// When the software host cannot be started, or a path of the plan does not exist in it.
@@ -222,7 +222,7 @@ pub fn visible(path: &Path) -> Result<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use vmm::plan::Disk;
+    use contracts::monitor::Disk;
 
     fn plan(kernel: &str, disk: Disk) -> Plan {
         Plan {

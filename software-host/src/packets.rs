@@ -16,7 +16,7 @@ use rustix::net::{
 use coracle_platform::private;
 
 /// Largest packet in bytes: that of a monitor's control socket.
-pub(super) const MAX_PACKET: usize = vmm::control::MAX_PACKET;
+pub(super) const MAX_PACKET: usize = contracts::monitor::MAX_PACKET;
 
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 64;

@@ -3,7 +3,7 @@
 use std::io::{self, IsTerminal};
 
 use anyhow::{Context, Result};
-use coracle_protocol::TerminalSize;
+use contracts::guest::TerminalSize;
 use rustix::termios::{self, OptionalActions, Termios};
 
 use crate::output::{self, Stream};

@@ -1,6 +1,6 @@
 //! The command line of `coracle-vmm`.
 
-use vmm::plan::{Disk, Extent, Plan};
+use contracts::monitor::{Disk, Extent, Plan};
 
 /// What `--help` prints.
 pub(super) const HELP: &str = "\

@@ -6,7 +6,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use crate::control::MAX_CONSOLE;
+use contracts::monitor::MAX_CONSOLE;
 
 /// The end of what was written, shared with who reports it.
 #[derive(Clone, Default)]

@@ -1,155 +1,257 @@
-//! How a monitor's owner talks to it: one `SOCK_SEQPACKET` unix socket.
-//!
-//! Each packet is one message as JSON; a message about a vsock connection carries one end of a
-//! stream socket as `SCM_RIGHTS`. The monitor opens no path for it and listens on nothing. When
-//! the owner's end closes, for whatever reason, the monitor stops: a guest never outlives the
-//! process that asked for it.
+//! The socket by which a monitor's owner talks to it ([`contracts::monitor`]): packets, with a stream's descriptor
+//! beside some of them.
 
-mod socket;
+use std::{
+    io::{self, IoSlice, IoSliceMut},
+    mem::MaybeUninit,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+};
 
-use std::path::PathBuf;
+use rustix::io::Errno;
+use rustix::net::{
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags,
+    SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recv, recvmsg,
+    sendmsg, socketpair,
+};
+use serde::{Serialize, de::DeserializeOwned};
 
-use serde::{Deserialize, Serialize};
+use contracts::monitor::MAX_PACKET;
 
-pub use socket::Socket;
-
-use crate::jail::Walls;
-
-/// Largest packet in bytes; a report carries at most [`MAX_CONSOLE`] bytes of console, escaped.
-pub const MAX_PACKET: usize = 128 << 10;
-
-/// Most bytes of the guest's console that a report carries: the end of a failed boot.
-pub const MAX_CONSOLE: usize = 16 << 10;
-
-/// What the owner tells the monitor.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ToMonitor {
-    /// Connect the attached stream to a port on which the guest listens. A refused connection
-    /// closes the stream.
-    Connect {
-        /// Guest port.
-        port: u32,
-    },
-    /// Put the attached file, open for reading, where a read-only disk holds zeros; answered by
-    /// [`FromMonitor::Extent`]. The guest must not have looked there before.
-    Insert {
-        /// The place.
-        place: Place,
-        /// The file, for a go-between that opens it where the monitor runs; the monitor opens
-        /// nothing.
-        path: PathBuf,
-    },
-    /// Make zeros again of what was inserted; answered by [`FromMonitor::Extent`].
-    Remove {
-        /// The place, as it was inserted.
-        place: Place,
-    },
-    /// Stop the machine now.
-    Stop,
+/// One end of a control socket.
+#[derive(Debug)]
+pub struct Socket {
+    descriptor: OwnedFd,
 }
 
-/// A run of bytes on a disk, whole sectors of 512.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Place {
-    /// Index of the disk: 0 is `/dev/vda`.
-    pub disk: u8,
-    /// First byte.
-    pub start: u64,
-    /// Number of bytes, at least one sector.
-    pub length: u64,
-}
+impl Socket {
+    /// Both ends of a new socket, closed when another program is executed.
+    ///
+    /// # Errors
+    /// As `socketpair(2)`.
+    pub fn pair() -> io::Result<(Self, Self)> {
+        let (one, other) = socketpair(
+            AddressFamily::UNIX,
+            SocketType::SEQPACKET,
+            SocketFlags::CLOEXEC,
+            None,
+        )?;
+        Ok((Self { descriptor: one }, Self { descriptor: other }))
+    }
 
-/// What the monitor tells its owner.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum FromMonitor {
-    /// The guest connected to a port of the host; the stream is attached.
-    Connection {
-        /// Host port.
-        port: u32,
-        /// What stands around the monitor; told with the first connection only, so that it costs no message.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        walls: Option<Walls>,
-    },
-    /// An extent was inserted or removed.
-    Extent {
-        /// The place that was asked for.
-        place: Place,
-        /// Why not; `None` when it was.
-        refused: Option<String>,
-    },
-    /// The machine has stopped; the last message.
-    Stopped(Report),
-}
-
-/// A text as people may be shown it, whoever made it: without characters that a terminal would obey.
-#[must_use]
-pub fn clean(text: &str) -> String {
-    let safe = |letter: &char| *letter == '\n' || !letter.is_control();
-    text.chars().filter(safe).collect()
-}
-
-impl Report {
-    /// The same report with its words [`clean`]: paths, causes and the guest's console are not ours.
-    #[must_use]
-    pub fn cleaned(mut self) -> Self {
-        if let StopReason::Failed(words) = &mut self.reason {
-            *words = clean(words);
+    /// Sends a message, and a descriptor with it.
+    ///
+    /// # Errors
+    /// When the other end is closed, or the message is longer than [`MAX_PACKET`].
+    pub fn send<T: Serialize>(
+        &self,
+        message: &T,
+        descriptor: Option<BorrowedFd<'_>>,
+    ) -> io::Result<()> {
+        let packet = serde_json::to_vec(message)?;
+        if packet.len() > MAX_PACKET {
+            let words = format!(
+                "packet of {} bytes; at most {MAX_PACKET} are sent",
+                packet.len()
+            );
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, words));
         }
-        self.console = clean(&self.console);
-        for words in &mut self.failures {
-            *words = clean(words);
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut ancillary = SendAncillaryBuffer::new(&mut space);
+        let descriptors = descriptor.as_slice();
+        if !descriptors.is_empty() && !ancillary.push(SendAncillaryMessage::ScmRights(descriptors))
+        {
+            return Err(io::Error::other(
+                "no space for a descriptor beside the packet",
+            ));
         }
-        self
+        let flags = SendFlags::NOSIGNAL;
+        rustix::io::retry_on_intr(|| {
+            sendmsg(
+                &self.descriptor,
+                &[IoSlice::new(&packet)],
+                &mut ancillary,
+                flags,
+            )
+        })?;
+        Ok(())
+    }
+
+    /// The next message and the descriptor that came with it; waits unless the socket is
+    /// non-blocking. `None` at the end.
+    ///
+    /// # Errors
+    /// When the packet is too long or not a message of the type, or as `recvmsg(2)`.
+    pub fn receive<T: DeserializeOwned>(&self) -> io::Result<Option<(T, Option<OwnedFd>)>> {
+        // Most packets have some dozen bytes; one that is too long is cut, and seen to be.
+        let mut packet = vec![0; self.next_length()?.min(MAX_PACKET)];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+        let received = loop {
+            let flags = RecvFlags::CMSG_CLOEXEC;
+            let mut pieces = [IoSliceMut::new(&mut packet)];
+            match recvmsg(&self.descriptor, &mut pieces, &mut ancillary, flags) {
+                // A peer that died with packets of ours unread is told once, and before its own last packets.
+                Err(Errno::INTR | Errno::CONNRESET) => {}
+                result => break result?,
+            }
+        };
+        // An empty vector receives nothing, which must not be taken for the end.
+        if received.flags.contains(ReturnFlags::TRUNC) {
+            let words = format!("packet of more than {MAX_PACKET} bytes");
+            return Err(io::Error::new(io::ErrorKind::InvalidData, words));
+        }
+        let mut descriptor = None;
+        for message in ancillary.drain() {
+            if let RecvAncillaryMessage::ScmRights(descriptors) = message {
+                descriptor = descriptors.last();
+            }
+        }
+        if received.bytes == 0 {
+            return Ok(None);
+        }
+        let message = serde_json::from_slice(packet.get(..received.bytes).unwrap_or_default())?;
+        Ok(Some((message, descriptor)))
     }
 }
 
-/// How a machine ended.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Report {
-    /// Why it stopped.
-    pub reason: StopReason,
-    /// The last bytes of its console, at most [`MAX_CONSOLE`], not valid UTF-8 replaced.
-    pub console: String,
-    /// When what happened: (step, nanoseconds of `CLOCK_MONOTONIC`).
-    pub timeline: Vec<(String, u64)>,
-    /// What went wrong meanwhile that the guest could only see as an I/O error, in words.
-    pub failures: Vec<String>,
+impl Socket {
+    /// Bytes of the next packet, which stays where it is; waits for it unless the socket is
+    /// non-blocking. 0 at the end.
+    fn next_length(&self) -> io::Result<usize> {
+        let flags = RecvFlags::PEEK | RecvFlags::TRUNC;
+        let mut none = [0; 0];
+        loop {
+            return match recv(&self.descriptor, &mut none, flags) {
+                Ok((_, length)) => Ok(length),
+                Err(Errno::INTR | Errno::CONNRESET) => continue,
+                Err(error) => Err(error.into()),
+            };
+        }
+    }
 }
 
-/// Why a machine stopped.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum StopReason {
-    /// The guest asked for a reset or power-off, the way in which it ends in good order.
-    GuestReset,
-    /// The guest's processor shut down (triple fault), which a panic with no way out also gives.
-    TripleFault,
-    /// The guest did not open its first vsock connection in time.
-    BootDeadline,
-    /// The owner asked, or its end of the control socket closed.
-    Asked,
-    /// The machine could not be built, or KVM refused to go on: words for a person.
-    Failed(String),
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.descriptor.as_fd()
+    }
+}
+
+impl From<OwnedFd> for Socket {
+    fn from(descriptor: OwnedFd) -> Self {
+        Self { descriptor }
+    }
+}
+
+impl From<Socket> for OwnedFd {
+    fn from(socket: Socket) -> Self {
+        socket.descriptor
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        io::{Read, Write},
+        os::unix::net::UnixStream,
+    };
+
     use super::*;
+    use contracts::monitor::{FromMonitor, Report, StopReason, ToMonitor};
 
     #[test]
-    fn words_of_a_report_hold_nothing_that_a_terminal_obeys() {
-        let bad = "a\u{1b}]0;title\u{7}b\r\u{9b}c\nd".to_owned();
-        let report = Report {
-            reason: StopReason::Failed(bad.clone()),
-            console: bad.clone(),
-            timeline: Vec::new(),
-            failures: vec![bad],
-        };
-        let good = "a]0;titlebc\nd";
-        let report = report.cleaned();
-        assert_eq!(report.reason, StopReason::Failed(good.into()));
-        assert_eq!((&*report.console, &*report.failures[0]), (good, good));
+    fn stream_travels_beside_its_message() {
+        let (one, other) = Socket::pair().unwrap();
+        let (mut ours, theirs) = UnixStream::pair().unwrap();
+        one.send(
+            &FromMonitor::Connection {
+                port: 7,
+                walls: None,
+            },
+            Some(theirs.as_fd()),
+        )
+        .unwrap();
+        let (message, descriptor) = other.receive::<FromMonitor>().unwrap().unwrap();
+        assert_eq!(
+            message,
+            FromMonitor::Connection {
+                port: 7,
+                walls: None
+            }
+        );
+        UnixStream::from(descriptor.unwrap())
+            .write_all(b"x")
+            .unwrap();
+        let mut byte = [0];
+        ours.read_exact(&mut byte).unwrap();
+        assert_eq!(&byte, b"x");
+    }
+
+    #[test]
+    fn closed_end_is_the_end() {
+        let (one, other) = Socket::pair().unwrap();
+        one.send(&ToMonitor::Stop, None).unwrap();
+        drop(one);
+        assert_eq!(
+            other.receive::<ToMonitor>().unwrap().unwrap().0,
+            ToMonitor::Stop
+        );
+        assert!(other.receive::<ToMonitor>().unwrap().is_none());
+    }
+
+    #[test]
+    fn last_words_of_an_end_that_had_not_read_all_are_heard() {
+        let (one, other) = Socket::pair().unwrap();
+        one.send(&ToMonitor::Stop, None).unwrap();
+        other.send(&ToMonitor::Stop, None).unwrap();
+        drop(one);
+        let last = other.receive::<ToMonitor>().unwrap();
+        assert_eq!(last.unwrap().0, ToMonitor::Stop);
+        assert!(other.receive::<ToMonitor>().unwrap().is_none());
+    }
+
+    #[test]
+    fn packet_that_is_too_long_is_an_error_and_the_next_one_is_read() {
+        let (one, other) = Socket::pair().unwrap();
+        rustix::io::write(&one, &vec![b' '; MAX_PACKET + 1]).unwrap();
+        one.send(&ToMonitor::Stop, None).unwrap();
+        assert!(other.receive::<ToMonitor>().is_err());
+        let next = other.receive::<ToMonitor>().unwrap().unwrap();
+        assert_eq!(next.0, ToMonitor::Stop);
+    }
+
+    #[test]
+    fn report_with_the_worst_console_fits_into_a_packet() {
+        use std::io::Write;
+        for byte in [1, b'"', 0xff] {
+            let mut console = crate::console::Console::new(false);
+            console.write_all(&vec![byte; MAX_PACKET]).unwrap();
+            let report = FromMonitor::Stopped(Report {
+                reason: StopReason::Failed("x".repeat(1000)),
+                console: console.text(),
+                timeline: vec![("a step of the start".into(), u64::MAX); 100],
+                failures: vec!["a disk could not be written".into(); contracts::monitor::MAX_DISKS],
+            });
+            let (one, other) = Socket::pair().unwrap();
+            one.send(&report, None).unwrap();
+            let received = other.receive::<FromMonitor>().unwrap().unwrap();
+            assert_eq!(received.0, report);
+        }
+    }
+
+    #[test]
+    fn largest_packet_arrives_whole() {
+        let (one, other) = Socket::pair().unwrap();
+        let mut packet = br#""stop""#.to_vec();
+        packet.resize(MAX_PACKET, b' ');
+        rustix::io::write(&one, &packet).unwrap();
+        let message = other.receive::<ToMonitor>().unwrap().unwrap();
+        assert_eq!(message.0, ToMonitor::Stop);
+    }
+
+    #[test]
+    fn packet_that_is_no_message_is_an_error() {
+        let (one, other) = Socket::pair().unwrap();
+        rustix::io::write(&one, b"{\"jump\":{}}").unwrap();
+        assert!(other.receive::<ToMonitor>().is_err());
     }
 }

@@ -8,15 +8,14 @@ use std::{
     sync::{Arc, atomic::AtomicBool},
 };
 
-use crate::{
-    plan::{Disk, Extent, Plan},
-    virtio::{
-        Device,
-        balloon::Balloon,
-        block::{self, Block, Content},
-        rng::Rng,
-        vsock::{self, Vsock},
-    },
+use contracts::monitor::{Disk, Extent, Plan};
+
+use crate::virtio::{
+    Device,
+    balloon::Balloon,
+    block::{self, Block, Content},
+    rng::Rng,
+    vsock::{self, Vsock},
 };
 
 /// Why a disk cannot be used.

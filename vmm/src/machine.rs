@@ -10,6 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use contracts::monitor::{Extent, Plan, Report, StopReason};
 use kvm_ioctls::{Kvm, VcpuFd, VmFd};
 use vm_memory::{GuestAddress, GuestMemoryMmap};
 use vm_superio::Serial;
@@ -18,12 +19,10 @@ use vmm_sys_util::eventfd::{EFD_CLOEXEC, EFD_NONBLOCK, EventFd};
 use crate::{
     arch::this::{self as arch, layout},
     console::Console,
-    control::{Report, StopReason},
     devices::{self, OpenDisk},
     event_loop::{EventLoop, as_fd},
     jail::{self, Separation},
     owner::{Owner, Ways},
-    plan::{Extent, Plan},
     sharing::Sharing,
     timeline::Timeline,
     vcpu::{self, Bus, Line, Window},
@@ -417,7 +416,7 @@ mod tests {
 
     #[test]
     fn files_may_grow_to_the_end_of_the_largest_writable_disk() {
-        let disk = |offset, length, read_only| crate::plan::Disk {
+        let disk = |offset, length, read_only| contracts::monitor::Disk {
             extents: vec![Extent::File {
                 path: "f".into(),
                 offset,

@@ -9,13 +9,13 @@ use std::{
 };
 
 use arguments::{Arguments, Request};
+use contracts::monitor::{FromMonitor, Report, StopReason, clean};
 use vmm::{
-    control::{FromMonitor, Report, Socket, StopReason, clean},
+    control::Socket,
     jail::{self, Parent, Separation},
     machine::{Built, Opened},
     owner::Owner,
-    plan::Plan,
-    probe,
+    plan, probe,
     timeline::Timeline,
     virtio::vsock::Host,
 };
@@ -115,7 +115,7 @@ fn machine(
 ) -> Result<Report, String> {
     let words = |error: vmm::machine::MachineError| error.to_string();
     let plan = match arguments.plan_descriptor {
-        Some(number) => Plan::read(File::from(inherit(number)))?,
+        Some(number) => plan::read(File::from(inherit(number)))?,
         None => arguments.plan,
     };
     timeline.mark("plan read");

@@ -13,9 +13,10 @@ use std::{
     },
 };
 
+use contracts::monitor::{FromMonitor, Place, StopReason, ToMonitor, Walls};
+
 use crate::{
-    control::{FromMonitor, Place, Socket, StopReason, ToMonitor},
-    jail::Walls,
+    control::Socket,
     timeline,
     virtio::{block, vsock},
 };

@@ -5,6 +5,7 @@ use std::sync::{
     atomic::{AtomicU32, Ordering},
 };
 
+use contracts::monitor::StopReason;
 use kvm_bindings::{KVM_SYSTEM_EVENT_RESET, KVM_SYSTEM_EVENT_SHUTDOWN};
 use kvm_ioctls::{VcpuExit, VcpuFd};
 use vm_superio::{Serial, Trigger, serial::NoEvents};
@@ -16,7 +17,6 @@ use crate::{
         ports,
     },
     console::Console,
-    control::StopReason,
     event_loop::Shared,
     sharing::Sharing,
     virtio::mmio::{INTERRUPT_ACKNOWLEDGE, INTERRUPT_STATUS},

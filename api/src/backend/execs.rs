@@ -1,10 +1,10 @@
 //! What runs beside a container's first process, in docker's words. Any process finds it by its ID.
 
+use contracts::guest::TerminalSize;
 use coracle_engine::{
     Error, ErrorKind,
     containers::{Attachment, Container, ExecRequest, ExecState},
 };
-use coracle_protocol::TerminalSize;
 
 use super::{Backend, running};
 use crate::error::ApiError;

@@ -2,13 +2,13 @@
 
 use std::{io::Write, os::fd::AsFd};
 
+use contracts::guest::TerminalSize;
 use coracle_engine::{
     containers::{AttachOptions, RemoveOptions, StopOptions, values::FOREVER},
     kernel::Unobserved,
     signal,
     state::container::Status,
 };
-use coracle_protocol::TerminalSize;
 
 use super::Call;
 use crate::{

@@ -2,8 +2,8 @@
 
 use std::io::Write;
 
+use contracts::guest::TerminalSize;
 use coracle_engine::containers::{Ended, ExecRequest, ExecStreams};
-use coracle_protocol::TerminalSize;
 use docker_model::exec as model;
 use serde::Deserialize;
 use serde_json::json;

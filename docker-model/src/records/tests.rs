@@ -1,10 +1,10 @@
 //! Records of a container as docker's JSON.
 
-use coracle_engine::state::MachineMode;
-use coracle_protocol::{
+use contracts::guest::{
     ContainerSpec, Cpu, Network as GuestNetwork, Process, Resources, Root, Shares, Stdio,
     TerminalSize,
 };
+use coracle_engine::state::MachineMode;
 use images::image::ContainerConfig;
 use serde_json::{Value, json};
 

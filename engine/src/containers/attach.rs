@@ -1,13 +1,12 @@
 //! Attaching to the first process of a container, while it runs or before its start.
 
+use contracts::keeper::Request;
+
 use super::{
     Container,
     attachment::{Attachment, unavailable},
 };
-use crate::{
-    ErrorKind, Kind, Result,
-    keeper::{client, wire::Request},
-};
+use crate::{ErrorKind, Kind, Result, keeper::client};
 
 /// What of a container is attached.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

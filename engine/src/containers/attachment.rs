@@ -9,16 +9,14 @@ use std::{
 };
 
 use anyhow::Context;
-use coracle_protocol::TerminalSize;
+use contracts::guest::TerminalSize;
+use contracts::keeper::{Event as Told, Request};
 use rustix::net::{Shutdown, shutdown};
 use vmm::control::Socket;
 
-use crate::{
-    Error, ErrorKind, Result,
-    keeper::wire::{Event as Told, Request},
-};
+use crate::{Error, ErrorKind, Result};
 
-pub use crate::keeper::wire::Exit;
+pub use contracts::keeper::Exit;
 
 /// What a keeper reports of a process.
 #[derive(Debug)]
@@ -211,7 +209,7 @@ pub(super) fn unavailable(error: anyhow::Error) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::keeper::wire::Reason;
+    use contracts::keeper::Reason;
 
     fn pair() -> (Attachment, Socket) {
         let (ours, theirs) = Socket::pair().unwrap();

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use contracts::guest::{MAX_LAYERS, Shares, Stdio, TerminalSize, Verity};
 use coracle_platform::clock;
-use coracle_protocol::{MAX_LAYERS, Shares, Stdio, TerminalSize, Verity};
 use images::store::{Image, LayerFile};
 
 use super::{

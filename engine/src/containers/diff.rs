@@ -1,6 +1,6 @@
 //! What a container has changed of its image's files.
 
-use coracle_protocol::Tool;
+use contracts::guest::Tool;
 
 use super::{Container, tool};
 use crate::Result;

@@ -1,18 +1,13 @@
 //! Programs beside the first process of a container.
 
-use coracle_protocol::{Process, TerminalSize};
+use contracts::guest::{Process, TerminalSize};
+use contracts::keeper::{Request, Work};
 use serde::{Deserialize, Serialize};
 
 use super::{Container, Containers, attachment::Attachment};
-use crate::{
-    Error, ErrorKind, Kind, Result,
-    keeper::{
-        client,
-        wire::{Request, Work},
-    },
-};
+use crate::{Error, ErrorKind, Kind, Result, keeper::client};
 
-pub use crate::keeper::wire::{ExecState, ExecStreams};
+pub use contracts::keeper::{ExecState, ExecStreams};
 
 /// A program that is run beside a container's first process. What is not said is as that process has it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -148,7 +143,7 @@ impl ExecRequest {
 
 #[cfg(test)]
 mod tests {
-    use coracle_protocol::SeccompProfile;
+    use contracts::guest::SeccompProfile;
 
     use super::*;
 

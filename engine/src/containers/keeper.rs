@@ -1,17 +1,11 @@
 //! What a container's keeper is asked for, and what it answers.
 
 use anyhow::Context;
+use contracts::keeper::{Event, Request};
 use vmm::control::Socket;
 
 use super::{Container, attachment::unavailable};
-use crate::{
-    Error, ErrorKind, Result,
-    keeper::{
-        self,
-        wire::{Event, Request},
-    },
-    state::container::Status,
-};
+use crate::{Error, ErrorKind, Result, keeper, state::container::Status};
 
 impl Container {
     /// A connection to its keeper.

@@ -1,7 +1,9 @@
 //! Signals for containers.
 
+use contracts::keeper::Request;
+
 use super::{Container, Ending, keeper::answer};
-use crate::{ErrorKind, Kind, Result, keeper::wire::Request};
+use crate::{ErrorKind, Kind, Result};
 
 /// The signal that ends a process without asking it.
 const SIGKILL: u8 = 9;

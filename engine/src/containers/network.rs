@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-use coracle_protocol::MAX_NAMES;
+use contracts::guest::MAX_NAMES;
 
 use super::{CreateRequest, values};
 use crate::{

@@ -1,7 +1,9 @@
 //! Stopping all processes of a container where they are.
 
+use contracts::keeper::Request;
+
 use super::{Container, keeper::answer};
-use crate::{ErrorKind, Kind, Result, keeper::wire::Request};
+use crate::{ErrorKind, Kind, Result};
 
 impl Container {
     /// Stops all of its processes where they are, until [`unpause`](Self::unpause).

@@ -375,7 +375,7 @@ mod tests {
         assert!(warning.contains("'coracle host stop old'"), "{warning}");
         let refused = ask(size, &host, &state).unwrap_err();
         assert_eq!(refused.kind(), ErrorKind::Conflict);
-        state.wire = crate::keeper::wire::VERSION;
+        state.wire = contracts::keeper::VERSION;
         assert_eq!(ask(size, &host, &state).unwrap(), None);
         assert_eq!(ask(None, &host, &state).unwrap(), None);
     }

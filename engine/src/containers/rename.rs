@@ -1,7 +1,9 @@
 //! Other names for containers.
 
+use contracts::keeper::Request;
+
 use super::Container;
-use crate::{Result, keeper::wire::Request, state::journal};
+use crate::{Result, state::journal};
 
 impl Container {
     /// Gives it another name; its neighbours know it by that at once.

@@ -1,6 +1,7 @@
 //! Starting a container, in a host of its own or in the named host that it belongs to.
 
 use anyhow::Context;
+use contracts::keeper::Request;
 
 use super::{
     Container, RemoveOptions,
@@ -8,7 +9,7 @@ use super::{
 };
 use crate::{
     ErrorKind, Kind, Result,
-    keeper::{self, Start, client, wire::Request},
+    keeper::{self, Start, client},
     kernel::{self, Observer},
 };
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use coracle_protocol::Tool;
+use contracts::guest::Tool;
 
 use super::{Container, memory, tool};
 use crate::{Result, host::DEFAULT_MEMORY, state::network::Mode};

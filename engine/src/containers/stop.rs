@@ -2,10 +2,11 @@
 
 use std::os::fd::{AsFd, BorrowedFd};
 
+use contracts::keeper::Request;
 use vmm::control::Socket;
 
 use super::{Container, keeper::answer};
-use crate::{Result, keeper::wire::Request};
+use crate::Result;
 
 /// How a container is stopped.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

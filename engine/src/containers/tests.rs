@@ -2,16 +2,14 @@
 
 use std::{path::Path, thread};
 
+use contracts::keeper::{Event as Told, Request};
 use tempfile::TempDir;
 
 use super::*;
 use crate::{
     Error, ErrorKind, Settings,
     hosts::Host,
-    keeper::{
-        self,
-        wire::{Event as Told, Request},
-    },
+    keeper,
     kernel::Unobserved,
     state::{
         Directories, MachineMode,

@@ -3,14 +3,12 @@
 use std::{io::Read, os::unix::net::UnixStream};
 
 use anyhow::{Context, anyhow};
-use coracle_protocol::Tool;
+use contracts::guest::Tool;
+use contracts::keeper::{Event, Request, Work};
 use vmm::control::Socket;
 
 use super::{Container, attachment::unavailable};
-use crate::{
-    Error, ErrorKind, Result,
-    keeper::wire::{Event, Request, Work},
-};
+use crate::{Error, ErrorKind, Result};
 
 /// Longest answer that is taken of a guest where it is kept in memory.
 const MAX_ANSWER: u64 = 16 << 20;

@@ -1,6 +1,6 @@
 //! The processes of a container.
 
-use coracle_protocol::Tool;
+use contracts::guest::Tool;
 
 use super::{Container, tool};
 use crate::Result;

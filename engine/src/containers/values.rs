@@ -3,8 +3,8 @@
 
 use std::{net::IpAddr, str::FromStr};
 
+use contracts::guest::{Rlimit, is_name, sysctl};
 use coracle_platform::size;
-use coracle_protocol::{Rlimit, is_name, sysctl};
 
 use super::{RestartPolicy, Ulimit};
 use crate::{

@@ -3,6 +3,7 @@
 use std::os::fd::{AsFd, BorrowedFd};
 
 use anyhow::Context;
+use contracts::keeper::{Event, Request};
 use rustix::{
     event::{PollFd, PollFlags, poll},
     io::retry_on_intr,
@@ -10,16 +11,9 @@ use rustix::{
 use vmm::control::Socket;
 
 use super::{Container, attachment::unavailable};
-use crate::{
-    Result,
-    keeper::{
-        client,
-        wire::{Event, Request},
-    },
-    watch::Watch,
-};
+use crate::{Result, keeper::client, watch::Watch};
 
-pub use crate::keeper::wire::Until as WaitCondition;
+pub use contracts::keeper::Until as WaitCondition;
 
 /// How a container that was waited for has ended.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -6,7 +6,7 @@ use coracle_platform::fuzzing::again;
 
 pub use unpack::unpack;
 
-use crate::keeper::wire::{Event, Request};
+use contracts::keeper::{Event, Request};
 
 /// A keeper whose monitor, guest and clients say anything in any order.
 ///

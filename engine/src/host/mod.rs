@@ -20,6 +20,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, anyhow, bail};
+use contracts::monitor::{FromMonitor, Plan, Report, ToMonitor};
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     fs::{MemfdFlags, memfd_create},
@@ -28,10 +29,7 @@ use rustix::{
     process::setpriority_pgrp,
 };
 use serde::{Deserialize, Serialize};
-use vmm::{
-    control::{FromMonitor, Report, Socket, ToMonitor},
-    plan::Plan,
-};
+use vmm::control::Socket;
 
 use coracle_platform::process::{Process, last_words};
 pub use group::remove_all as remove_groups;
@@ -100,7 +98,7 @@ pub enum Event {
     /// A file was put on a disk or taken from it.
     Extent {
         /// The place that was asked for.
-        place: vmm::control::Place,
+        place: contracts::monitor::Place,
         /// Why not; `None` when it was.
         refused: Option<String>,
     },
@@ -242,7 +240,7 @@ impl Host {
     ///
     /// # Errors
     /// When the file cannot be opened, or the monitor is gone.
-    pub fn insert(&self, place: vmm::control::Place, path: &Path) -> Result<()> {
+    pub fn insert(&self, place: contracts::monitor::Place, path: &Path) -> Result<()> {
         let file = match &self.monitor {
             Monitor::Child { .. } | Monitor::Init { .. } => {
                 let file = File::open(path);
@@ -265,7 +263,7 @@ impl Host {
     ///
     /// # Errors
     /// When the monitor is gone.
-    pub fn remove(&self, place: vmm::control::Place) -> Result<()> {
+    pub fn remove(&self, place: contracts::monitor::Place) -> Result<()> {
         let told = self.control.send(&ToMonitor::Remove { place }, None);
         told.context("cannot reach the monitor")
     }

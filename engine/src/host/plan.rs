@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::{Result, bail};
-use vmm::plan::{Disk, Extent, MAX_CPUS, MIN_MEMORY_MIB, Plan};
+use contracts::monitor::{Disk, Extent, MAX_CPUS, MIN_MEMORY_MIB, Plan};
 
 use crate::host::{Place, initramfs};
 

@@ -1,11 +1,9 @@
 //! Stopping hosts.
 
+use contracts::keeper::Request;
+
 use super::Host;
-use crate::{
-    ErrorKind, Kind, Result,
-    keeper::{self, wire::Request},
-    state::host::Status,
-};
+use crate::{ErrorKind, Kind, Result, keeper, state::host::Status};
 
 /// A host that was asked to end. Ask several, and then wait for each: they end at the same time.
 #[derive(Debug)]

@@ -12,14 +12,12 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail, ensure};
+use contracts::keeper::{Event, VERSION};
 use rustix::fs::{MemfdFlags, memfd_create};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use vmm::control::Socket;
 
-use super::{
-    Prepared, Start, named, start,
-    wire::{Event, VERSION},
-};
+use super::{Prepared, Start, named, start};
 use crate::host;
 use crate::state::{
     Directories,
@@ -279,10 +277,10 @@ mod tests {
     }
 
     fn machine() -> Prepared {
-        let plan = vmm::plan::Plan {
+        let plan = contracts::monitor::Plan {
             kernel: "/kernel".into(),
             initramfs: None,
-            command_line: "x".repeat(vmm::control::MAX_PACKET),
+            command_line: "x".repeat(contracts::monitor::MAX_PACKET),
             memory_mib: 64,
             cpus: 1,
             disks: Vec::new(),

@@ -5,6 +5,7 @@ mod execs;
 use std::{io, os::fd::AsFd};
 
 use anyhow::{Context, Result, bail};
+use contracts::keeper::{Event, Request, Until, VERSION};
 use rustix::{
     io::Errno,
     net::{RecvFlags, recv},
@@ -16,7 +17,6 @@ pub use execs::{exec_create, exec_inspect, exec_resize, exec_start, execs, refus
 use super::{
     begin::{Work, begin},
     socket,
-    wire::{Event, Request, Until, VERSION},
 };
 use crate::state::{
     Directories,

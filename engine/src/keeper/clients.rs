@@ -7,7 +7,8 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use coracle_protocol::HostMessage;
+use contracts::guest::HostMessage;
+use contracts::keeper::{Event, Exit, Reason, Request, Until, VERSION, Work};
 use rustix::{
     io::ioctl_fionbio,
     net::{SocketFlags, accept_with},
@@ -17,7 +18,6 @@ use vmm::control::Socket;
 use super::{
     Deadline, Keeper, Kept,
     phase::{KILL_TIMEOUT, Phase, SIGHUP, SIGINT, SIGKILL, SIGQUIT, later},
-    wire::{Event, Exit, Reason, Request, Until, VERSION, Work},
 };
 use crate::state::{container::Status, private};
 use crate::{Error, ErrorKind};

@@ -3,14 +3,14 @@
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use coracle_protocol::{ExitStatus, HostMessage};
+use contracts::guest::{ExitStatus, HostMessage};
+use contracts::keeper::Event;
 
 use super::{
     Deadline, Keeper,
     health::Probe,
     phase::{End, KILL_TIMEOUT, Phase, SIGKILL},
     restart,
-    wire::Event,
 };
 use coracle_platform::clock;
 

@@ -1,13 +1,13 @@
 //! What clients ask for of programs that have an ID ([`super::sessions`]).
 
 use anyhow::Result;
-use coracle_protocol::{HostMessage, Process, Task, TerminalSize};
+use contracts::guest::{HostMessage, Process, Task, TerminalSize};
+use contracts::keeper::{Event, ExecStreams, Request};
 
 use super::{
     Keeper, Role,
     clients::just_exited,
     execs::{Client, killed},
-    wire::{Event, ExecStreams, Request},
 };
 use crate::identifier;
 

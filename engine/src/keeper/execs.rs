@@ -6,15 +6,12 @@ use std::{
 };
 
 use anyhow::Result;
-use coracle_protocol::{
+use contracts::guest::{
     ExitStatus, FailureKind, GuestMessage, HostMessage, Port, Secret, Stdio, Task, Tool,
 };
+use contracts::keeper::{Event, Exit, Reason, Work};
 
-use super::{
-    Keeper,
-    clients::conflict,
-    wire::{Event, Exit, Reason, Work},
-};
+use super::{Keeper, clients::conflict};
 use crate::state::container::Status;
 use coracle_platform::clock;
 
@@ -388,7 +385,7 @@ pub(super) mod tests {
         let stdio = Stdio {
             stdout: Some(Port {
                 number: 7,
-                secret: Secret::new([1; coracle_protocol::SECRET_BYTES]),
+                secret: Secret::new([1; contracts::guest::SECRET_BYTES]),
             }),
             ..Stdio::default()
         };

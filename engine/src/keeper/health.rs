@@ -9,7 +9,10 @@ use std::{
 };
 
 use anyhow::Result;
-use coracle_protocol::{HostMessage, Process, Task};
+use contracts::{
+    guest::{HostMessage, Process, Task},
+    keeper::{Event, Exit},
+};
 use rustix::{
     io::Errno,
     net::{RecvFlags, recv},
@@ -18,7 +21,6 @@ use rustix::{
 use super::{
     Keeper, execs,
     phase::{Phase, later},
-    wire::{Event, Exit},
 };
 use crate::state::container::{Health, MAX_PROBE_OUTPUT, ProbeResult, Status, Wellness};
 use coracle_platform::clock;

@@ -2,7 +2,8 @@
 //! yet. Docker's clients attach to a container that they have created, and start it when they have.
 
 use anyhow::Result;
-use coracle_protocol::Stdio;
+use contracts::guest::Stdio;
+use contracts::keeper::{Event, Until};
 
 use super::{
     Keeper, Kept, Role,
@@ -11,7 +12,6 @@ use super::{
     phase::{LackOfMemory, Phase},
     prepare::{boots_own_kernel, prepare},
     streams::Streams,
-    wire::{Event, Until},
 };
 use crate::kernel::{self, Unobserved};
 use crate::state::{container::Container, files::Lock};

@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::{Result, anyhow, bail};
-use coracle_protocol::{CONTROL_PORT, GuestMessage, HostMessage, VERSION};
+use contracts::guest::{CONTROL_PORT, GuestMessage, HostMessage, VERSION};
 
 use super::{
     Deadline, Keeper, Named,

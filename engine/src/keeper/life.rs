@@ -3,14 +3,14 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use coracle_protocol::HostMessage;
+use contracts::guest::HostMessage;
+use contracts::keeper::VERSION;
 
 use super::{
     Deadline, Keeper, Kept, Machine, Prepared,
     health::Probe,
     phase::{LackOfMemory, Phase, later},
     streams::Streams,
-    wire::VERSION,
 };
 use crate::host::{Design, Host, Place};
 use crate::state::{

@@ -29,7 +29,6 @@ mod shelf;
 mod socket;
 mod start;
 mod streams;
-pub mod wire;
 
 use std::{
     collections::BTreeMap,
@@ -40,7 +39,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use coracle_protocol::HostMessage;
+use contracts::guest::HostMessage;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 /// The program `coracle-keeper`.

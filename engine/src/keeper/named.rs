@@ -7,8 +7,10 @@
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
-use coracle_protocol::{HostMessage, Upper};
-use vmm::control::{Place, Socket};
+use contracts::guest::{HostMessage, Upper};
+use contracts::keeper::{Event, VERSION};
+use contracts::monitor::Place;
+use vmm::control::Socket;
 
 use super::{
     Deadline, Keeper, Prepared, Role,
@@ -18,7 +20,6 @@ use super::{
     restart,
     shelf::{Forgotten, Shelf},
     start::new_keeper,
-    wire::{Event, VERSION},
 };
 use crate::state::{
     Directories,

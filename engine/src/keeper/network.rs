@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use anyhow::{Result, bail};
-use coracle_protocol::{HostMessage, Interface, Network};
+use contracts::guest::{HostMessage, Interface, Network};
 
 use super::Keeper;
 use crate::state::{

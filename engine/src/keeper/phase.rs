@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use coracle_protocol::ContainerSpec;
+use contracts::guest::ContainerSpec;
 
 use crate::containers::values::FOREVER;
 use crate::state::container::{State, Status};

@@ -6,8 +6,8 @@ use std::{
 };
 
 use anyhow::{Context, Result};
+use contracts::monitor::Plan;
 use serde::{Deserialize, Serialize};
-use vmm::plan::Plan;
 
 use crate::host::{self, Design, Place, Shape};
 use crate::kernel::{self, Observer};

@@ -2,7 +2,7 @@
 //!
 //! Ports count up, and whoever may open a vsock socket in the guest can connect to one that was
 //! promised before init does. So a promise comes with a secret that init alone is told
-//! ([`coracle_protocol::Secret`]), and a connection is nobody's until it has sent it: nothing else
+//! ([`contracts::guest::Secret`]), and a connection is nobody's until it has sent it: nothing else
 //! is read from it and nothing written to it, and it does not use the promise up.
 
 use std::{
@@ -14,7 +14,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use coracle_protocol::{Port, SECRET_BYTES, Secret, Stdio};
+use contracts::guest::{Port, SECRET_BYTES, Secret, Stdio};
 use rustix::{
     io::Errno,
     net::{RecvFlags, recv},

@@ -3,9 +3,10 @@
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
+use contracts::keeper::Event;
 use rustix::process::{WaitOptions, wait};
 
-use super::{Deadline, Keeper, Role, prepare, wire::Event};
+use super::{Deadline, Keeper, Role, prepare};
 use crate::kernel::Unobserved;
 use crate::state::container::{Restart, State, Status};
 use coracle_platform::clock;

@@ -1,9 +1,10 @@
 //! Programs beside a container's first process that have an ID, as docker's execs: they are created, started once,
 //! looked at and resized by it, by any client. Nothing here does I/O.
 
-use coracle_protocol::{Process, TerminalSize};
+use contracts::guest::{Process, TerminalSize};
 
-use super::wire::{ExecState, ExecStreams};
+use contracts::keeper::{ExecState, ExecStreams};
+
 use crate::{Error, ErrorKind, Result};
 
 /// Most of a keeper's. One holds its process's words, at most what fits into a packet, for as long as its container

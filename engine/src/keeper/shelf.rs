@@ -14,8 +14,8 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use coracle_protocol::{Layer, Range};
-use vmm::control::Place;
+use contracts::guest::{Layer, Range};
+use contracts::monitor::Place;
 
 /// Index of the disk.
 pub(super) const DISK: u8 = 0;

@@ -17,7 +17,8 @@ use rustix::{
 };
 use vmm::control::Socket;
 
-use super::wire::{Request, VERSION};
+use contracts::keeper::{Request, VERSION};
+
 use crate::state::{create_directory, private};
 
 /// Connections that may wait to be accepted.

@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, fs::File, path::PathBuf};
 
 use anyhow::{Context, Result};
+use contracts::keeper::Event;
 use vmm::control::Socket;
 
 use super::{
@@ -10,7 +11,6 @@ use super::{
     begin::{Work, begin},
     clients::Joined,
     socket,
-    wire::Event,
 };
 use crate::state::{
     Directories,
@@ -157,7 +157,7 @@ impl Keeper {
             in_software_host: false,
             next_number: 0,
             next_client: 1,
-            next_port: coracle_protocol::FIRST_STREAM_PORT,
+            next_port: contracts::guest::FIRST_STREAM_PORT,
             over: false,
         })
     }

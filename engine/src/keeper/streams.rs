@@ -10,7 +10,7 @@ use std::{
     },
 };
 
-use coracle_protocol::{Port, Secret, Stdio};
+use contracts::guest::{Port, Secret, Stdio};
 use rustix::{
     io::Errno,
     net::{RecvFlags, SendFlags, recv, send, sockopt},
@@ -412,7 +412,7 @@ mod tests {
     const fn port(number: u32) -> Option<Port> {
         Some(Port {
             number,
-            secret: Secret::new([0; coracle_protocol::SECRET_BYTES]),
+            secret: Secret::new([0; contracts::guest::SECRET_BYTES]),
         })
     }
 

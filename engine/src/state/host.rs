@@ -131,7 +131,7 @@ pub struct State {
     pub keeper: u32,
     /// The socket of its keeper.
     pub socket: PathBuf,
-    /// Version of what that process understands (`keeper::wire`).
+    /// Version of what that process understands ([`contracts::keeper`]).
     #[serde(default)]
     pub wire: u16,
     /// Nanoseconds since 1970; 0 for never.

@@ -2,7 +2,7 @@
 //! that what is decoded is encoded to the same.
 #![no_main]
 
-use coracle_protocol::{
+use contracts::guest::{
     GuestMessage, HostMessage,
     frame::{self, Decoder},
 };

@@ -17,7 +17,7 @@ use std::{
     os::fd::{AsFd, BorrowedFd, OwnedFd},
 };
 
-use coracle_protocol::{ContainerSpec, Interface, Network, hardware_of};
+use contracts::guest::{ContainerSpec, Interface, Network, hardware_of};
 use rustix::{
     fs::{Mode, OFlags, open},
     io::Errno,

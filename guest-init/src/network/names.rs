@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt::Write, fs::File, net::Ipv4Addr, os::unix::fs::FileExt};
 
-use coracle_protocol::Interface;
+use contracts::guest::Interface;
 
 use crate::failure::Failure;
 

@@ -22,7 +22,7 @@ use std::{
     os::fd::{AsFd, FromRawFd, OwnedFd},
 };
 
-use coracle_protocol::Tool;
+use contracts::guest::Tool;
 use rustix::{
     fs::{Mode, OFlags, open},
     process::{chdir, umask},

@@ -12,7 +12,7 @@ use std::{
     path::Path,
 };
 
-use coracle_protocol::tar::{self, Entry, Kind};
+use contracts::guest::tar::{self, Entry, Kind};
 use rustix::{
     fs::{
         AtFlags, Dir, FileType, Mode, OFlags, Stat, fstat, major, minor, openat, readlinkat, statat,

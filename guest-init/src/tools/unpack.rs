@@ -12,7 +12,7 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
-use coracle_protocol::tar::{self, BLOCK, Decoder, Entry, Kind, Step};
+use contracts::guest::tar::{self, BLOCK, Decoder, Entry, Kind, Step};
 use rustix::{
     fs::{
         AtFlags, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid, chownat, fchmod, fchown,

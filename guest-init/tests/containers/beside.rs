@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use coracle_protocol::{
+use contracts::guest::{
     ExitStatus, FailureKind, GuestMessage, HostMessage, Process, Stdio, Task, Tool,
     tar::{self, Entry, Kind},
 };

@@ -14,7 +14,7 @@ mod network;
 mod support;
 mod users;
 
-use coracle_protocol::{
+use contracts::guest::{
     ExitStatus, FailureKind, GuestMessage, HostMessage, Mount, Rlimit, SeccompProfile, Stdio,
     TerminalSize,
 };
@@ -32,7 +32,7 @@ fn output(args: &[&str]) -> (String, String, ExitStatus) {
     output_of(spec(args))
 }
 
-fn output_of(spec: coracle_protocol::ContainerSpec) -> (String, String, ExitStatus) {
+fn output_of(spec: contracts::guest::ContainerSpec) -> (String, String, ExitStatus) {
     let mut guest = Guest::start(NEEDS);
     let result = guest.run(spec, b"");
     (

@@ -1,6 +1,6 @@
 //! The network among containers of one guest. The server has a network namespace of its own.
 
-use coracle_protocol::{
+use contracts::guest::{
     ContainerSpec, ExitStatus, FailureKind, GuestMessage, HostMessage, Interface, Network, Stdio,
     Task,
 };

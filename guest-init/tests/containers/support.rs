@@ -15,16 +15,16 @@ use std::{
     thread,
 };
 
+use contracts::guest::{
+    ContainerSpec, ExitStatus, FailureKind, GuestMessage, HostMessage, Port, Process, Resources,
+    Root, SECRET_BYTES, SeccompProfile, Secret, Stdio, Upper,
+    frame::{self, Decoder},
+};
 use coracle_init::{
     failure::{Failure, Stage},
     root::MountedRoot,
     server::Server,
     setting::Setting,
-};
-use coracle_protocol::{
-    ContainerSpec, ExitStatus, FailureKind, GuestMessage, HostMessage, Port, Process, Resources,
-    Root, SECRET_BYTES, SeccompProfile, Secret, Stdio, Upper,
-    frame::{self, Decoder},
 };
 use rustix::{
     event::{PollFd, PollFlags, poll},
@@ -390,7 +390,7 @@ pub(crate) fn spec(args: &[&str]) -> ContainerSpec {
         id: "test".into(),
         root: Root {
             disk: 0,
-            layers: vec![coracle_protocol::Layer {
+            layers: vec![contracts::guest::Layer {
                 partition: 1,
                 range: None,
                 verity: None,
@@ -424,9 +424,9 @@ pub(crate) fn spec(args: &[&str]) -> ContainerSpec {
         sysctls: vec![],
         resources: Resources::default(),
         user_namespace: false,
-        shares: coracle_protocol::Shares::default(),
+        shares: contracts::guest::Shares::default(),
         privileged: false,
-        network: coracle_protocol::Network::None,
+        network: contracts::guest::Network::None,
         resolv_conf: None,
         extra_hosts: vec![],
         stdio: Stdio {

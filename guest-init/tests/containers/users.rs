@@ -1,6 +1,6 @@
 //! User namespaces.
 
-use coracle_protocol::{ExitStatus, FailureKind, GuestMessage, HostMessage, Rlimit, TerminalSize};
+use contracts::guest::{ExitStatus, FailureKind, GuestMessage, HostMessage, Rlimit, TerminalSize};
 
 use crate::{
     NEEDS, output_of,

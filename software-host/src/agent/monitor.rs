@@ -9,11 +9,8 @@ use std::{
 };
 
 use anyhow::{Context, Result};
+use contracts::monitor::{FromMonitor, Plan, Report, StopReason, ToMonitor};
 use rustix::fs::{MemfdFlags, memfd_create};
-use vmm::{
-    control::{FromMonitor, Report, StopReason, ToMonitor},
-    plan::Plan,
-};
 
 use super::{
     super::{

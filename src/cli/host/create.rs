@@ -21,7 +21,7 @@ pub(super) struct Arguments {
     name: String,
     /// Number of vCPUs, shared by its containers
     #[arg(long, value_name = "NUMBER", default_value_t = 1,
-        value_parser = clap::value_parser!(u8).range(1..=i64::from(vmm::plan::MAX_CPUS)))]
+        value_parser = clap::value_parser!(u8).range(1..=i64::from(contracts::monitor::MAX_CPUS)))]
     cpus: u8,
     /// Memory, shared by its containers; allocated as they use it, and returned when freed
     #[arg(short, long, value_name = "SIZE", default_value = "2g", value_parser = options::memory_of_host)]

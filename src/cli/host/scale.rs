@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, str::FromStr};
 
 use anyhow::{Context, Result};
-use coracle_protocol::is_name;
+use contracts::guest::is_name;
 
 use super::super::{
     each, engine, flags::environment, moment::Seconds, options::Memory, start, told::Told,

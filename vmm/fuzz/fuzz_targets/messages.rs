@@ -4,17 +4,15 @@
 
 use std::io::Write;
 
+use contracts::monitor::{FromMonitor, ToMonitor};
 use libfuzzer_sys::fuzz_target;
-use vmm::{
-    control::{FromMonitor, Socket, ToMonitor},
-    plan::Plan,
-};
+use vmm::{control::Socket, plan};
 
 fuzz_target!(|bytes: &[u8]| {
-    if let Ok(plan) = Plan::read(bytes) {
+    if let Ok(plan) = plan::read(bytes) {
         let _ = plan.check();
         let json = serde_json::to_vec(&plan).expect("what was read can be written");
-        assert_eq!(Plan::read(json.as_slice()), Ok(plan));
+        assert_eq!(plan::read(json.as_slice()), Ok(plan));
     }
     let _ = serde_json::from_slice::<FromMonitor>(bytes);
     let (ours, theirs) = Socket::pair().expect("a socket");

@@ -55,7 +55,7 @@ fn processor_thread_cannot_receive_messages() {
         sys::forbid_new_privileges().unwrap();
         let (socket, _other) = crate::control::Socket::pair().unwrap();
         filter(Kind::Vcpu).apply();
-        let _ = socket.receive::<crate::control::ToMonitor>();
+        let _ = socket.receive::<contracts::monitor::ToMonitor>();
         return;
     }
     assert_eq!(
@@ -227,28 +227,6 @@ fn incomplete_jail_is_refused_where_all_of_it_is_required() {
         );
     });
     assert_eq!(end, End::Code(0));
-}
-
-#[test]
-fn what_stands_is_said_in_words() {
-    let mut walls = Walls::default();
-    assert_eq!(walls.to_string(), "seccomp");
-    assert!(!walls.complete());
-    walls = Walls {
-        namespaces: true,
-        processes: true,
-        landlock: Some(4),
-        ..walls
-    };
-    assert_eq!(
-        walls.to_string(),
-        "namespaces, PID namespace, landlock v4, seccomp"
-    );
-    assert!(walls.complete());
-    walls.by_root = true;
-    assert!(!walls.complete());
-    walls.user = Some(FIRST_USER);
-    assert!(walls.complete());
 }
 
 #[test]

@@ -159,7 +159,7 @@ fn console_keeps_a_bounded_end_of_what_a_guest_writes() {
     for index in 0..100_000_u32 {
         scene.port_write(0x3f8, &index.to_le_bytes()[..1]);
     }
-    assert!(scene.console.text().chars().count() <= crate::control::MAX_CONSOLE);
+    assert!(scene.console.text().chars().count() <= contracts::monitor::MAX_CONSOLE);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::os::fd::AsFd;
 
-use coracle_protocol::tar::{self, Entry};
+use contracts::guest::tar::{self, Entry};
 use rustix::{
     fs::{XattrFlags, fgetxattr, flistxattr, fsetxattr},
     io::Errno,

@@ -17,8 +17,8 @@ use std::{
 };
 
 use anyhow::Context;
+use contracts::guest::{Tool, tar};
 use coracle_platform::destination;
-use coracle_protocol::{Tool, tar};
 
 use super::{
     Container,

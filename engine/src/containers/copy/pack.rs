@@ -11,7 +11,7 @@ use std::{
     path::Path,
 };
 
-use coracle_protocol::tar::{self, Entry, Kind};
+use contracts::guest::tar::{self, Entry, Kind};
 
 use super::attributes;
 

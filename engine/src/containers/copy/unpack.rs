@@ -18,7 +18,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use coracle_protocol::tar::{self, BLOCK, Decoder, Entry, Kind, Step};
+use contracts::guest::tar::{self, BLOCK, Decoder, Entry, Kind, Step};
 use rustix::{
     fs::{
         AtFlags, FileType, Mode, OFlags, ResolveFlags, linkat, mkdirat, mknodat, open, openat,

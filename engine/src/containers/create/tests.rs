@@ -1,4 +1,4 @@
-use coracle_protocol::Mount as GuestMount;
+use contracts::guest::Mount as GuestMount;
 use images::image::ContainerConfig;
 
 use super::*;

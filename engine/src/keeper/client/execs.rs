@@ -1,14 +1,14 @@
 //! Programs that have an ID, as a client asks for them: by the ID alone, whoever has created them.
 
 use anyhow::Context;
-use coracle_protocol::{Process, TerminalSize};
+use contracts::guest::{Process, TerminalSize};
+use contracts::keeper::{Event, ExecState, ExecStreams, Reason, Request};
 use vmm::control::Socket;
 
 use super::too_old;
 use crate::keeper::{
     sessions::{SHARED_DIGITS, no_such},
     socket,
-    wire::{Event, ExecState, ExecStreams, Reason, Request},
 };
 use crate::state::{
     Directories,

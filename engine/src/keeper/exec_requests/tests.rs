@@ -1,6 +1,7 @@
 use std::{io::Write, os::unix::net::UnixStream, time::Duration};
 
-use coracle_protocol::{ExitStatus, FailureKind, GuestMessage, Port, frame};
+use contracts::guest::{ExitStatus, FailureKind, GuestMessage, Port, frame};
+use contracts::keeper::{ExecState, Exit, Reason};
 use vmm::control::Socket;
 
 use super::*;
@@ -11,7 +12,6 @@ use crate::keeper::{
         tests::{keeper, running},
     },
     phase::Phase,
-    wire::{ExecState, Exit, Reason},
 };
 use crate::state::{
     Directories,
@@ -352,7 +352,7 @@ fn what_a_containers_state_does_not_allow_is_a_conflict() {
         });
         assert_eq!(reason(&told), Reason::Conflict, "{told:?}");
     }
-    let stdio = coracle_protocol::Stdio::default();
+    let stdio = contracts::guest::Stdio::default();
     for number in 0..MAX_EXECS {
         let one = running(&number.to_string(), 0, stdio);
         scene.keeper.execs.push(one);

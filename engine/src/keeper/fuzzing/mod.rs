@@ -8,22 +8,20 @@ use std::{
     time::{Duration, Instant},
 };
 
-use coracle_protocol::{
+use contracts::guest::{
     CONTROL_PORT, ExitStatus, FailureKind, GuestMessage, HostMessage, SECRET_BYTES, Stdio,
     TerminalSize, Tool, VERSION,
     frame::{self, Decoder},
 };
+use contracts::keeper::{self as wire, Event, Request, Until, Work};
+use contracts::monitor::{FromMonitor, Place, Report, StopReason, ToMonitor};
 use rustix::{
     io::ioctl_fionbio,
     net::{Shutdown, shutdown},
 };
-use vmm::control::{FromMonitor, Place, Report, Socket, StopReason, ToMonitor};
+use vmm::control::Socket;
 
-use super::{
-    Keeper, Machine, PIECE,
-    clients::Role,
-    wire::{self, Event, Request, Until, Work},
-};
+use super::{Keeper, Machine, PIECE, clients::Role};
 use crate::host::Host;
 use crate::state::{
     Directories,

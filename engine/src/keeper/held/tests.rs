@@ -4,16 +4,13 @@ use std::{
     time::Instant,
 };
 
+use contracts::keeper::{Exit, Reason, Request, VERSION, Work};
 use rustix::io::ioctl_fionbio;
 use vmm::control::Socket;
 
 use super::*;
 use crate::{
-    keeper::{
-        PIECE,
-        execs::tests::keeper,
-        wire::{Exit, Reason, Request, VERSION, Work},
-    },
+    keeper::{PIECE, execs::tests::keeper},
     state::{
         Directories,
         container::{Config, Containers, Status},

@@ -1,14 +1,11 @@
 use std::{io::Write, os::unix::net::UnixStream, time::Duration};
 
-use coracle_protocol::{FailureKind, GuestMessage, Stdio, Task, Tool, frame};
+use contracts::guest::{FailureKind, GuestMessage, Stdio, Task, Tool, frame};
+use contracts::keeper::{Request, Until};
 use tempfile::TempDir;
 
 use super::{
-    super::{
-        Machine, execs,
-        phase::Phase,
-        wire::{Request, Until},
-    },
+    super::{Machine, execs, phase::Phase},
     *,
 };
 use crate::Guest;
@@ -132,7 +129,7 @@ fn news(id: &str) -> [GuestMessage; 4] {
         },
         GuestMessage::Exited {
             id: id.clone(),
-            status: coracle_protocol::ExitStatus::Signal(9),
+            status: contracts::guest::ExitStatus::Signal(9),
             oom: false,
             damaged: false,
             at: 1,
@@ -236,7 +233,7 @@ fn late_answer_reaches_no_other_container() {
         };
         let exited = GuestMessage::Exited {
             id,
-            status: coracle_protocol::ExitStatus::Code(0),
+            status: contracts::guest::ExitStatus::Code(0),
             oom: false,
             damaged: false,
             at: 1,

@@ -1,9 +1,10 @@
 use std::io::{Read, Write};
 
+use contracts::keeper::Event;
 use vmm::control::Socket;
 
 use super::*;
-use crate::keeper::{clients::Role, execs, wire::Event};
+use crate::keeper::{clients::Role, execs};
 
 /// A keeper, and a promise of standard input and output to a client that runs something.
 struct Stage {

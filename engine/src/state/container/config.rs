@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fs::File, io, path::PathBuf};
 
 use anyhow::{Result, anyhow};
-use coracle_protocol::{ContainerSpec, is_name};
+use contracts::guest::{ContainerSpec, is_name};
 use images::image::ContainerConfig;
 use serde::{Deserialize, Serialize};
 

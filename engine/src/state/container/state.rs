@@ -74,7 +74,7 @@ pub struct State {
     pub keeper: u32,
     /// The socket of its keeper.
     pub socket: PathBuf,
-    /// Version of what that process understands (`keeper::wire`).
+    /// Version of what that process understands ([`contracts::keeper`]).
     #[serde(default)]
     pub wire: u16,
     /// Number of its first process in the guest.

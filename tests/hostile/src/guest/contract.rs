@@ -2,7 +2,7 @@
 
 use std::{thread, time::Duration};
 
-use coracle_protocol::{
+use contracts::guest::{
     ExitStatus, FailureKind, GuestMessage, MAX_TEXT, VERSION,
     frame::{self, MAX_BODY},
 };
@@ -81,7 +81,7 @@ fn greetings(attack: &str, link: &Link) -> bool {
 /// Runs the container as it should be, to its end.
 fn finish(link: &Link, control: &mut super::link::Control) {
     loop {
-        if let coracle_protocol::HostMessage::Run(spec) = control.hear() {
+        if let contracts::guest::HostMessage::Run(spec) = control.hear() {
             drop(link.streams(spec.stdio));
             control.say(&started(&spec.id));
             control.say(&exited(&spec.id, CODE(0)));

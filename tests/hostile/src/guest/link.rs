@@ -10,7 +10,7 @@ use std::{
     thread,
 };
 
-use coracle_protocol::{
+use contracts::guest::{
     CONTROL_PORT, ContainerSpec, ExitStatus, GuestMessage, HostMessage, Port, Stdio, VERSION,
     frame::{self, Decoder},
 };

@@ -2,7 +2,7 @@
 
 use std::{io::Write, os::unix::net::UnixStream, thread};
 
-use coracle_protocol::{ExitStatus, FailureKind, GuestMessage, HostMessage, Task, Tool, frame};
+use contracts::guest::{ExitStatus, FailureKind, GuestMessage, HostMessage, Task, Tool, frame};
 
 use super::{
     archives,

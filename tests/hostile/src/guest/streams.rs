@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use coracle_protocol::{CONTROL_PORT, ExitStatus, HostMessage, Port, SECRET_BYTES};
+use contracts::guest::{CONTROL_PORT, ExitStatus, HostMessage, Port, SECRET_BYTES};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 

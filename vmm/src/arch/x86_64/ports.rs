@@ -2,9 +2,10 @@
 
 use std::sync::{Mutex, PoisonError};
 
+use contracts::monitor::StopReason;
 use vm_superio::{Serial, Trigger, serial::NoEvents};
 
-use crate::{console::Console, control::StopReason};
+use crate::console::Console;
 
 /// Ports of the first serial port.
 const SERIAL: std::ops::Range<u16> = 0x3f8..0x400;

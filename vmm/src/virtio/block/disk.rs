@@ -34,8 +34,8 @@ struct Part {
     content: Content,
 }
 
-/// Most extents of a disk: as many as a plan may give it, [`crate::plan::MAX_EXTENTS`].
-const MAX_PARTS: usize = crate::plan::MAX_EXTENTS;
+/// Most extents of a disk: as many as a plan may give it, [`contracts::monitor::MAX_EXTENTS`].
+const MAX_PARTS: usize = contracts::monitor::MAX_EXTENTS;
 
 /// Why an extent is neither inserted nor removed.
 #[derive(Debug, thiserror::Error, Clone, Copy, PartialEq, Eq)]

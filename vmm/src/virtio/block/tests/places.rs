@@ -1,7 +1,8 @@
 //! Files that come to a disk while its driver uses it, and go.
 
+use contracts::monitor::MAX_EXTENTS;
+
 use super::*;
-use crate::plan::MAX_EXTENTS;
 
 /// A disk of eight sectors of zeros.
 fn empty() -> (Driver, Handle) {

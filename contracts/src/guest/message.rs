@@ -4,7 +4,7 @@ use alloc::{boxed::Box, string::String, vec::Vec};
 
 use serde::{Deserialize, Serialize};
 
-use crate::spec::{ContainerSpec, Stdio, Task, TerminalSize};
+use super::spec::{ContainerSpec, Stdio, Task, TerminalSize};
 
 extern crate alloc;
 
@@ -62,11 +62,11 @@ pub enum HostMessage {
         size: TerminalSize,
     },
     /// A container on the bridge is known to its neighbours by these names from now on; see
-    /// [`crate::is_name`]. Others are not changed.
+    /// [`super::is_name`]. Others are not changed.
     Names {
         /// The container.
         id: String,
-        /// Its names, its host name first; at most [`crate::MAX_NAMES`].
+        /// Its names, its host name first; at most [`super::MAX_NAMES`].
         names: Vec<String>,
     },
     /// Let go of a partition that was made for a layer; answered by `Forgotten`.
@@ -85,7 +85,7 @@ pub enum HostMessage {
 pub enum GuestMessage {
     /// First message of a control channel: init is ready for work.
     Hello {
-        /// [`crate::VERSION`] of the guest.
+        /// [`super::VERSION`] of the guest.
         version: u16,
         /// The guest kernel's release, as `uname -r`.
         kernel: String,

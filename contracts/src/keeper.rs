@@ -1,10 +1,8 @@
 //! What commands and a keeper say to each other: packets of JSON on a unix socket, as a monitor and
 //! its owner do. Streams travel beside them as descriptors.
 
-use coracle_protocol::{Process, TerminalSize, Tool};
+use crate::guest::{Process, TerminalSize, Tool};
 use serde::{Deserialize, Serialize};
-
-use crate::ErrorKind;
 
 /// Version of these packets. A keeper writes its own into the state of what it keeps, so that a command knows it
 /// before it says anything, and a command begins with its own ([`Request::Hello`]). 0 is that of releases which did
@@ -172,32 +170,6 @@ pub enum Reason {
     #[default]
     #[serde(other)]
     Internal,
-}
-
-impl From<ErrorKind> for Reason {
-    fn from(kind: ErrorKind) -> Self {
-        match kind {
-            ErrorKind::NotFound => Self::NotFound,
-            ErrorKind::Conflict => Self::Conflict,
-            ErrorKind::NotModified => Self::NotModified,
-            ErrorKind::Invalid => Self::Invalid,
-            ErrorKind::Unavailable => Self::Unavailable,
-            ErrorKind::Internal => Self::Internal,
-        }
-    }
-}
-
-impl From<Reason> for ErrorKind {
-    fn from(reason: Reason) -> Self {
-        match reason {
-            Reason::NotFound => Self::NotFound,
-            Reason::Conflict => Self::Conflict,
-            Reason::NotModified => Self::NotModified,
-            Reason::Invalid => Self::Invalid,
-            Reason::Unavailable => Self::Unavailable,
-            Reason::Internal => Self::Internal,
-        }
-    }
 }
 
 /// Which streams of a program are for whoever starts it.

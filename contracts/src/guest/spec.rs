@@ -7,7 +7,7 @@ use alloc::{string::String, vec::Vec};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{network::Network, stream::Port};
+use super::{network::Network, stream::Port};
 
 extern crate alloc;
 

@@ -105,7 +105,7 @@ impl Decoder {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{ExitStatus, GuestMessage};
+    use crate::guest::{ExitStatus, GuestMessage};
 
     fn exited() -> GuestMessage {
         GuestMessage::Exited {
