@@ -145,7 +145,7 @@ impl Keeper {
     pub(super) fn journal(&self, number: u32, action: &str, attributes: &[(&str, String)]) {
         if let Some(kept) = self.kept.get(&number) {
             let config = self.containers.as_named_now(&kept.record);
-            journal::note(&self.directories.data, &config, action, attributes);
+            journal::note(&self.directories.data, &*config, action, attributes);
         }
     }
 }
