@@ -128,6 +128,12 @@ fn shown(config: &record::Config, state: &record::State) -> Value {
         log: "/log".into(),
         host: Some("blue".into()),
         jail: "seccomp, namespaces".into(),
+        probes: vec![record::ProbeResult {
+            start: 1_796_110_684_000_000_000,
+            end: 1_796_110_684_500_000_000,
+            exit_code: 0,
+            output: "well\n".into(),
+        }],
     };
     serde_json::to_value(inspect(&container(config, state, &around))).unwrap()
 }
@@ -146,6 +152,13 @@ fn everything_that_the_record_tells_is_shown_by_docker_s_name() {
         ("/State/Pid", json!(5)),
         ("/State/StartedAt", json!("2026-12-01T07:38:03Z")),
         ("/State/Health/Status", json!("healthy")),
+        (
+            "/State/Health/Log",
+            json!([{
+                "Start": "2026-12-01T07:38:04Z", "End": "2026-12-01T07:38:04.5Z",
+                "ExitCode": 0, "Output": "well\n",
+            }]),
+        ),
         ("/HostConfig/AutoRemove", json!(true)),
         (
             "/HostConfig/RestartPolicy",

@@ -83,10 +83,11 @@ impl Containers {
         Ok(Attachment::new(link))
     }
 
-    /// How a program is that was created.
+    /// How a program is that was created. One that was started and ended, or was killed at its container's end, is known
+    /// until the container is started again, and for a few minutes after it is removed.
     ///
     /// # Errors
-    /// [`NotFound`](ErrorKind::NotFound) when there is none of this ID, or its container is gone.
+    /// [`NotFound`](ErrorKind::NotFound) when there is none of this ID, or it is not known any more.
     pub fn exec_inspect(&self, id: &str) -> Result<ExecState> {
         client::exec_inspect(id, &self.engine.directories)
     }

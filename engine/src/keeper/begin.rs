@@ -5,6 +5,7 @@
 //! its arguments and its environment say nothing of it, since other users can read the former.
 
 use std::{
+    ffi::OsString,
     fs::File,
     io::{Read, Seek, Write},
     os::fd::{AsFd, OwnedFd},
@@ -17,7 +18,7 @@ use packets::Socket;
 use rustix::fs::{MemfdFlags, memfd_create};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use super::{Launch, Prepared, Start, named, start};
+use super::{Prepared, Start, named, start};
 use crate::host;
 use crate::state::{
     Directories,
@@ -31,6 +32,17 @@ const PROGRAM: &str = "coracle-keeper";
 
 /// Exit code of a keeper that failed.
 const FAILED: u8 = 1;
+
+/// What a front has said of the keepers that it starts, and of the machines that these start.
+#[derive(Debug, Clone, Copy)]
+pub struct Launch {
+    /// A keeper may be a fork of this process.
+    pub may_fork: bool,
+    /// Nothing runs in a machine whose monitor does not get all of its jail.
+    pub require_jail: bool,
+    /// The environment of a keeper that is a program; most of it is left out.
+    pub environment: fn() -> Vec<(OsString, OsString)>,
+}
 
 /// What a keeper is there for.
 pub(super) enum Work {

@@ -6,6 +6,7 @@
 //! `begin` says how it comes to be.
 
 mod begin;
+mod carry;
 pub mod client;
 mod clients;
 mod end;
@@ -40,13 +41,11 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use contracts::guest::HostMessage;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 /// The program `coracle-keeper`.
-pub use begin::main;
+pub use begin::{Launch, main};
 pub use incoming::CHANNEL_UP;
-pub use launch::Launch;
 pub use named::start as start_host;
 /// A connection to a keeper.
 pub use packets::Socket as Link;
@@ -61,16 +60,16 @@ use crate::Guest;
 use crate::host::Host;
 use crate::state::{
     Directories,
-    container::{Container, Containers, State},
+    container::{Container, Containers, Probes, State},
     files::Lock,
 };
 use clients::{Client, Role};
 use coracle_platform::sys::Signals;
 use execs::Exec;
 use health::Probe;
+use life::Life;
 use named::Named;
 use network::Addresses;
-use phase::{LackOfMemory, Phase};
 use proof::Unproved;
 use sessions::Sessions;
 use streams::{PIECE, Source, Streams};
@@ -79,47 +78,21 @@ use streams::{PIECE, Source, Streams};
 struct Kept {
     record: Container,
     state: State,
-    phase: Phase,
+    life: Life,
     streams: Streams,
     /// Steps of its start and end, beside those of its machine.
     timeline: Vec<(String, u64)>,
-    /// What is due, and when.
-    deadline: Option<(Instant, Deadline)>,
-    /// A person has asked it to end.
-    stopping: bool,
-    timed_out: bool,
     /// What went wrong that it could only see as an I/O error, in words.
     warnings: Vec<String>,
-    /// A person has asked it to stop, not only to end.
-    stop_asked: bool,
-    /// A signal that came while it started.
-    message_at_start: Option<HostMessage>,
-    /// A signal by which a person has interrupted it, and when it is looked at whether it still handles that.
-    interrupted: Option<(Instant, u8)>,
-    /// When a lack of memory was told last, and how often within some seconds.
-    lack_of_memory: LackOfMemory,
     probe: Probe,
     /// When its health was written down last, and whether it has changed since.
     health_saved: Option<Instant>,
     health_is_unsaved: bool,
+    /// The last runs of its health command.
+    probes: Probes,
     /// While they are open nobody removes the layers.
     layers: Vec<File>,
     lock: Lock,
-}
-
-/// What happens when a container's deadline passes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Deadline {
-    /// The guest was to start it.
-    Start,
-    /// It has run for as long as it may.
-    Timeout,
-    /// It was asked to stop.
-    Kill,
-    /// It was killed, and its end has to be seen.
-    Force,
-    /// It is to be started again.
-    Restart,
 }
 
 /// The guest, while there is one.
@@ -175,6 +148,8 @@ enum Token {
     /// There is room for messages that wait for the guest.
     GuestRoom,
     Stream(u32, Source),
+    /// What a health command writes: standard output (0) or error (1).
+    Probe(u32, usize),
 }
 
 impl Keeper {
@@ -192,13 +167,14 @@ impl Keeper {
         for token in self.wait(latest)? {
             self.ready(token, piece)?;
         }
-        self.deadlines()?;
+        self.deadlines();
         self.unproved.expire();
         self.tidy();
         self.settle_execs();
         self.probe();
         self.let_go_of_unwanted();
-        self.settle()
+        self.settle();
+        Ok(())
     }
 
     /// Waits until something is ready or due.
@@ -227,14 +203,14 @@ impl Keeper {
             for (source, descriptor, room) in kept.streams.sources() {
                 waiting.add(Token::Stream(*number, source), descriptor, room);
             }
+            for (index, descriptor) in kept.probe.sources() {
+                waiting.add(Token::Probe(*number, index), descriptor, false);
+            }
         }
-        let deadlines = self.kept.values().filter_map(|kept| kept.deadline);
-        let interrupted = self.kept.values().filter_map(|kept| kept.interrupted);
-        let interrupted = interrupted.map(|(at, _)| at);
+        let deadlines = self.kept.values().filter_map(|kept| kept.life.next());
         let probes = self.kept.values().filter_map(|kept| kept.probe.at());
         let named = self.named.iter().filter_map(Named::next);
-        let next = deadlines.map(|(at, _)| at).chain(probes).chain(named);
-        let next = next.chain(interrupted);
+        let next = deadlines.chain(probes).chain(named);
         let guest = self.machine.iter().flat_map(|machine| &machine.guest);
         let next = next.chain(guest.filter_map(Guest::deadline));
         let next = next
@@ -264,6 +240,7 @@ impl Keeper {
                     kept.streams.event(source, piece);
                 }
             }
+            Token::Probe(number, index) => self.read_probe(number, index, piece),
         }
         Ok(())
     }

@@ -11,7 +11,6 @@ use crate::keeper::{
         MAX_EXECS,
         tests::{keeper, running},
     },
-    phase::Phase,
 };
 use crate::state::{
     Directories,
@@ -46,7 +45,7 @@ impl Scene {
         let lock = record.keeper_lock().unwrap();
         let container = record.config.id.clone();
         let number = keeper.take(record, lock).unwrap();
-        keeper.kept.get_mut(&number).unwrap().phase = Phase::Running;
+        keeper.kept.get_mut(&number).unwrap().life.runs();
         let (monitor, control) = Socket::pair().unwrap();
         let (guest, channel) = UnixStream::pair().unwrap();
         guest.set_nonblocking(true).unwrap();
@@ -287,7 +286,7 @@ fn container_that_is_paused_or_has_ended_has_no_execs() {
     let start = scene.start(&exec, false);
     assert_eq!(event(&start), None);
     scene.keeper.force(scene.number);
-    scene.keeper.settle().unwrap();
+    scene.keeper.settle();
     let gone = scene.told(Request::ExecInspect { exec });
     assert_eq!(reason(&gone), Reason::NotFound);
 }
@@ -312,7 +311,7 @@ fn program_that_ends_with_its_container_is_known_to_have_been_killed() {
             scene.keeper.end_sessions(scene.number);
         } else {
             scene.keeper.force(scene.number);
-            scene.keeper.settle().unwrap();
+            scene.keeper.settle();
             let told = event(&link).unwrap();
             assert!(
                 matches!(told, Event::Exited(Exit { code: 137, .. })),
@@ -327,12 +326,14 @@ fn program_that_ends_with_its_container_is_known_to_have_been_killed() {
         }
         let unknown = client::exec_inspect(&created, &directories).unwrap_err();
         assert_eq!(unknown.kind(), crate::ErrorKind::NotFound);
+        let containers = Containers::new(&directories);
+        let lock = record.keeper_lock().unwrap();
+        containers.remove(&record, &lock).unwrap();
+        let after = client::exec_inspect(&running, &directories).unwrap();
+        assert_eq!(after.exit_code, Some(137));
         let events = std::fs::read_to_string(directories.data.join("containers/events")).unwrap();
         let died = events.lines().filter(|line| line.contains("exec_die"));
         assert_eq!(died.count(), 2, "{events}");
-        // The next end is of another life.
-        record.save_ended_execs::<ExecState>(&[]).unwrap();
-        assert!(record.ended_execs::<ExecState>().is_empty());
     }
 }
 

@@ -297,7 +297,7 @@ impl Scene {
     fn time_passes(&mut self) {
         let now = Instant::now();
         for kept in self.keeper.kept.values_mut() {
-            kept.deadline = kept.deadline.take().map(|(_, what)| (now, what));
+            kept.life.hurry(now);
         }
     }
 

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{super::network, CreateRequest, short, spec::Spec};
 use crate::state::MachineMode;
+use crate::state::journal::{Noted, Subject};
 
 /// What a container is.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -139,6 +140,18 @@ impl Config {
             }
         }
         names
+    }
+}
+
+impl Noted for Config {
+    fn subject(&self) -> Subject<'_> {
+        Subject {
+            kind: "container",
+            id: &self.id,
+            name: &self.name,
+            image: Some(&self.image),
+            labels: &self.labels,
+        }
     }
 }
 
