@@ -26,11 +26,14 @@ pub enum Request {
     Release { container: String },
     /// Of a named host's keeper: start a container that belongs to the host; of any keeper: start one that it
     /// holds. Answered by [`Event::Done`] once the keeper has it, and then as for [`Request::Attach`]; the streams come
-    /// where `attach` is given, with input where it is true.
+    /// where `attach` is given, with input where it is true. With `require_jail` a machine of the container's own does
+    /// not run unless its monitor gets all of its jail.
     Start {
         container: String,
         attach: Option<bool>,
         owner: bool,
+        #[serde(default, skip_serializing_if = "is_false")]
+        require_jail: bool,
     },
     /// Of a named host's keeper: stop all containers, within so many seconds each, and the host. The
     /// keeper is gone when its lock is free.
@@ -91,6 +94,11 @@ pub enum Request {
     Rename { container: String },
     /// Stop or resume all of its processes; answered by [`Event::Done`].
     Pause { container: String, paused: bool },
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 /// What a client waits for, in docker's words.

@@ -76,6 +76,14 @@ impl Settings {
             environment: Vec::new,
         }
     }
+
+    fn launch(&self) -> Launch {
+        Launch {
+            may_fork: self.may_fork,
+            require_jail: self.require_jail,
+            environment: self.environment,
+        }
+    }
 }
 
 /// The containers, images and hosts of one user. Clones are the same engine; any number of threads and processes
@@ -94,13 +102,9 @@ impl Engine {
     /// When the directories cannot be used.
     pub fn open(settings: Settings) -> Result<Self> {
         Ok(Self {
+            launch: settings.launch(),
             directories: settings.directories,
             registries: settings.registries,
-            launch: Launch {
-                may_fork: settings.may_fork,
-                require_jail: settings.require_jail,
-                environment: settings.environment,
-            },
         })
     }
 

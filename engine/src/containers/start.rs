@@ -72,7 +72,13 @@ impl Container {
             if keeper::boots_own_kernel(config) && client::may_be_held(&self.record, directories) {
                 kernel::ensure(&directories.cache, observer).kind(ErrorKind::Unavailable)?;
             }
-            let held = client::start_held(&self.record, attach, owner, directories);
+            let held = client::start_held(
+                &self.record,
+                attach,
+                owner,
+                directories,
+                &self.engine.launch,
+            );
             if let Some(link) = held.map_err(unavailable)? {
                 planned();
                 return Ok(Attachment::new(link));
@@ -107,6 +113,8 @@ impl Container {
             container: config.id.clone(),
             attach,
             owner,
+            // It is as its host's.
+            require_jail: false,
         };
         link.send(&request, None)
             .context("cannot reach the host's keeper")

@@ -134,11 +134,13 @@ pub fn start_held(
     attach: Option<bool>,
     owner: bool,
     directories: &Directories,
+    launch: &Launch,
 ) -> Result<Option<Socket>> {
     let start = Request::Start {
         container: container.config.id.clone(),
         attach,
         owner,
+        require_jail: launch.require_jail,
     };
     held(container, directories, &start)
 }
@@ -252,7 +254,8 @@ mod tests {
         let path = socket::path(&directories.runtime, &container.config.id);
         let listener = socket::listener(&path).unwrap();
         let ending = thread::spawn(move || drop(rustix::net::accept(&listener).unwrap()));
-        let started = start_held(&container, None, false, &directories).unwrap();
+        let launch = crate::Settings::new(directories.clone()).launch();
+        let started = start_held(&container, None, false, &directories, &launch).unwrap();
         assert!(started.is_none());
         ending.join().unwrap();
         release(&container, &directories).unwrap();

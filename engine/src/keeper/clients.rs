@@ -214,7 +214,13 @@ impl Keeper {
                 container,
                 attach,
                 owner,
-            } => self.start_for(client, &container, attach, owner)?,
+                require_jail,
+            } => {
+                if self.held(&container).is_some() {
+                    self.require_jail |= require_jail;
+                }
+                self.start_for(client, &container, attach, owner)?;
+            }
             Request::StopHost { seconds } => self.stop_host(seconds)?,
             Request::Attach { container, input } => {
                 let number = self.attachable(&container)?;

@@ -519,6 +519,7 @@ impl Scene {
                 container,
                 attach: flag.then_some(flag),
                 owner: flag,
+                require_jail: flag,
             },
             13 => Request::Hello {
                 version: u16::from(byte) % (wire::VERSION + 2),

@@ -243,6 +243,7 @@ fn start_that_cannot_be_leaves_the_container_held() {
         container: scene.id(),
         attach: None,
         owner: false,
+        require_jail: false,
     };
     let told = scene.asks(starter, &start);
     assert!(refused(&told).contains("kernel"), "{told:?}");
@@ -266,6 +267,24 @@ fn start_that_cannot_be_leaves_the_container_held() {
     assert!(refused(&told).contains("running"));
 }
 
+/// Whoever began to hold it may not have asked for that.
+#[test]
+fn start_that_wants_all_of_the_jail_gets_it_of_a_keeper_that_did_not() {
+    let mut scene = Scene::new();
+    let starter = scene.client();
+    for require_jail in [true, false] {
+        let start = Request::Start {
+            container: scene.id(),
+            attach: None,
+            owner: false,
+            require_jail,
+        };
+        let told = scene.asks(starter, &start);
+        assert!(refused(&told).contains("kernel"), "{told:?}");
+        assert!(scene.keeper.require_jail);
+    }
+}
+
 /// A front of another kind may not have seen to the kernel.
 #[test]
 fn keeper_builds_no_kernel() {
@@ -280,6 +299,7 @@ fn keeper_builds_no_kernel() {
         container: scene.id(),
         attach: None,
         owner: false,
+        require_jail: false,
     };
     let starter = scene.client();
     match &scene.asks(starter, &start)[..] {

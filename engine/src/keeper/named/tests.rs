@@ -310,6 +310,7 @@ fn clients_that_came_before_the_start_lose_nothing() {
         container: container.clone(),
         attach: None,
         owner: false,
+        require_jail: false,
     };
     starter.send(&start, None).unwrap();
     turn(&mut scene);
