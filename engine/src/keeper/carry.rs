@@ -103,11 +103,7 @@ impl Keeper {
                 self.journal(number, action, attribute.as_slice());
             }
             Effect::TellStart => self.tell_start(number),
-            Effect::LateNews => {
-                if let Some(named) = &mut self.named {
-                    named.expect_late_news();
-                }
-            }
+            Effect::LateNews => self.hosting.expect_late_news(),
             Effect::Silent { ran } => self.silent(number, ran),
             Effect::StartAgain => self.start_again(number),
             Effect::Settle { damaged } => self.wind_up(number, damaged),
@@ -137,7 +133,7 @@ impl Keeper {
 
     /// A container has ended, and all of its output was read.
     fn wind_up(&mut self, number: u32, damaged: bool) {
-        if self.named.is_none() {
+        if self.hosting.is_own() {
             self.end_machine();
         }
         self.end_sessions(number);

@@ -16,6 +16,7 @@ use vmm::control::Socket;
 
 use super::{
     Keeper, Kept,
+    hosting::Hosting,
     life::{By, Input},
     phase::SIGKILL,
 };
@@ -261,7 +262,7 @@ impl Keeper {
             Request::Detach => {
                 self.tell(client, &Event::Done);
                 let owner = matches!(self.role(client), Some(Role::Attached { owner: true, .. }));
-                if owner && self.named.is_none() {
+                if owner && self.hosting.is_own() {
                     self.leave_first_client();
                 }
                 self.drop_client(client, true);
@@ -407,7 +408,7 @@ impl Keeper {
             }
             self.tell(client, event);
             self.set_role(client, Role::New);
-            if self.named.is_some() {
+            if !self.hosting.is_own() {
                 // This process goes on, and its end of the connection is what an owner waits for.
                 self.drop_client(client, true);
             }
@@ -451,9 +452,9 @@ impl Keeper {
             warnings: kept.warnings.clone(),
             timed_out: kept.life.has_timed_out(),
             kernel: self.kernel.clone(),
-            timeline: match self.named {
-                None => [&self.timeline[..], &kept.timeline].concat(),
-                Some(_) => kept.timeline.clone(),
+            timeline: match &self.hosting {
+                Hosting::Own(own) => [own.timeline(), &kept.timeline].concat(),
+                Hosting::Named(_) => kept.timeline.clone(),
             },
         }
     }

@@ -26,8 +26,8 @@ impl Keeper {
         };
         self.tell_end(number, &event, restarts);
         // The next start has a time line of its own.
-        if self.named.is_none() {
-            self.timeline.clear();
+        if let Some(timeline) = self.hosting.timeline_mut() {
+            timeline.clear();
         }
         if let Some(kept) = self.kept.get_mut(&number) {
             kept.timeline.clear();
@@ -37,7 +37,7 @@ impl Keeper {
     /// A container is looked after no more.
     pub(super) fn gone(&mut self, number: u32) {
         self.kept.remove(&number);
-        self.over = self.kept.is_empty() && self.named.as_ref().is_none_or(|named| named.ends);
+        self.over = self.kept.is_empty() && self.hosting.ends();
     }
 
     /// Removes a container that is to be removed, while its lock is held.
@@ -45,9 +45,7 @@ impl Keeper {
         let Some(kept) = self.kept.get(&number) else {
             return;
         };
-        if self.named.is_none() {
-            let _ = std::fs::remove_file(&self.socket);
-        }
+        self.leave_socket();
         if kept.record.config.remove {
             // First, since its name goes with it.
             self.journal(number, "destroy", &[]);
@@ -68,7 +66,9 @@ impl Keeper {
         let report = machine.host.finish();
         self.mark("host stopped, all freed");
         if let Some(report) = report {
-            crate::merge(&mut self.timeline, &report, shares_clock);
+            if let Some(timeline) = self.hosting.timeline_mut() {
+                crate::merge(timeline, &report, shares_clock);
+            }
             for kept in self.kept.values_mut() {
                 kept.warnings
                     .extend(report.failures.iter().map(|words| crate::failure(words)));

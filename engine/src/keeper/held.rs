@@ -21,7 +21,7 @@ impl Keeper {
     /// Takes a container over that does not run, and starts it when somebody asks for it.
     pub(super) fn hold(&mut self, record: Container, lock: Lock) -> Result<u32> {
         let number = self.new_number();
-        let terms = Terms::of(&record.config, self.named.is_none());
+        let terms = Terms::of(&record.config, self.hosting.is_own());
         let kept = Kept {
             layers: Vec::new(),
             state: record.state()?,
@@ -76,9 +76,9 @@ impl Keeper {
         // It may have been renamed, or else changed, since it is held.
         let id = kept.record.config.id.clone();
         kept.record = self.containers.open(&id)?;
-        let terms = Terms::of(&kept.record.config, self.named.is_none());
+        let terms = Terms::of(&kept.record.config, self.hosting.is_own());
         kept.life.renew(terms);
-        if self.named.is_some() {
+        if !self.hosting.is_own() {
             return self.begin(number);
         }
         // Whoever starts it has seen to that: to build one here would keep all clients waiting for minutes.
@@ -147,10 +147,7 @@ impl Keeper {
     }
 
     fn let_go_of_held(&mut self, number: u32) {
-        if self.named.is_none() {
-            // While the lock is held: the next keeper listens at the same place.
-            let _ = std::fs::remove_file(&self.socket);
-        }
+        self.leave_socket();
         self.gone(number);
     }
 

@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Result, anyhow, bail};
 use contracts::guest::{CONTROL_PORT, GuestMessage, VERSION};
 
-use super::{Keeper, Named, carry::Unexpected, execs::code_of, life::Input};
+use super::{Keeper, carry::Unexpected, execs::code_of, hosting::Hosting, life::Input};
 use crate::Guest;
 use crate::host;
 use coracle_platform::clock;
@@ -139,9 +139,8 @@ impl Keeper {
         };
         // News of a container that this keeper has given up already; it may be about to start again, or
         // have been asked for again, and then no news of it fits yet.
-        let mut is_late = || self.named.as_mut().is_some_and(Named::takes_late_news);
         if let Err(Unexpected) = known
-            && !is_late()
+            && !self.hosting.takes_late_news()
         {
             bail!("guest protocol error: {name:?} does not belong here");
         }
@@ -164,15 +163,15 @@ impl Keeper {
         let own_kernel = !machine.host.shares_kernel();
         self.kernel = crate::clean(kernel);
         let now = clock::now();
-        self.timeline.push(("init ready".into(), now));
+        self.mark_at("init ready", now);
         // The guest's clock starts with its kernel, so its own times reach back from now. What it
         // says is only shown.
         if init_at <= at && at < now {
             if own_kernel {
-                self.timeline.push(("kernel entry".into(), now - at));
+                self.mark_at("kernel entry", now - at);
             }
             let init = now - (at - init_at);
-            self.timeline.push(("init begins".into(), init));
+            self.mark_at("init begins", init);
         }
         let all = self.kept.iter().filter(|(_, kept)| kept.life.is_booting());
         let all: Vec<u32> = all.map(|(number, _)| *number).collect();
@@ -195,9 +194,9 @@ impl Keeper {
                 "the guest is not responding: no container within {limit:?} of its first message"
             )
         };
-        match self.named {
-            None => self.lost(&error),
-            Some(_) => self.on(number, Input::GivenUp(format!("{error:#}"))),
+        match self.hosting {
+            Hosting::Own(_) => self.lost(&error),
+            Hosting::Named(_) => self.on(number, Input::GivenUp(format!("{error:#}"))),
         }
     }
 }

@@ -16,6 +16,7 @@ mod execs;
 pub mod fuzzing;
 mod health;
 mod held;
+mod hosting;
 mod incoming;
 mod kept;
 mod launch;
@@ -67,8 +68,8 @@ use clients::{Client, Role};
 use coracle_platform::sys::Signals;
 use execs::Exec;
 use health::Probe;
+use hosting::Hosting;
 use life::Life;
-use named::Named;
 use network::Addresses;
 use proof::Unproved;
 use sessions::Sessions;
@@ -109,8 +110,7 @@ struct Keeper {
     directories: Directories,
     containers: Containers,
     machine: Option<Machine>,
-    /// The named host that this is the keeper of; without one, the machine is its container's.
-    named: Option<Named>,
+    hosting: Hosting,
     kept: BTreeMap<u32, Kept>,
     addresses: Addresses,
     execs: Vec<Exec>,
@@ -120,7 +120,6 @@ struct Keeper {
     listener: OwnedFd,
     socket: PathBuf,
     signals: Signals,
-    timeline: Vec<(String, u64)>,
     /// The guest kernel's release.
     kernel: String,
     /// Its machines are in the software host.
@@ -200,8 +199,8 @@ impl Keeper {
         }
         let deadlines = self.kept.values().filter_map(|kept| kept.life.next());
         let probes = self.kept.values().filter_map(|kept| kept.probe.at());
-        let named = self.named.iter().filter_map(Named::next);
-        let next = deadlines.chain(probes).chain(named);
+        let host = self.hosting.next();
+        let next = deadlines.chain(probes).chain(host);
         let guest = self.machine.iter().flat_map(|machine| &machine.guest);
         let next = next.chain(guest.filter_map(Guest::deadline));
         let next = next
@@ -240,12 +239,6 @@ impl Keeper {
         let mut all = self.kept.iter();
         all.find(|(_, kept)| kept.record.config.id == id)
             .map(|(number, _)| *number)
-    }
-
-    /// Notes a step of the machine's.
-    fn mark(&mut self, step: &str) {
-        self.timeline
-            .push((step.into(), coracle_platform::clock::now()));
     }
 
     /// Notes a step of a container's.

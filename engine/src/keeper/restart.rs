@@ -41,7 +41,7 @@ impl Keeper {
             self.fail(number, &format!("{error:#}"));
             return;
         }
-        if self.named.is_some() {
+        if !self.hosting.is_own() {
             self.place(number);
             return;
         }

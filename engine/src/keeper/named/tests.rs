@@ -53,7 +53,7 @@ impl Scene {
         let signals = Signals::new(&[]).unwrap();
         let socket = directory.path().join("socket");
         let mut keeper = Keeper::new(&directories, socket, signals).unwrap();
-        keeper.named = Some(Named {
+        keeper.hosting = Hosting::Named(Box::new(Named {
             state: record.state().unwrap(),
             _lock: record.keeper_lock().unwrap(),
             record,
@@ -61,7 +61,7 @@ impl Scene {
             deadline: None,
             ends: false,
             late_news: 0,
-        });
+        }));
         let (monitor, control) = Socket::pair().unwrap();
         let (guest, channel) = UnixStream::pair().unwrap();
         keeper.machine = Some(Machine {
