@@ -2,7 +2,7 @@
 
 use contracts::keeper::Event;
 
-use super::{Keeper, life::Input};
+use super::{Keeper, Number, life::Input};
 
 impl Keeper {
     /// The machine is gone, for a reason that nobody asked for.
@@ -16,7 +16,12 @@ impl Keeper {
     }
 
     /// Tells those who wait for a container how it ended, or why that is not known.
-    pub(super) fn report_end(&mut self, number: u32, failed: Option<(String, u8)>, restarts: bool) {
+    pub(super) fn report_end(
+        &mut self,
+        number: Number,
+        failed: Option<(String, u8)>,
+        restarts: bool,
+    ) {
         let Some(kept) = self.kept.get(&number) else {
             return;
         };
@@ -35,13 +40,13 @@ impl Keeper {
     }
 
     /// A container is looked after no more.
-    pub(super) fn gone(&mut self, number: u32) {
+    pub(super) fn gone(&mut self, number: Number) {
         self.kept.remove(&number);
         self.over = self.kept.is_empty() && self.hosting.ends();
     }
 
     /// Removes a container that is to be removed, while its lock is held.
-    pub(super) fn let_go(&mut self, number: u32) {
+    pub(super) fn let_go(&mut self, number: Number) {
         let Some(kept) = self.kept.get(&number) else {
             return;
         };

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use contracts::guest::{HostMessage, Stdio, Task};
 
-use super::{Keeper, execs, phase::later};
+use super::{Keeper, Number, execs, phase::later};
 use crate::state::container::{Health, Status, Wellness};
 use coracle_platform::clock;
 
@@ -56,7 +56,7 @@ impl Keeper {
     /// Runs what is due, and kills what takes too long.
     pub(super) fn probe(&mut self) {
         let now = Instant::now();
-        let due: Vec<u32> = self
+        let due: Vec<Number> = self
             .kept
             .iter()
             .filter(|(_, kept)| kept.probe.at().is_some_and(|at| at <= now))
@@ -67,7 +67,7 @@ impl Keeper {
         }
     }
 
-    fn probe_one(&mut self, number: u32, now: Instant) {
+    fn probe_one(&mut self, number: Number, now: Instant) {
         let Some(kept) = self.kept.get_mut(&number) else {
             return;
         };
@@ -100,7 +100,7 @@ impl Keeper {
     }
 
     /// The health command of a container has ended.
-    pub(super) fn probed(&mut self, number: u32, well: bool) {
+    pub(super) fn probed(&mut self, number: Number, well: bool) {
         let Some(kept) = self.kept.get_mut(&number) else {
             return;
         };

@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Result, anyhow, bail};
 use contracts::guest::{CONTROL_PORT, GuestMessage, VERSION};
 
-use super::{Keeper, carry::Unexpected, execs::code_of, hosting::Hosting, life::Input};
+use super::{Keeper, Number, carry::Unexpected, execs::code_of, hosting::Hosting, life::Input};
 use crate::Guest;
 use crate::host;
 use coracle_platform::clock;
@@ -174,7 +174,7 @@ impl Keeper {
             self.mark_at("init begins", init);
         }
         let all = self.kept.iter().filter(|(_, kept)| kept.life.is_booting());
-        let all: Vec<u32> = all.map(|(number, _)| *number).collect();
+        let all: Vec<Number> = all.map(|(number, _)| *number).collect();
         for number in all {
             self.on(number, Input::Ready);
             self.mark("spec sent");
@@ -184,7 +184,7 @@ impl Keeper {
     }
 
     /// A guest does not answer. Where it is the container's own it is lost; else the others go on.
-    pub(super) fn silent(&mut self, number: u32, ran: bool) {
+    pub(super) fn silent(&mut self, number: Number, ran: bool) {
         let error = if ran {
             anyhow!("the guest closed its control channel without stopping")
         } else {

@@ -23,6 +23,7 @@ mod launch;
 mod life;
 mod named;
 mod network;
+mod number;
 mod phase;
 mod prepare;
 mod proof;
@@ -71,6 +72,7 @@ use health::Probe;
 use hosting::Hosting;
 use life::Life;
 use network::Addresses;
+use number::{Number, Numbers};
 use proof::Unproved;
 use sessions::Sessions;
 use streams::{PIECE, Source, Streams};
@@ -111,7 +113,7 @@ struct Keeper {
     containers: Containers,
     machine: Option<Machine>,
     hosting: Hosting,
-    kept: BTreeMap<u32, Kept>,
+    kept: BTreeMap<Number, Kept>,
     addresses: Addresses,
     execs: Vec<Exec>,
     sessions: Sessions,
@@ -124,8 +126,7 @@ struct Keeper {
     kernel: String,
     /// Its machines are in the software host.
     in_software_host: bool,
-    /// Number of the next container.
-    next_number: u32,
+    numbers: Numbers,
     next_client: u64,
     next_port: u32,
     over: bool,
@@ -142,7 +143,7 @@ enum Token {
     Unproved(u64),
     /// There is room for messages that wait for the guest.
     GuestRoom,
-    Stream(u32, Source),
+    Stream(Number, Source),
 }
 
 impl Keeper {
@@ -235,14 +236,14 @@ impl Keeper {
     }
 
     /// The container of this identifier.
-    fn number_of(&self, id: &str) -> Option<u32> {
+    fn number_of(&self, id: &str) -> Option<Number> {
         let mut all = self.kept.iter();
         all.find(|(_, kept)| kept.record.config.id == id)
             .map(|(number, _)| *number)
     }
 
     /// Notes a step of a container's.
-    fn mark_of(&mut self, number: u32, step: &str) {
+    fn mark_of(&mut self, number: Number, step: &str) {
         if let Some(kept) = self.kept.get_mut(&number) {
             kept.timeline
                 .push((step.into(), coracle_platform::clock::now()));

@@ -13,7 +13,7 @@ use contracts::monitor::Place;
 use vmm::control::Socket;
 
 use super::{
-    Keeper, Kept, Prepared, Role,
+    Keeper, Kept, Number, Prepared, Role,
     begin::{Work, begin},
     clients::conflict,
     hosting::Hosting,
@@ -283,14 +283,14 @@ impl Keeper {
     }
 
     /// Gives a container's layers to the guest, and starts it when they are there.
-    pub(super) fn place(&mut self, number: u32) {
+    pub(super) fn place(&mut self, number: Number) {
         match self.give_layers(number) {
             Ok(()) => self.run_placed(),
             Err(error) => self.fail(number, &format!("{error:#}")),
         }
     }
 
-    fn give_layers(&mut self, number: u32) -> Result<()> {
+    fn give_layers(&mut self, number: Number) -> Result<()> {
         let (Some(named), Some(machine), Some(kept)) = (
             self.hosting.named_mut(),
             &self.machine,
@@ -334,11 +334,11 @@ impl Keeper {
         let Some(named) = self.hosting.named() else {
             return;
         };
-        let is_ready = |(number, kept): &(&u32, &Kept)| {
+        let is_ready = |(number, kept): &(&Number, &Kept)| {
             kept.life.is_booting() && named.shelf.is_ready(**number)
         };
         let ready = self.kept.iter().filter(is_ready);
-        let ready: Vec<u32> = ready.map(|(number, _)| *number).collect();
+        let ready: Vec<Number> = ready.map(|(number, _)| *number).collect();
         if !ready.is_empty() {
             self.say(&HostMessage::Time(clock::wall()));
         }
@@ -380,7 +380,7 @@ impl Keeper {
     }
 
     /// A container has ended: others may use its layers, or nobody.
-    pub(super) fn give_back_layers(&mut self, number: u32) {
+    pub(super) fn give_back_layers(&mut self, number: Number) {
         if let Some(named) = self.hosting.named_mut() {
             named.shelf.release(number, Instant::now());
         }
@@ -408,7 +408,7 @@ impl Keeper {
     }
 
     /// A container could not be started, for a reason that is not the guest's.
-    pub(super) fn fail(&mut self, number: u32, words: &str) {
+    pub(super) fn fail(&mut self, number: Number, words: &str) {
         self.on(number, Input::Unstartable(words.into()));
     }
 }

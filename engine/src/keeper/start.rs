@@ -154,7 +154,7 @@ impl Keeper {
             signals,
             kernel: String::new(),
             in_software_host: false,
-            next_number: 0,
+            numbers: super::Numbers::default(),
             next_client: 1,
             next_port: contracts::guest::FIRST_STREAM_PORT,
             over: false,

@@ -23,7 +23,7 @@ const CONTAINER: &str = include_str!("../fuzzing/container.json");
 /// A keeper whose container runs, and the other ends of what it is connected to.
 struct Scene {
     keeper: Keeper,
-    number: u32,
+    number: Number,
     container: String,
     guest: UnixStream,
     decoder: frame::Decoder,

@@ -96,7 +96,7 @@ impl Scene {
     }
 
     /// A container that runs.
-    fn run(&mut self) -> u32 {
+    fn run(&mut self) -> Number {
         let record = self.container();
         let lock = record.keeper_lock().unwrap();
         let number = self.keeper.take(record, lock).unwrap();
@@ -106,7 +106,7 @@ impl Scene {
         number
     }
 
-    fn stage(&self, number: u32) -> &'static str {
+    fn stage(&self, number: Number) -> &'static str {
         self.keeper.kept[&number].life.word()
     }
 
