@@ -14,7 +14,7 @@ use std::{
 use serde_json::Value;
 
 /// The arrows between our own crates; nothing else may be drawn.
-const ARROWS: [(&str, &[&str]); 15] = [
+const ARROWS: [(&str, &[&str]); 16] = [
     (
         "coracle",
         &[
@@ -54,6 +54,7 @@ const ARROWS: [(&str, &[&str]); 15] = [
         "coracle-engine",
         &[
             "coracle-images",
+            "coracle-packets",
             "coracle-platform",
             "coracle-contracts",
             "coracle-software-host",
@@ -63,6 +64,7 @@ const ARROWS: [(&str, &[&str]); 15] = [
     (
         "coracle-software-host",
         &[
+            "coracle-packets",
             "coracle-platform",
             "coracle-contracts",
             "coracle-terminal",
@@ -74,10 +76,11 @@ const ARROWS: [(&str, &[&str]); 15] = [
         &["coracle-platform", "coracle-contracts"],
     ),
     ("coracle-platform", &[]),
-    ("coracle-vmm", &["coracle-contracts"]),
+    ("coracle-packets", &[]),
+    ("coracle-vmm", &["coracle-contracts", "coracle-packets"]),
     ("coracle-init", &["coracle-contracts"]),
     ("coracle-contracts", &[]),
-    ("coracle-images", &["coracle-platform"]),
+    ("coracle-images", &["coracle-contracts", "coracle-platform"]),
     ("coracle-tests", &[]),
     // It takes the place of a guest's init, and speaks as one.
     ("coracle-hostile", &["coracle-contracts"]),

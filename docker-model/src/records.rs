@@ -7,21 +7,25 @@ mod asked;
 
 use std::collections::BTreeMap;
 
-use contracts::guest::{Mount, Rlimit, SeccompProfile, Upper, hardware_of};
+use contracts::guest::hardware_of;
 use coracle_engine::{
     capability,
     containers::values::RLIMITS,
     state::{
-        container::{self as record, LogPolicy, Restart, Wellness},
+        container::{
+            self as record, LogPolicy, Restart, Wellness,
+            spec::{Mount, Rlimit, SeccompProfile, Upper},
+        },
         host::Host,
         network::{GATEWAY, Mode, PREFIX},
     },
 };
 
 use crate::container::{
-    Address, Config, Container, Coracle, Filter, Health, Healthcheck, HostConfig, Life, LogConfig,
-    Network, RestartPolicy, Seen, Status, Summary, Ulimit, id_of,
+    Address, Config, Container, Coracle, Filter, Health, HealthResult, Healthcheck, HostConfig,
+    Life, LogConfig, Network, RestartPolicy, Seen, Status, Summary, Ulimit, id_of,
 };
+use crate::time::rfc3339;
 
 /// Seconds and signal that docker stops with unless told otherwise, and then does not show.
 const STOP_TIMEOUT: u64 = 10;
@@ -36,6 +40,10 @@ pub fn container(
 ) -> Container {
     let live = state.status.is_live();
     let jail = around.jail.split(", ").filter(|wall| !wall.is_empty());
+    let mut life = life(state);
+    if let Some(health) = &mut life.health {
+        health.log = around.probes.iter().map(health_result).collect();
+    }
     Container {
         id: config.id.clone(),
         name: config.name.clone(),
@@ -47,7 +55,7 @@ pub fn container(
             None => portable(config),
         },
         host_config: host_config(config),
-        life: life(state),
+        life,
         networks: networks(config, state),
         published: BTreeMap::new(),
         mounts: match &config.asked {
@@ -162,8 +170,18 @@ pub fn life(state: &record::State) -> Life {
                 Wellness::Unhealthy => "unhealthy",
             },
             failing_streak: state.failing,
+            // For who inspects it.
             log: Vec::new(),
         }),
+    }
+}
+
+fn health_result(probe: &record::ProbeResult) -> HealthResult {
+    HealthResult {
+        start: rfc3339(probe.start),
+        end: rfc3339(probe.end),
+        exit_code: probe.exit_code,
+        output: probe.output.clone(),
     }
 }
 

@@ -7,19 +7,15 @@
 use std::os::fd::OwnedFd;
 
 use rustix::{
-    io::{read, write},
-    process::{DumpableBehavior, Pid, ioctl_tiocsctty, set_dumpable_behavior, setsid},
+    io::read,
+    process::{DumpableBehavior, ioctl_tiocsctty, set_dumpable_behavior, setsid},
 };
 
 use crate::{
-    child::{self, Program},
     failure::{Failure, Stage},
-    sys,
+    program::Program,
+    report, sys,
 };
-
-/// First byte of the report that the program's process exists; its number follows as four bytes, little
-/// endian. Only the process that init started is believed.
-pub(crate) const ENTERED: u8 = b'E';
 
 /// Clones the program's process as a child of init, reports its number, and ends; or reports why not.
 pub(crate) fn run(program: Program, terminal: bool, report: &OwnedFd) -> ! {
@@ -28,22 +24,14 @@ pub(crate) fn run(program: Program, terminal: bool, report: &OwnedFd) -> ! {
         .and_then(|()| sys::clone_sibling().stage(|| "clone a process into the container"));
     let failure = match cloned {
         Ok(None) => enter(program, terminal, report),
-        Ok(Some(pid)) => match announce(pid, report) {
+        Ok(Some(pid)) => match report::entered(report, pid) {
             Ok(()) => sys::exit(0),
             // The program's process sees that nobody lets it go on.
             Err(failure) => failure,
         },
         Err(failure) => failure,
     };
-    child::fail(report, &failure)
-}
-
-fn announce(pid: Pid, report: &OwnedFd) -> Result<(), Failure> {
-    let mut message = vec![ENTERED];
-    message.extend(pid.as_raw_nonzero().get().to_le_bytes());
-    write(report, &message)
-        .map(drop)
-        .stage(|| "report a process in the container")
+    report::fail(report, &failure)
 }
 
 /// Executes the program, once init knows of it: what it does not know of it could not end.

@@ -1,7 +1,6 @@
 //! The container's first process, from the clone to the program.
 
 use std::{
-    ffi::CString,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     path::Path,
 };
@@ -9,7 +8,7 @@ use std::{
 use contracts::guest::{ContainerSpec, FailureKind, Process, SeccompProfile, Upper};
 use rustix::{
     fs::{Gid, Mode, OFlags, Uid, fchown, open},
-    io::{Errno, read, write},
+    io::{Errno, read},
     process::{chdir, getcwd, ioctl_tiocsctty, setsid, umask},
     stdio::{dup2_stderr, dup2_stdin, dup2_stdout},
     system::sethostname,
@@ -17,23 +16,16 @@ use rustix::{
 };
 
 use crate::{
-    clock::now,
     credentials,
     failure::{Failure, Stage},
     filesystem::{self, Parts},
     fresh::{self, Role},
-    program,
+    program::Program,
+    report,
     seccomp::{self, Rights},
     sys,
     users::Identity,
 };
-
-/// First byte of the report that the program is about to be executed; the time follows, in
-/// nanoseconds, as eight bytes, little endian.
-pub const STARTING: u8 = b'S';
-
-/// First byte of the report that it failed; [`Failure::to_bytes`] follows.
-pub const FAILED: u8 = b'F';
 
 /// File permissions that programs do not give away unless they ask, as everywhere.
 const DEFAULT_UMASK: Mode = Mode::from_raw_mode(0o022);
@@ -97,7 +89,7 @@ impl Child<'_> {
             }
             (Err(failure), _) => failure,
         };
-        fail(report, &failure)
+        report::fail(report, &failure)
     }
 
     fn prepare(mut self) -> Result<Program, Failure> {
@@ -191,24 +183,6 @@ pub(crate) fn become_program(
     Program::find(process, &identity)
 }
 
-/// Reports why the program was not executed, and ends.
-pub(crate) fn fail(report: &OwnedFd, failure: &Failure) -> ! {
-    let mut message = vec![FAILED];
-    message.extend(failure.to_bytes());
-    // Init sees the end of the process when even this fails.
-    let _ = write(report, &message);
-    sys::exit(1)
-}
-
-/// Reports that the program is about to be executed.
-pub(crate) fn report_start(report: &OwnedFd) -> Result<(), Failure> {
-    let mut message = vec![STARTING];
-    message.extend(now().to_le_bytes());
-    write(report, &message)
-        .map(drop)
-        .stage(|| "report the start")
-}
-
 /// Puts the streams where programs expect them. As with runc they belong to the user, so that
 /// `/dev/stdout` can be opened again.
 fn place_streams(streams: &[OwnedFd; 3], identity: &Identity) -> Result<(), Failure> {
@@ -283,76 +257,6 @@ fn drop_privileges(process: &Process, rights: Rights, identity: &Identity) -> Re
         }
     }
     Ok(())
-}
-
-/// A program that is ready to be executed.
-#[derive(Debug)]
-pub(crate) struct Program {
-    /// Its file.
-    pub(crate) path: CString,
-    /// Its arguments; the first is its name.
-    pub(crate) arguments: Vec<CString>,
-    /// Its environment.
-    pub(crate) environment: Vec<CString>,
-}
-
-impl Program {
-    fn find(process: &Process, identity: &Identity) -> Result<Self, Failure> {
-        let name = process
-            .args
-            .first()
-            .ok_or_else(|| Failure::setup("no program is given"))?;
-        let environment = environment(&process.env, identity);
-        Ok(Self {
-            path: program::find(name, &environment)?,
-            arguments: c_strings(process.args.iter().cloned(), "argument")?,
-            environment: c_strings(environment, "environment variable")?,
-        })
-    }
-
-    /// Returns only when it failed.
-    pub(crate) fn execute(self, report: &OwnedFd) -> Failure {
-        if let Err(failure) = clean() {
-            return failure;
-        }
-        if let Err(failure) = report_start(report) {
-            return failure;
-        }
-        let errno = sys::execve(&self.path, &self.arguments, &self.environment);
-        let name = self.arguments.first().map(|name| name.to_string_lossy());
-        program::failure(&name.unwrap_or_default(), errno)
-    }
-}
-
-/// What a program must not inherit: descriptors, blocked and ignored signals.
-fn clean() -> Result<(), Failure> {
-    sys::close_from(3, false).stage(|| "mark descriptors close-on-exec")?;
-    sys::set_signal(rustix::process::Signal::PIPE, false);
-    sys::block_signals(false);
-    Ok(())
-}
-
-/// The environment with `HOME` from the image's own files where none, or an empty one, is given.
-fn environment(given: &[String], identity: &Identity) -> Vec<Vec<u8>> {
-    let mut all: Vec<Vec<u8>> = given
-        .iter()
-        .filter(|line| *line != "HOME=")
-        .map(|line| line.clone().into_bytes())
-        .collect();
-    if !all.iter().any(|line| line.starts_with(b"HOME=")) {
-        all.push([b"HOME=", &*identity.home].concat());
-    }
-    all
-}
-
-fn c_strings<T: Into<Vec<u8>>>(
-    texts: impl IntoIterator<Item = T>,
-    what: &str,
-) -> Result<Vec<CString>, Failure> {
-    let convert = |text: T| {
-        CString::new(text).map_err(|_| Failure::setup(format!("an {what} holds a zero byte")))
-    };
-    texts.into_iter().map(convert).collect()
 }
 
 /// `/dev/null`, for streams that lead nowhere.

@@ -22,6 +22,7 @@ use crate::{
     credentials,
     failure::{Failure, Stage},
     fresh::{self, Role},
+    report,
     seccomp::Rights,
     setting::Setting,
     sys::{self, Cloned},
@@ -157,7 +158,7 @@ fn launch(
                 Work::Tool(tool) => tools::lead(tool, container, &streams, &theirs, &own),
             };
             match result {
-                Err(failure) => child::fail(&theirs, &failure),
+                Err(failure) => report::fail(&theirs, &failure),
                 Ok(never) => match never {},
             }
         }

@@ -6,32 +6,24 @@
 
 use std::{
     convert::Infallible,
-    ffi::{CString, OsString},
-    os::{
-        fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd},
-        unix::ffi::OsStringExt,
-    },
+    ffi::{CString, OsStr},
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
 };
 
-use rustix::{
-    fs::{Mode, OFlags, open},
-    io::{FdFlags, fcntl_setfd},
-};
+use rustix::fs::{Mode, OFlags, open};
 
 use crate::{
-    beside,
-    child::Program,
     failure::{Failure, Stage},
-    reaper,
+    program::Program,
     setting::Setting,
-    sys, tools,
+    sys,
 };
 
 /// The name by which it is executed. The kernel executes a guest's first process by another one.
-const NAME: &str = "coracle-init";
+pub(crate) const NAME: &str = "coracle-init";
 
 /// Descriptor of the report to init; further ones follow it.
-const REPORT: i32 = 3;
+pub(crate) const REPORT: i32 = 3;
 
 /// What it is executed for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,6 +43,12 @@ impl Role {
         (Self::Tool, "tool"),
     ];
 
+    /// The one of a word.
+    pub(crate) fn of(word: &OsStr) -> Option<Self> {
+        let found = Self::ALL.into_iter().find(|(_, own)| word == *own);
+        found.map(|(role, _)| role)
+    }
+
     fn word(self) -> &'static str {
         let all = Self::ALL.into_iter();
         let found = all.filter(|(role, _)| *role == self);
@@ -62,57 +60,8 @@ impl Role {
 const TERMINAL: &str = "tty";
 const NO_TERMINAL: &str = "-";
 
-/// What it was executed with.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Arguments {
-    role: Role,
-    words: Vec<CString>,
-}
-
-impl Arguments {
-    /// The arguments, of a program that is called with these words; `None` when it is something else.
-    pub fn take(words: impl IntoIterator<Item = OsString>) -> Option<Self> {
-        let mut words = words.into_iter();
-        if words.next()? != NAME {
-            return None;
-        }
-        let word = words.next()?;
-        let (role, _) = Role::ALL.into_iter().find(|(_, own)| word == *own)?;
-        let words = words.map(|word| CString::new(word.into_vec()).ok());
-        Some(Self {
-            role,
-            words: words.collect::<Option<_>>()?,
-        })
-    }
-
-    /// Does what it was executed for.
-    #[expect(
-        unsafe_code,
-        reason = "takes over a descriptor that was passed by number"
-    )]
-    pub fn run(self) -> ! {
-        // SAFETY: whoever executes this program with these words passes the descriptor for it to own.
-        let report = unsafe { OwnedFd::from_raw_fd(REPORT) };
-        if fcntl_setfd(&report, FdFlags::CLOEXEC).is_err() {
-            // Executed by somebody else, who gets nothing of it.
-            sys::exit(1);
-        }
-        match self.role {
-            Role::Tool => tools::run(&self.words, report, REPORT + 1),
-            Role::Reaper => match program(self.words) {
-                Some((program, terminal)) => reaper::run(program, terminal, &report),
-                None => sys::exit(1),
-            },
-            Role::Beside => match program(self.words) {
-                Some((program, terminal)) => beside::run(program, terminal, &report),
-                None => sys::exit(1),
-            },
-        }
-    }
-}
-
-/// A program, and whether it has a terminal, as [`execute`] passes them.
-fn program(words: Vec<CString>) -> Option<(Program, bool)> {
+/// A program, and whether it has a terminal, as [`execute_program`] passes them.
+pub(crate) fn program(words: Vec<CString>) -> Option<(Program, bool)> {
     let mut words = words.into_iter();
     let terminal = words.next()?.as_bytes() == TERMINAL.as_bytes();
     let path = words.next()?;
@@ -187,33 +136,4 @@ fn c_words<const N: usize>(words: [&str; N]) -> Vec<CString> {
     words
         .map(|word| CString::new(word).unwrap_or_default())
         .collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn take(words: &[&str]) -> Option<Arguments> {
-        Arguments::take(words.iter().map(OsString::from))
-    }
-
-    #[test]
-    fn words_of_a_guests_first_process_are_none() {
-        for words in [
-            &["/init"][..],
-            &["/init", "exec"],
-            &["coracle-init"],
-            &["coracle-init", "namespace"],
-        ] {
-            assert_eq!(take(words), None, "{words:?}");
-        }
-    }
-
-    #[test]
-    fn role_and_words_are_taken() {
-        let arguments = take(&["coracle-init", "exec", "-", "/bin/sh", "sh"]).unwrap();
-        assert_eq!((arguments.role, arguments.words.len()), (Role::Beside, 3));
-        let (program, terminal) = program(arguments.words).unwrap();
-        assert_eq!((program.path.as_c_str(), terminal), (c"/bin/sh", false));
-    }
 }

@@ -5,7 +5,7 @@
 //! layers ([`root`]), its first process is cloned into new namespaces and a cgroup, prepares its
 //! own file system ([`filesystem`]), drops its privileges ([`credentials`], [`seccomp`]) and
 //! executes the program ([`child`], [`program`]). What runs near a container for init ([`exec`],
-//! [`tools`], [`reaper`]) is this program executed afresh ([`fresh`]). Streams are carried by [`pump`]s. Containers of one
+//! [`tools`], [`reaper`]) is this program executed afresh ([`fresh`], [`entry`]). Streams are carried by [`pump`]s. Containers of one
 //! guest reach each other by a bridge ([`network`]).
 //!
 //! The same server runs on the kernel of the host, without a machine, where that is asked for ([`namespace`]).
@@ -21,6 +21,7 @@ pub mod container;
 pub mod credentials;
 pub mod device;
 pub mod device_filter;
+pub mod entry;
 pub mod exec;
 pub mod failure;
 pub mod filesystem;
@@ -35,6 +36,7 @@ pub mod program;
 pub mod pump;
 mod quota;
 pub mod reaper;
+mod report;
 pub mod root;
 pub mod seccomp;
 pub mod server;

@@ -8,13 +8,13 @@
     reason = "the symbol `main` must be exported without mangling"
 )]
 
-use coracle_init::{boot, fresh, namespace};
+use coracle_init::{boot, entry, namespace};
 
 // SAFETY: no other symbol of the program is called `main`; the C library calls it once, with
 // arguments that are not read.
 #[unsafe(no_mangle)]
 extern "C" fn main(_count: core::ffi::c_int, _arguments: *const *const core::ffi::c_char) -> ! {
-    if let Some(arguments) = fresh::Arguments::take(std::env::args_os()) {
+    if let Some(arguments) = entry::Arguments::take(std::env::args_os()) {
         arguments.run()
     }
     // Init has no arguments; the kernel's words for it are none of ours.

@@ -1,17 +1,95 @@
-//! Which file a program's name stands for.
+//! A program that is ready to be executed, and which file its name stands for.
 
-use std::ffi::CString;
+use std::{ffi::CString, os::fd::OwnedFd};
 
-use contracts::guest::FailureKind;
+use contracts::guest::{FailureKind, Process};
 use rustix::{
     fs::{Access, AtFlags, CWD, FileType, accessat, stat},
     io::Errno,
 };
 
-use crate::failure::{Failure, reason};
+use crate::{
+    failure::{Failure, Stage, reason},
+    report, sys,
+    users::Identity,
+};
 
 /// Most bytes of a path (`PATH_MAX` of Linux).
 const MAX_PATH: usize = 4096;
+
+/// A program that is ready to be executed.
+#[derive(Debug)]
+pub(crate) struct Program {
+    /// Its file.
+    pub(crate) path: CString,
+    /// Its arguments; the first is its name.
+    pub(crate) arguments: Vec<CString>,
+    /// Its environment.
+    pub(crate) environment: Vec<CString>,
+}
+
+impl Program {
+    /// The program of a process, in the container's files and with the rights that this process has.
+    ///
+    /// # Errors
+    /// When there is none, or it cannot be executed.
+    pub(crate) fn find(process: &Process, identity: &Identity) -> Result<Self, Failure> {
+        let name = process
+            .args
+            .first()
+            .ok_or_else(|| Failure::setup("no program is given"))?;
+        let environment = environment(&process.env, identity);
+        Ok(Self {
+            path: find(name, &environment)?,
+            arguments: c_strings(process.args.iter().cloned(), "argument")?,
+            environment: c_strings(environment, "environment variable")?,
+        })
+    }
+
+    /// Returns only when it failed.
+    pub(crate) fn execute(self, report: &OwnedFd) -> Failure {
+        if let Err(failure) = clean() {
+            return failure;
+        }
+        if let Err(failure) = report::start(report) {
+            return failure;
+        }
+        let errno = sys::execve(&self.path, &self.arguments, &self.environment);
+        let name = self.arguments.first().map(|name| name.to_string_lossy());
+        failure(&name.unwrap_or_default(), errno)
+    }
+}
+
+/// What a program must not inherit: descriptors, blocked and ignored signals.
+fn clean() -> Result<(), Failure> {
+    sys::close_from(3, false).stage(|| "mark descriptors close-on-exec")?;
+    sys::set_signal(rustix::process::Signal::PIPE, false);
+    sys::block_signals(false);
+    Ok(())
+}
+
+/// The environment with `HOME` from the image's own files where none, or an empty one, is given.
+fn environment(given: &[String], identity: &Identity) -> Vec<Vec<u8>> {
+    let mut all: Vec<Vec<u8>> = given
+        .iter()
+        .filter(|line| *line != "HOME=")
+        .map(|line| line.clone().into_bytes())
+        .collect();
+    if !all.iter().any(|line| line.starts_with(b"HOME=")) {
+        all.push([b"HOME=", &*identity.home].concat());
+    }
+    all
+}
+
+fn c_strings<T: Into<Vec<u8>>>(
+    texts: impl IntoIterator<Item = T>,
+    what: &str,
+) -> Result<Vec<CString>, Failure> {
+    let convert = |text: T| {
+        CString::new(text).map_err(|_| Failure::setup(format!("an {what} holds a zero byte")))
+    };
+    texts.into_iter().map(convert).collect()
+}
 
 /// Directories in which a program is looked for: those of `PATH` that are absolute.
 fn directories(environment: &[Vec<u8>]) -> impl Iterator<Item = &[u8]> {

@@ -11,9 +11,9 @@ use rustix::{
 };
 
 use crate::{
-    child::{self, Program},
     failure::{Failure, Stage},
-    sys,
+    program::Program,
+    report, sys,
 };
 
 /// Starts the program and stays its init.
@@ -30,7 +30,7 @@ pub(crate) fn run(program: Program, terminal: bool, report: &OwnedFd) -> ! {
         },
         Err(failure) => failure,
     };
-    child::fail(report, &failure)
+    report::fail(report, &failure)
 }
 
 /// A group of its own gets the terminal's signals only once: from the terminal.

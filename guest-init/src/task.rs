@@ -22,10 +22,11 @@ use rustix::{
 };
 
 use crate::{
-    beside, child,
+    child,
     clock::now,
     failure::{Failure, Stage},
     pump::{Direction, Pump, Turn},
+    report,
     setting::Connect,
     shift::Shift,
     sys,
@@ -369,17 +370,17 @@ impl Task {
                 self.report = None;
             }
             match buffer.get(..length).and_then(<[u8]>::split_first) {
-                Some((&child::STARTING, time)) => {
+                Some((&report::STARTING, time)) => {
                     self.starting = time.try_into().ok().map(u64::from_le_bytes);
                 }
                 // The container may have got at the socket of a process that it sees.
-                Some((&beside::ENTERED, number)) if sender == Some(self.pid) => {
+                Some((&report::ENTERED, number)) if sender == Some(self.pid) => {
                     let number = number.try_into().ok().map(i32::from_le_bytes);
                     if let Err(failure) = self.enter(number.and_then(Pid::from_raw)) {
                         self.failure = Some(failure);
                     }
                 }
-                Some((&child::FAILED, failure)) => {
+                Some((&report::FAILED, failure)) => {
                     self.failure = Some(Failure::from_bytes(failure));
                 }
                 Some(_) | None => {}

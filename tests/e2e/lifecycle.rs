@@ -6,6 +6,7 @@ use std::{
 };
 
 use coracle_tests::{Detached, PATIENCE, coracle, done, done_with_input, run, until, wait};
+use serde_json::Value;
 
 #[test]
 fn detached_container_lives_and_dies_as_dockers() {
@@ -331,7 +332,7 @@ fn paused_container_does_nothing_and_goes_on_after() {
 fn health_is_what_the_command_says() {
     let flags = [
         "--health-cmd",
-        "test -e /well",
+        "echo looked; test -e /well || { echo no >&2; exit 3; }",
         "--health-interval",
         "200ms",
     ];
@@ -354,6 +355,22 @@ fn health_is_what_the_command_says() {
     let _ = container.exec(&["touch", "/well"]).expect(0);
     while lines.next().unwrap().unwrap() != "health_status: healthy" {}
     assert_eq!(container.field(".State.Health.Status"), "healthy");
+    // Both of the last runs are noted before that is told.
+    let log = container.field("json .State.Health.Log");
+    let log: Vec<Value> = serde_json::from_str(&log).unwrap();
+    assert!((2..=5).contains(&log.len()), "{log:?}");
+    let [.., bad, good] = log.as_slice() else {
+        unreachable!()
+    };
+    assert_eq!(
+        (&good["ExitCode"], &good["Output"]),
+        (&0.into(), &"looked\n".into())
+    );
+    assert_eq!(
+        (&bad["ExitCode"], &bad["Output"]),
+        (&3.into(), &"looked\nno\n".into())
+    );
+    assert!(bad["End"].as_str() <= good["Start"].as_str(), "{log:?}");
     coracle_tests::signal(events.id(), rustix::process::Signal::TERM);
     assert_eq!(wait(events), 143);
 }

@@ -3,7 +3,6 @@
 use std::{
     io,
     os::fd::{AsFd, BorrowedFd},
-    sync::{Arc, OnceLock},
 };
 
 use coracle_engine::{
@@ -18,19 +17,13 @@ use crate::{
 
 /// A link on which a keeper tells of a process, and passes its streams.
 #[derive(Debug)]
-pub struct Linked(Attachment, Arc<OnceLock<u8>>);
+pub struct Linked(Attachment);
 
 impl Linked {
     /// A process that is attached to.
     #[must_use]
     pub fn new(link: Attachment) -> Self {
-        Self(link, Arc::default())
-    }
-
-    /// Where its exit code will be.
-    #[must_use]
-    pub fn code(&self) -> Arc<OnceLock<u8>> {
-        Arc::clone(&self.1)
+        Self(link)
     }
 }
 
@@ -46,16 +39,8 @@ impl Process for Linked {
         Ok(match self.0.next() {
             Ok(Some(Event::Stream { index, stream })) => News::Stream(index, stream),
             Ok(Some(Event::Started)) => News::Started,
-            Ok(Some(Event::Exited(exit))) => {
-                // The first one is the process's own.
-                let _ = self.1.set(exit.code);
-                News::Over(None)
-            }
-            Ok(None) => News::Over(None),
-            Ok(Some(Event::Failed { message, code })) => {
-                let _ = self.1.set(code);
-                News::Over(Some(message))
-            }
+            Ok(Some(Event::Exited(_)) | None) => News::Over(None),
+            Ok(Some(Event::Failed { message, .. })) => News::Over(Some(message)),
             Ok(Some(Event::Taken)) => News::Nothing,
             Err(error) => refused(error),
         })

@@ -35,8 +35,6 @@ pub struct Backend {
     pub engine: Engine,
     /// The containers' records.
     pub records: Containers,
-    /// Ended programs whose clients may still ask how.
-    ended: execs::Ended,
 }
 
 impl Backend {
@@ -46,7 +44,6 @@ impl Backend {
         Self {
             records: Containers::new(engine.directories()),
             engine,
-            ended: execs::Ended::default(),
         }
     }
 

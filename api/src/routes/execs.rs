@@ -133,12 +133,7 @@ pub fn start(api: &Backend, call: &mut Call<'_, '_>) -> Result<(), ApiError> {
     let link = api.start_exec(&id, false, size)?;
     let hijacked = call.hijack(wishes.frames)?;
     let mut client = hijacked.stream.try_clone()?;
-    let link = Linked::new(link);
-    let code = link.code();
-    let ended = pump::carry(link, hijacked, wishes)?;
-    if let pump::Ended::Over(_) = ended {
-        api.note_end(exec, code.get().copied());
-    }
+    let ended = pump::carry(Linked::new(link), hijacked, wishes)?;
     if let pump::Ended::Over(Some(message)) = ended {
         // As the runtime of docker's says it; the code is told by inspect.
         let text = format!("{message}\r\n");

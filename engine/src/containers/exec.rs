@@ -5,7 +5,7 @@ use contracts::keeper::{Request, Work};
 use serde::{Deserialize, Serialize};
 
 use super::{Container, Containers, attachment::Attachment};
-use crate::{Error, ErrorKind, Kind, Result, keeper::client};
+use crate::{Error, ErrorKind, Kind, Result, keeper::client, state::container::spec};
 
 pub use contracts::keeper::{ExecState, ExecStreams};
 
@@ -83,10 +83,11 @@ impl Containers {
         Ok(Attachment::new(link))
     }
 
-    /// How a program is that was created.
+    /// How a program is that was created. One that was started and ended, or was killed at its container's end, is known
+    /// until the container is started again, and for a few minutes after it is removed.
     ///
     /// # Errors
-    /// [`NotFound`](ErrorKind::NotFound) when there is none of this ID, or its container is gone.
+    /// [`NotFound`](ErrorKind::NotFound) when there is none of this ID, or it is not known any more.
     pub fn exec_inspect(&self, id: &str) -> Result<ExecState> {
         client::exec_inspect(id, &self.engine.directories)
     }
@@ -106,12 +107,12 @@ impl ExecRequest {
     ///
     /// # Errors
     /// [`Invalid`](ErrorKind::Invalid) when it cannot be one.
-    pub fn process(&self, first: &Process) -> Result<Process> {
+    pub fn process(&self, first: &spec::Process) -> Result<Process> {
         let invalid = |words: String| Err(Error::new(ErrorKind::Invalid, words));
         if self.command.is_empty() {
             return invalid("no command specified".into());
         }
-        let mut process = first.clone();
+        let mut process = first.for_guest();
         process.args.clone_from(&self.command);
         process.init = false;
         process.terminal = self.terminal;
@@ -142,12 +143,11 @@ impl ExecRequest {
 
 #[cfg(test)]
 mod tests {
-    use contracts::guest::SeccompProfile;
-
     use super::*;
+    use crate::state::container::spec::SeccompProfile;
 
-    fn first() -> Process {
-        Process {
+    fn first() -> spec::Process {
+        spec::Process {
             args: vec!["/entry".into(), "serve".into()],
             env: vec!["PATH=/bin".into(), "A=1".into()],
             cwd: "/srv".into(),
@@ -175,7 +175,7 @@ mod tests {
         let expected = Process {
             args: vec!["sh".into(), "-c".into(), "true".into()],
             init: false,
-            ..first()
+            ..first().for_guest()
         };
         assert_eq!(process, expected);
     }

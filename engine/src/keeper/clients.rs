@@ -8,11 +8,11 @@ use std::{
 use anyhow::{Context, Result};
 use contracts::guest::HostMessage;
 use contracts::keeper::{Event, Exit, Reason, Request, Until, VERSION, Work};
+use packets::Socket;
 use rustix::{
     io::ioctl_fionbio,
     net::{SocketFlags, accept_with},
 };
-use vmm::control::Socket;
 
 use super::{
     Keeper, Kept, Number,

@@ -177,10 +177,14 @@ impl Keeper {
             *promised = None;
             Some((exec.client, index))
         });
-        if let Some((Client::Command(client), index)) = found
-            && self.give(client, index, stream).is_err()
-        {
-            self.drop_client(client, false);
+        match found {
+            Some((Client::Command(client), index)) => {
+                if self.give(client, index, stream).is_err() {
+                    self.drop_client(client, false);
+                }
+            }
+            Some((Client::Health(number), index)) => self.take_probe(number, index, stream),
+            _ => {}
         }
         self.settle_execs();
     }
@@ -283,10 +287,7 @@ impl Keeper {
                 number,
                 paused,
             } => self.paused(client, number, paused, event),
-            Client::Health(number) => {
-                let well = matches!(event, Event::Exited(Exit { code: 0, .. }));
-                self.probed(number, well);
-            }
+            Client::Health(number) => self.probed(number, event),
             Client::None => {}
         }
     }
@@ -358,7 +359,7 @@ pub(super) fn code_of(kind: FailureKind) -> u8 {
 
 #[cfg(test)]
 pub(super) mod tests {
-    use vmm::control::Socket;
+    use packets::Socket;
 
     use super::*;
     use crate::keeper::clients::Role;

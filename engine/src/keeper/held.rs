@@ -33,6 +33,7 @@ impl Keeper {
             probe: Probe::Off,
             health_saved: None,
             health_is_unsaved: false,
+            probes: crate::state::container::Probes::default(),
             lock,
         };
         self.kept.insert(number, kept);

@@ -85,9 +85,7 @@ impl Keeper {
                 Some(opened.context("cannot open the container's log")?)
             }
         };
-        let mut spec = config.spec.clone();
-        spec.stdio = kept.streams.stdio();
-        spec.network = network;
+        let spec = config.spec.for_guest(network, kept.streams.stdio());
         kept.warnings.clear();
         self.on(number, Input::Begin(Box::new(spec)));
         Ok(())
@@ -140,7 +138,7 @@ impl Keeper {
     pub(super) fn journal(&self, number: Number, action: &str, attributes: &[(&str, String)]) {
         if let Some(kept) = self.kept.get(&number) {
             let config = self.containers.as_named_now(&kept.record);
-            journal::note(&self.directories.data, &config, action, attributes);
+            journal::note(&self.directories.data, &*config, action, attributes);
         }
     }
 }

@@ -49,20 +49,20 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 pub use begin::main;
 pub use incoming::CHANNEL_UP;
 pub use named::start as start_host;
+/// A connection to a keeper.
+pub use packets::Socket as Link;
 pub use prepare::{Prepared, boots_own_kernel, prepare, prepare_host};
 pub use restart::wants_start;
 pub use socket::connect;
 #[cfg(test)]
 pub(crate) use socket::{listener, path as socket_path};
 pub use start::{Start, refuse_running, start};
-/// A connection to a keeper.
-pub use vmm::control::Socket as Link;
 
 use crate::Guest;
 use crate::host::Host;
 use crate::state::{
     Directories,
-    container::{Container, Containers, State},
+    container::{Container, Containers, Probes, State},
     files::Lock,
 };
 use clients::{Client, Role};
@@ -91,6 +91,8 @@ struct Kept {
     /// When its health was written down last, and whether it has changed since.
     health_saved: Option<Instant>,
     health_is_unsaved: bool,
+    /// The last runs of its health command.
+    probes: Probes,
     /// While they are open nobody removes the layers.
     layers: Vec<File>,
     lock: Lock,
@@ -144,6 +146,8 @@ enum Token {
     /// There is room for messages that wait for the guest.
     GuestRoom,
     Stream(Number, Source),
+    /// What a health command writes: standard output (0) or error (1).
+    Probe(Number, usize),
 }
 
 impl Keeper {
@@ -197,6 +201,9 @@ impl Keeper {
             for (source, descriptor, room) in kept.streams.sources() {
                 waiting.add(Token::Stream(*number, source), descriptor, room);
             }
+            for (index, descriptor) in kept.probe.sources() {
+                waiting.add(Token::Probe(*number, index), descriptor, false);
+            }
         }
         let deadlines = self.kept.values().filter_map(|kept| kept.life.next());
         let probes = self.kept.values().filter_map(|kept| kept.probe.at());
@@ -231,6 +238,7 @@ impl Keeper {
                     kept.streams.event(source, piece);
                 }
             }
+            Token::Probe(number, index) => self.read_probe(number, index, piece),
         }
         Ok(())
     }

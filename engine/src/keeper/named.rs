@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 use contracts::guest::{HostMessage, Upper};
 use contracts::keeper::{Event, VERSION};
 use contracts::monitor::Place;
-use vmm::control::Socket;
+use packets::Socket;
 
 use super::{
     Keeper, Kept, Number, Prepared, Role,

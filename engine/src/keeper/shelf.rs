@@ -430,7 +430,12 @@ mod tests {
             .take(256.into(), &[known, layer(directory.path(), "x")], false)
             .unwrap_err();
         assert!(error.to_string().contains("255 layers"), "{error}");
-        assert!(shelf.slots.values().all(|slot| !slot.users.contains(&256.into())));
+        assert!(
+            shelf
+                .slots
+                .values()
+                .all(|slot| !slot.users.contains(&256.into()))
+        );
     }
 
     #[test]

@@ -22,9 +22,10 @@ use anyhow::{Result, bail};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Directories, MachineMode, NotFound, container, create_directory,
+    Directories, MachineMode, NotFound, create_directory,
     files::{self, Lock, lock, write},
-    journal, words,
+    journal::{self, Noted, Subject},
+    words::{self, HOSTS},
 };
 use crate::{Error, ErrorKind};
 use coracle_platform::{clock, size};
@@ -173,13 +174,17 @@ impl State {
     }
 }
 
-/// Whether there is a host of this name.
-pub(super) fn exists(data: &Path, name: &str) -> bool {
-    words::check(name).is_ok() && data.join(ROOT).join(name).is_dir()
+impl Noted for Config {
+    fn subject(&self) -> Subject<'_> {
+        Subject {
+            kind: "host",
+            id: &self.id,
+            name: &self.name,
+            image: None,
+            labels: &self.labels,
+        }
+    }
 }
-
-/// Name of the directory of all hosts in the user's data.
-const ROOT: &str = "hosts";
 
 /// All hosts of a user.
 #[derive(Debug, Clone)]
@@ -199,7 +204,7 @@ impl Hosts {
     /// Those in the user's directories.
     pub fn new(directories: &Directories) -> Self {
         Self {
-            root: directories.data.join(ROOT),
+            root: directories.data.join(HOSTS),
         }
     }
 
@@ -250,7 +255,7 @@ impl Hosts {
 
     fn not_found(&self, text: &str) -> NotFound {
         let data = self.root.parent().unwrap_or(&self.root);
-        let hint = match container::exists(data, text) {
+        let hint = match words::is_container(data, text) {
             true => format!("{text} is a container: leave 'host' out"),
             false => "'coracle host ls' lists them, 'coracle host create' makes one".into(),
         };
@@ -332,7 +337,7 @@ impl Host {
     /// Notes an event of the host's.
     pub fn note(&self, action: &str) {
         if let Some(data) = self.directory.parent().and_then(Path::parent) {
-            journal::note_host(data, &self.config, action);
+            journal::note(data, &self.config, action, &[]);
         }
     }
 

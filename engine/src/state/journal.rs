@@ -9,7 +9,7 @@ use std::{
 
 use serde_json::{Map, Value, json};
 
-use super::{container::Config, create_directory, host, private};
+use super::{create_directory, private};
 use coracle_platform::clock;
 
 /// Bytes after which a new journal is begun; the one before it is kept.
@@ -21,49 +21,64 @@ pub fn paths(data: &Path) -> [PathBuf; 2] {
     [directory.join("events.1"), directory.join("events")]
 }
 
+/// What an event is of.
+#[derive(Debug, Clone, Copy)]
+pub struct Subject<'a> {
+    /// `container` or `host`.
+    pub kind: &'static str,
+    /// Its ID.
+    pub id: &'a str,
+    /// Its name.
+    pub name: &'a str,
+    /// The image that it was made of, as that was named.
+    pub image: Option<&'a str>,
+    /// Its labels.
+    pub labels: &'a BTreeMap<String, String>,
+}
+
+/// Something of which there are events.
+pub trait Noted {
+    /// What the journal says of it.
+    fn subject(&self) -> Subject<'_>;
+}
+
 /// Notes an event. A journal that cannot be written hinders nobody.
-pub fn note(data: &Path, config: &Config, action: &str, attributes: &[(&str, String)]) {
-    let _ = append(data, &event(config, action, attributes).to_string());
+pub fn note(data: &Path, of: &impl Noted, action: &str, attributes: &[(&str, String)]) {
+    let _ = append(data, &event(of.subject(), action, attributes).to_string());
 }
 
-/// Notes an event of a named host, as [`note`].
-pub fn note_host(data: &Path, config: &host::Config, action: &str) {
-    let mut all = labels(&config.labels);
-    all.insert("name".into(), config.name.clone().into());
-    let _ = append(data, &object("host", &config.id, action, all).to_string());
-}
-
-fn labels(labels: &BTreeMap<String, String>) -> Map<String, Value> {
-    let pairs = labels.iter();
-    pairs
+fn event(subject: Subject<'_>, action: &str, attributes: &[(&str, String)]) -> Value {
+    let Subject {
+        kind,
+        id,
+        name,
+        image,
+        labels,
+    } = subject;
+    let labels = labels.iter();
+    let mut all: Map<String, Value> = labels
         .map(|(name, value)| (name.clone(), value.clone().into()))
-        .collect()
-}
-
-fn event(config: &Config, action: &str, attributes: &[(&str, String)]) -> Value {
-    let mut all = labels(&config.labels);
-    all.insert("image".into(), config.image.clone().into());
-    all.insert("name".into(), config.name.clone().into());
+        .collect();
+    all.extend(image.map(|image| ("image".into(), image.into())));
+    all.insert("name".into(), name.into());
     for (name, value) in attributes {
         all.insert((*name).into(), value.clone().into());
     }
-    let mut event = object("container", &config.id, action, all);
-    event["from"] = config.image.clone().into();
-    event
-}
-
-fn object(kind: &str, id: &str, action: &str, attributes: Map<String, Value>) -> Value {
     let now = clock::wall();
-    json!({
+    let mut event = json!({
         "status": action,
         "id": id,
         "Type": kind,
         "Action": action,
-        "Actor": {"ID": id, "Attributes": attributes},
+        "Actor": {"ID": id, "Attributes": all},
         "scope": "local",
         "time": now / clock::SECOND,
         "timeNano": now,
-    })
+    });
+    if let Some(image) = image {
+        event["from"] = image.into();
+    }
+    event
 }
 
 fn append(data: &Path, line: &str) -> io::Result<()> {

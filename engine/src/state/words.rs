@@ -1,4 +1,6 @@
-//! Names of containers: docker's rule, and names for those who give none.
+//! Names of containers and hosts: docker's rule, names for those who give none, and which there are.
+
+use std::path::Path;
 
 use anyhow::Result;
 
@@ -25,6 +27,23 @@ pub(crate) fn check(name: &str) -> Result<()> {
          a letter or digit"
     );
     Err(Error::new(ErrorKind::Invalid, words).into())
+}
+
+/// Name of the directory of all containers in the user's data.
+pub(super) const CONTAINERS: &str = "containers";
+
+/// Name of the directory of all hosts in the user's data.
+pub(super) const HOSTS: &str = "hosts";
+
+/// Whether there is a container of this name.
+pub(super) fn is_container(data: &Path, name: &str) -> bool {
+    let names = data.join(CONTAINERS).join("names");
+    check(name).is_ok() && names.join(name).exists()
+}
+
+/// Whether there is a host of this name.
+pub(super) fn is_host(data: &Path, name: &str) -> bool {
+    check(name).is_ok() && data.join(HOSTS).join(name).is_dir()
 }
 
 const ADJECTIVES: [&str; 32] = [

@@ -31,11 +31,11 @@ use rustix::{
 };
 
 use crate::{
-    cgroup, child,
+    cgroup,
     container::Container,
     credentials,
     failure::{Failure, Stage},
-    fresh, seccomp, sys,
+    fresh, report, seccomp, sys,
     users::Identity,
 };
 
@@ -224,8 +224,8 @@ pub(crate) fn run(words: &[CString], report: OwnedFd, first: i32) -> ! {
         // other.
         .map_while(|number| unsafe { sys::is_open(number).then(|| OwnedFd::from_raw_fd(number)) })
         .collect();
-    if let Err(failure) = child::report_start(&report) {
-        child::fail(&report, &failure)
+    if let Err(failure) = report::start(&report) {
+        report::fail(&report, &failure)
     }
     // By its end init sees the start.
     drop(report);

@@ -148,3 +148,32 @@ fn program_goes_on_when_its_client_is_killed() {
     let _ = coracle_tests::wait(child);
     until("/finished");
 }
+
+/// Nothing of it is the server's: another one says the same, also of a container that went when it ended.
+#[test]
+fn exit_code_of_what_ended_with_its_container_is_known_to_every_server() {
+    let first = Api::start();
+    let flags = [&["--rm"], &WAITING[..]].concat();
+    let container = Named::run(&first, "docker-exec-end", &flags);
+    let command = ["sh", "-c", "echo up; sleep 1000"];
+    let body = json!({ "Cmd": command, "AttachStdout": true }).to_string();
+    let made = first.json("POST", "/containers/docker-exec-end/exec", &body, 201);
+    let id = made["Id"].as_str().unwrap();
+    let headers = "Content-Type: application/json\r\n";
+    let mut running = first.send("POST", &format!("/exec/{id}/start"), headers, "{}");
+    let head = running.head();
+    assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
+    assert_eq!(running.bytes(11), b"\x01\0\0\0\0\0\0\x03up\n");
+    let _ = container.docker(&["kill"]).expect(0);
+    running.rest();
+    let target = format!("/exec/{id}/json");
+    assert_eq!(first.json("GET", &target, "", 200)["ExitCode"], 137);
+    drop(first.docker(&["wait", "docker-exec-end"]));
+    let second = Api::start();
+    let known = second.json("GET", &target, "", 200);
+    assert_eq!(
+        (&known["Running"], &known["ExitCode"]),
+        (&json!(false), &json!(137))
+    );
+    assert_eq!(known["ProcessConfig"]["entrypoint"], "sh");
+}

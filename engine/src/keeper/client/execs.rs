@@ -3,7 +3,7 @@
 use anyhow::Context;
 use contracts::guest::{Process, TerminalSize};
 use contracts::keeper::{Event, ExecState, ExecStreams, Reason, Request};
-use vmm::control::Socket;
+use packets::Socket;
 
 use super::too_old;
 use crate::keeper::{
@@ -64,23 +64,26 @@ pub fn exec_start(
     Ok(link)
 }
 
-/// How one is, or how it was at the last end of its container.
+/// How one is, or how it was at the last end of its container, also for a while after that was removed.
 ///
 /// # Errors
-/// When there is none, or its container is gone.
+/// When there is none, or its container has been gone for long.
 pub fn exec_inspect(exec: &str, directories: &Directories) -> crate::Result<ExecState> {
-    let container = container_of(exec, directories)?;
-    let inspected = inspect(&container, exec);
-    inspected.or_else(|error| match error.kind() {
+    let inspected = container_of(exec, directories).and_then(|container| {
         // Its keeper has forgotten it, is gone, or ends just now: all of them have written it down first.
-        ErrorKind::NotFound | ErrorKind::Conflict => ended(&container, exec).ok_or(error),
-        _ => Err(error),
+        inspect(&container, exec).or_else(|error| ended(container.ended_execs(), exec, error))
+    });
+    inspected.or_else(|error| {
+        let digits = exec.get(..SHARED_DIGITS).ok_or_else(|| no_such(exec))?;
+        let all = Containers::new(directories).ended_execs_of_removed(digits);
+        ended(all, exec, error)
     })
 }
 
-fn ended(container: &Container, exec: &str) -> Option<ExecState> {
-    let all = container.ended_execs::<ExecState>();
-    all.into_iter().find(|state| state.exec == exec)
+/// One of those that have ended; `error` where it is none.
+fn ended(all: Vec<ExecState>, exec: &str, error: Error) -> crate::Result<ExecState> {
+    let found = all.into_iter().find(|state| state.exec == exec);
+    found.ok_or(error)
 }
 
 fn inspect(container: &Container, exec: &str) -> crate::Result<ExecState> {

@@ -5,7 +5,7 @@ mod end;
 
 use std::time::Duration;
 
-use contracts::guest::ContainerSpec;
+use contracts::guest::{ContainerSpec, Network, Stdio};
 
 use super::*;
 use crate::state::container::{Shown, Status};
@@ -49,7 +49,7 @@ fn config() -> Config {
 }
 
 fn spec() -> Box<ContainerSpec> {
-    Box::new(config().spec)
+    Box::new(config().spec.for_guest(Network::None, Stdio::default()))
 }
 
 impl Scene {

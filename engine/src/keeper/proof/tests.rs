@@ -1,7 +1,7 @@
 use std::io::{Read, Write};
 
 use contracts::keeper::Event;
-use vmm::control::Socket;
+use packets::Socket;
 
 use super::*;
 use crate::keeper::{clients::Role, execs};

@@ -6,8 +6,10 @@
 //! containers/<id>/lock           held by its keeper for as long as that lives
 //! containers/<id>/edit           held by a command that starts, renames or removes it
 //! containers/<id>/execs.json     how what ran beside it before its last end ended; missing where nothing did
+//! containers/<id>/health.json    the last runs of its health command; missing where none has ended
 //! containers/<id>/log, log.1     what it wrote
 //! containers/.new-*, .removed-*  what is being made and removed
+//! containers/execs/<id>          a removed container's execs.json, for a few minutes
 //! containers/names/<name>        a link to the container's directory
 //! containers/lock                held while a name is taken or given back
 //! ```
@@ -17,21 +19,24 @@
 //! while nobody holds its lock has ended.
 
 mod config;
+mod execs;
+mod probes;
 mod request;
+pub mod spec;
 mod state;
 
 use std::{
     borrow::Cow,
     collections::BTreeSet,
-    fs, io,
+    fs,
     os::unix::fs::symlink,
     path::{Path, PathBuf},
 };
 
 use anyhow::{Context, Result};
-use serde::{Serialize, de::DeserializeOwned};
 
 pub use config::{Asked, Config, Health, Isolation, LogPolicy, Restart};
+pub use probes::{MAX_PROBE_OUTPUT, MAX_PROBES, ProbeResult, Probes};
 pub use request::{
     CreateRequest, Device, Endpoint, Healthcheck, HostConfig, LogConfig, Mount, PortBinding,
     PullPolicy, RestartPolicy, Ulimit,
@@ -42,7 +47,8 @@ use super::{
     Directories, NotFound, create_directory,
     disk::{self, Owner},
     files::{self, Lock, Reader, lock, read, write},
-    host, journal, words,
+    host, journal,
+    words::{self, CONTAINERS},
 };
 use crate::{Error, ErrorKind};
 use coracle_platform::clock;
@@ -64,9 +70,6 @@ pub struct Summary {
     pub state: State,
 }
 
-/// Name of the directory of all containers in the user's data.
-const ROOT: &str = "containers";
-
 /// What is known of a container beside its own records.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Surroundings {
@@ -76,6 +79,8 @@ pub struct Surroundings {
     pub jail: String,
     /// Its log.
     pub log: PathBuf,
+    /// The last runs of its health command, the oldest first.
+    pub probes: Vec<ProbeResult>,
 }
 
 /// All containers of a user.
@@ -96,7 +101,7 @@ impl Containers {
     /// Those in the user's directories.
     pub fn new(directories: &Directories) -> Self {
         Self {
-            root: directories.data.join(ROOT),
+            root: directories.data.join(CONTAINERS),
         }
     }
 
@@ -166,7 +171,7 @@ impl Containers {
     }
 
     fn not_found(&self, text: &str) -> NotFound {
-        let hint = match host::exists(self.data(), text) {
+        let hint = match words::is_host(self.data(), text) {
             true => format!("{text} is a host: see 'coracle host --help'"),
             false => "'coracle ps --all' lists them".into(),
         };
@@ -330,6 +335,7 @@ impl Containers {
     pub fn remove(&self, container: &Container, _lock: &Lock) -> Result<()> {
         let global = self.lock()?;
         let id = &container.config.id;
+        self.keep_ended_execs(id, &container.directory);
         let away = files::put_away(&self.root, id, &container.directory)?;
         // Its name may have changed since it was read.
         let name = read::<Config>(&away.join("config.json")).map(|config| config.name);
@@ -354,7 +360,7 @@ impl Containers {
     fn sweep_disks(&self) {
         disk::sweep(self.data(), |owner| match owner {
             Owner::Container(id) => is_id(id) && self.root.join(id).is_dir(),
-            Owner::Host(name) => host::exists(self.data(), name),
+            Owner::Host(name) => words::is_host(self.data(), name),
         });
     }
 
@@ -428,6 +434,10 @@ impl Container {
             },
             host: host.map(|(id, host)| host.map_or_else(|_| id.clone(), |host| host.config.name)),
             log: self.directory.join("log"),
+            probes: match state.health {
+                Some(_) => self.probes(state.started),
+                None => Vec::new(),
+            },
         }
     }
 
@@ -437,28 +447,6 @@ impl Container {
     /// As `write(2)` and `rename(2)`.
     pub fn save(&self, state: &State) -> Result<()> {
         write(&self.directory.join("state.json"), state)
-    }
-
-    /// Writes down how what ran beside its first process ended, in place of what did so before an earlier end.
-    ///
-    /// # Errors
-    /// As `write(2)`, `rename(2)` and `unlink(2)`.
-    pub fn save_ended_execs<T: Serialize>(&self, ended: &[T]) -> Result<()> {
-        let path = self.directory.join("execs.json");
-        if !ended.is_empty() {
-            return write(&path, &ended);
-        }
-        match fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                Err(error).with_context(|| format!("cannot remove {}", path.display()))
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// How those ended; nothing where that is not known.
-    pub fn ended_execs<T: DeserializeOwned>(&self) -> Vec<T> {
-        read(&self.directory.join("execs.json")).unwrap_or_default()
     }
 
     /// The keeper's lock; `None` while someone holds it.
@@ -526,12 +514,6 @@ fn in_use(name: &str, holder: &str) -> Error {
         short(holder)
     );
     Error::new(ErrorKind::Conflict, words)
-}
-
-/// Whether there is a container of this name.
-pub(super) fn exists(data: &Path, name: &str) -> bool {
-    let names = data.join(ROOT).join("names");
-    words::check(name).is_ok() && names.join(name).exists()
 }
 
 fn is_id(text: &str) -> bool {

@@ -1,4 +1,7 @@
-use std::fs;
+use std::{
+    fs,
+    time::{Duration, SystemTime},
+};
 
 use super::*;
 use crate::{ErrorKind, state::files::OtherVersion};
@@ -38,6 +41,33 @@ fn record_of_an_earlier_release_is_read() {
     assert_eq!(config.version, VERSION);
     assert_eq!(config.asked, None);
     assert_eq!(config.spec.process.args, ["sh", "-c", "true"]);
+}
+
+/// Earlier releases kept the guest's own spec, and read it from a record of this one: what they need is there, by the
+/// names that it had.
+#[test]
+fn record_has_the_form_that_earlier_releases_read() {
+    let config: Config = serde_json::from_str(OLD).unwrap();
+    let written = serde_json::to_value(&config).unwrap();
+    let mut expected: serde_json::Value = serde_json::from_str(OLD).unwrap();
+    // What a start fills in; they take its absence for these values.
+    let spec = expected["spec"].as_object_mut().unwrap();
+    assert_eq!(spec.remove("network").unwrap(), "None");
+    let layer = spec["root"]["layers"][0].as_object_mut().unwrap();
+    assert!(layer.remove("range").unwrap().is_null());
+    assert_eq!(written, expected);
+}
+
+#[test]
+fn guest_is_told_all_of_what_the_record_says() {
+    use contracts::guest::{Network, Stdio};
+    let config: Config = serde_json::from_str(OLD).unwrap();
+    let spec = config.spec.for_guest(Network::Host, Stdio::default());
+    let mut told = serde_json::to_value(spec).unwrap();
+    let mut expected: serde_json::Value = serde_json::from_str(OLD).unwrap();
+    assert_eq!(told["network"].take(), "Host");
+    expected["spec"]["network"].take();
+    assert_eq!(told, expected["spec"]);
 }
 
 #[test]
@@ -94,4 +124,38 @@ fn name_in_use_and_an_ambiguous_id_are_errors_of_their_kinds() {
     );
     let error = containers.find("nobody").unwrap_err();
     assert_eq!(Error::from(error).kind(), ErrorKind::NotFound);
+}
+
+#[test]
+fn ended_execs_are_of_the_last_life_and_outlive_their_container_for_a_while() {
+    let root = tempfile::tempdir().unwrap();
+    let containers = Containers::new(&directories(root.path()));
+    let remove = |id: &str, age: Duration| {
+        let record = containers.create(config(id, &id.repeat(2))).unwrap();
+        record.save_ended_execs(&["ended".to_owned()]).unwrap();
+        let file = record.directory().join("execs.json");
+        let file = fs::File::options().write(true).open(file).unwrap();
+        file.set_modified(SystemTime::now() - age).unwrap();
+        let lock = record.keeper_lock().unwrap();
+        containers.remove(&record, &lock).unwrap();
+    };
+    let known = |id: &str| {
+        let all: Vec<String> = containers.ended_execs_of_removed(&id.repeat(32));
+        all.len()
+    };
+    remove("a", Duration::ZERO);
+    assert_eq!(known("a"), 1);
+    let kept = root.path().join("containers/execs").join("a".repeat(64));
+    let kept = fs::File::options().write(true).open(kept).unwrap();
+    kept.set_modified(SystemTime::UNIX_EPOCH).unwrap();
+    remove("b", Duration::from_secs(3600));
+    assert_eq!(known("b"), 0);
+    remove("c", Duration::ZERO);
+    assert_eq!([known("a"), known("c")], [0, 1]);
+
+    let record = containers.create(config("d", "dd")).unwrap();
+    record.save_ended_execs(&["ended".to_owned()]).unwrap();
+    assert_eq!(record.ended_execs::<String>(), ["ended"]);
+    record.save_ended_execs::<String>(&[]).unwrap();
+    assert!(record.ended_execs::<String>().is_empty());
 }
