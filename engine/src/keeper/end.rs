@@ -10,7 +10,7 @@ impl Keeper {
         let words = format!("{error:#}");
         self.on_all(&Input::Lost(words.clone()));
         if let Some(machine) = &mut self.machine {
-            machine.guest = None;
+            machine.close_channel();
         }
         self.host_is_lost(&words);
     }

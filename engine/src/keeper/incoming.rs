@@ -41,10 +41,7 @@ impl Keeper {
             return Ok(());
         };
         if port == CONTROL_PORT {
-            // The first one is init's: it connects before there is any container. A later one is
-            // nobody's that may be heard, even when init has closed its own.
-            if !std::mem::replace(&mut machine.connected, true) {
-                machine.guest = Some(Guest::new(stream));
+            if machine.connect(stream) {
                 let start = Instant::now() + machine.start_timeout;
                 let jail = machine.host.jail().to_owned();
                 for kept in self.started_ones() {
@@ -74,7 +71,7 @@ impl Keeper {
     }
 
     pub(super) fn guest(&mut self) -> Option<&mut Guest> {
-        self.machine.as_mut()?.guest.as_mut()
+        self.machine.as_mut()?.guest_mut()
     }
 
     fn read_guest(&mut self) -> Result<()> {
@@ -89,7 +86,7 @@ impl Keeper {
         }
         if !open && let Some(machine) = &mut self.machine {
             // The monitor says why soon, if the machine died.
-            machine.guest = None;
+            machine.close_channel();
             let end = Instant::now() + machine.start_timeout;
             self.on_all(&Input::ChannelClosed(end));
         }
@@ -157,7 +154,7 @@ impl Keeper {
                  {VERSION}; install coracle, coracle-vmm and coracle-init of one release"
             );
         }
-        if std::mem::replace(&mut machine.greeted, true) {
+        if !machine.greet() {
             bail!("guest protocol error: \"hello\" does not belong here");
         }
         let own_kernel = !machine.host.shares_kernel();

@@ -101,13 +101,7 @@ impl Keeper {
         match Host::start(&design, &self.directories) {
             Ok(host) => {
                 self.mark("monitor started");
-                self.machine = Some(Machine {
-                    host,
-                    guest: None,
-                    connected: false,
-                    greeted: false,
-                    start_timeout,
-                });
+                self.machine = Some(Machine::new(host, start_timeout));
                 // A guest that connects to nobody is given up by its monitor; one that only connects to
                 // somebody else is not.
                 let end = Instant::now() + start_timeout;

@@ -21,6 +21,7 @@ mod incoming;
 mod kept;
 mod launch;
 mod life;
+mod machine;
 mod named;
 mod network;
 mod number;
@@ -59,7 +60,6 @@ pub(crate) use socket::{listener, path as socket_path};
 pub use start::{Start, refuse_running, start};
 
 use crate::Guest;
-use crate::host::Host;
 use crate::state::{
     Directories,
     container::{Container, Containers, Probes, State},
@@ -71,6 +71,7 @@ use execs::Exec;
 use health::Probe;
 use hosting::Hosting;
 use life::Life;
+use machine::Machine;
 use network::Addresses;
 use number::{Number, Numbers};
 use proof::Unproved;
@@ -96,17 +97,6 @@ struct Kept {
     /// While they are open nobody removes the layers.
     layers: Vec<File>,
     lock: Lock,
-}
-
-/// The guest, while there is one.
-struct Machine {
-    host: Host,
-    guest: Option<Guest>,
-    /// The guest has opened its control channel, which it does once.
-    connected: bool,
-    /// The guest has said hello.
-    greeted: bool,
-    start_timeout: Duration,
 }
 
 /// The process's state.
@@ -187,7 +177,7 @@ impl Keeper {
         if let Some(machine) = &self.machine {
             // Connections come before the words about them.
             waiting.add(Token::Host, machine.host.as_fd(), false);
-            if let Some(guest) = &machine.guest {
+            if let Some(guest) = machine.guest() {
                 waiting.add(Token::Guest, guest.as_fd(), false);
                 if guest.deadline().is_some() {
                     waiting.add(Token::GuestRoom, guest.as_fd(), true);
@@ -209,7 +199,7 @@ impl Keeper {
         let probes = self.kept.values().filter_map(|kept| kept.probe.at());
         let host = self.hosting.next();
         let next = deadlines.chain(probes).chain(host);
-        let guest = self.machine.iter().flat_map(|machine| &machine.guest);
+        let guest = self.machine.iter().filter_map(Machine::guest);
         let next = next.chain(guest.filter_map(Guest::deadline));
         let next = next
             .chain(self.late_exec())

@@ -13,7 +13,7 @@ use contracts::monitor::Place;
 use packets::Socket;
 
 use super::{
-    Keeper, Kept, Number, Prepared, Role,
+    Keeper, Kept, Machine, Number, Prepared, Role,
     begin::{Work, begin},
     clients::conflict,
     hosting::Hosting,
@@ -265,7 +265,7 @@ impl Keeper {
             bail!("not the keeper of this container, nor of a named host");
         };
         let name = &named.record.config.name;
-        let up = self.machine.as_ref().is_some_and(|machine| machine.greeted);
+        let up = self.machine.as_ref().is_some_and(Machine::is_up);
         if named.ends || !up {
             return Err(conflict(format!(
                 "host {name} is not up; 'coracle host start {name}' starts it"

@@ -8,7 +8,6 @@ use super::{
     super::{Machine, execs},
     *,
 };
-use crate::Guest;
 use crate::host;
 use crate::state::{
     MachineMode,
@@ -64,13 +63,9 @@ impl Scene {
         }));
         let (monitor, control) = Socket::pair().unwrap();
         let (guest, channel) = UnixStream::pair().unwrap();
-        keeper.machine = Some(Machine {
-            host: host::Host::at(control),
-            guest: Some(Guest::new(channel)),
-            connected: true,
-            greeted: true,
-            start_timeout: Duration::from_secs(10),
-        });
+        let mut machine = Machine::new(host::Host::at(control), Duration::from_secs(10));
+        assert!(machine.connect(channel) && machine.greet());
+        keeper.machine = Some(machine);
         Self {
             keeper,
             containers: Containers::new(&directories),
