@@ -179,7 +179,8 @@ impl Keeper {
         });
         match found {
             Some((Client::Command(client), index)) => {
-                if self.give(client, index, stream).is_err() {
+                let given = self.give(client, index, stream);
+                if given.is_err() {
                     self.drop_client(client, false);
                 }
             }
