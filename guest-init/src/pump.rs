@@ -22,8 +22,8 @@ const CHUNK: usize = 64 << 10;
 const TURN: usize = 16;
 
 /// Most connections that are tried for one stream. Whoever floods the host with connections can be in the way of one,
-/// and of the next; each try takes a round trip, so that nobody is in the way of all.
-const MOST_TRIES: u16 = 1000;
+/// and of the next; each try takes a round trip, and these are seconds, in which the host has closed what floods it.
+const MOST_TRIES: u16 = 20_000;
 
 /// Which side the socket is on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

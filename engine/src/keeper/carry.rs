@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 use contracts::guest::HostMessage;
 
 use super::{
-    Keeper, Kept,
+    Keeper, Kept, Number,
     health::Probe,
     life::{Effect, Input, Now, Output, Word},
     restart,
@@ -18,14 +18,18 @@ pub(super) struct Unexpected;
 
 impl Keeper {
     /// Something happens to a container: what follows is done.
-    pub(super) fn on(&mut self, number: u32, input: Input) {
+    pub(super) fn on(&mut self, number: Number, input: Input) {
         for effect in self.decide(number, input) {
             self.carry_out(number, effect);
         }
     }
 
     /// The same of what the guest says. Nothing was done when that does not belong here.
-    pub(super) fn on_word(&mut self, number: u32, input: Input) -> Result<Result<(), Unexpected>> {
+    pub(super) fn on_word(
+        &mut self,
+        number: Number,
+        input: Input,
+    ) -> Result<Result<(), Unexpected>> {
         let effects = self.decide(number, input);
         if effects.contains(&Effect::Flood) {
             bail!("guest protocol error: it tells of nothing but lack of memory");
@@ -41,13 +45,13 @@ impl Keeper {
 
     /// The same of all containers.
     pub(super) fn on_all(&mut self, input: &Input) {
-        let all: Vec<u32> = self.kept.keys().copied().collect();
+        let all: Vec<Number> = self.kept.keys().copied().collect();
         for number in all {
             self.on(number, input.clone());
         }
     }
 
-    fn decide(&mut self, number: u32, input: Input) -> Vec<Effect> {
+    fn decide(&mut self, number: Number, input: Input) -> Vec<Effect> {
         let now = Now {
             instant: Instant::now(),
             wall: clock::wall(),
@@ -68,7 +72,7 @@ impl Keeper {
         }
         let due = |kept: &Kept| kept.life.next().is_some_and(|at| at <= now);
         let all = self.kept.iter().filter(|(_, kept)| due(kept));
-        let all: Vec<u32> = all.map(|(number, _)| *number).collect();
+        let all: Vec<Number> = all.map(|(number, _)| *number).collect();
         for number in all {
             let Some(kept) = self.kept.get(&number) else {
                 continue;
@@ -85,13 +89,13 @@ impl Keeper {
     pub(super) fn settle(&mut self) {
         let drained = |kept: &Kept| kept.life.is_draining() && kept.streams.drained();
         let all = self.kept.iter().filter(|(_, kept)| drained(kept));
-        let all: Vec<u32> = all.map(|(number, _)| *number).collect();
+        let all: Vec<Number> = all.map(|(number, _)| *number).collect();
         for number in all {
             self.on(number, Input::OutputRead);
         }
     }
 
-    fn carry_out(&mut self, number: u32, effect: Effect) {
+    fn carry_out(&mut self, number: Number, effect: Effect) {
         match effect {
             Effect::Run(spec) => self.say(&HostMessage::Run(spec)),
             Effect::Say(word) => self.say_to(number, &word),
@@ -103,11 +107,7 @@ impl Keeper {
                 self.journal(number, action, attribute.as_slice());
             }
             Effect::TellStart => self.tell_start(number),
-            Effect::LateNews => {
-                if let Some(named) = &mut self.named {
-                    named.expect_late_news();
-                }
-            }
+            Effect::LateNews => self.hosting.expect_late_news(),
             Effect::Silent { ran } => self.silent(number, ran),
             Effect::StartAgain => self.start_again(number),
             Effect::Settle { damaged } => self.wind_up(number, damaged),
@@ -124,7 +124,7 @@ impl Keeper {
         }
     }
 
-    fn say_to(&mut self, number: u32, word: &Word) {
+    fn say_to(&mut self, number: Number, word: &Word) {
         let Some(kept) = self.kept.get(&number) else {
             return;
         };
@@ -136,8 +136,8 @@ impl Keeper {
     }
 
     /// A container has ended, and all of its output was read.
-    fn wind_up(&mut self, number: u32, damaged: bool) {
-        if self.named.is_none() {
+    fn wind_up(&mut self, number: Number, damaged: bool) {
+        if self.hosting.is_own() {
             self.end_machine();
         }
         self.end_sessions(number);
@@ -183,7 +183,7 @@ impl Kept {
 #[cfg(test)]
 impl Keeper {
     /// Ends a container by force, as one that should have ended and has not.
-    pub(super) fn force(&mut self, number: u32) {
+    pub(super) fn force(&mut self, number: Number) {
         if let Some(kept) = self.kept.get_mut(&number) {
             kept.life.overdue(Instant::now());
         }

@@ -15,7 +15,8 @@ use rustix::{
 };
 
 use super::{
-    Keeper, Kept,
+    Keeper, Kept, Number,
+    hosting::Hosting,
     life::{By, Input},
     phase::SIGKILL,
 };
@@ -37,11 +38,11 @@ pub(super) enum Role {
     Stranger,
     /// It has a container's streams, or waits for its start. The container ends when an owner ends
     /// without detaching.
-    Attached { number: u32, owner: bool },
+    Attached { number: Number, owner: bool },
     /// It is told of a container's end.
-    Waiting { number: u32, until: Until },
+    Waiting { number: Number, until: Until },
     /// It wants a container to be kept until it says what for.
-    Holding { number: u32 },
+    Holding { number: Number },
     /// It is told when the named host is up.
     Host,
     /// It runs something beside a container's first process.
@@ -50,13 +51,13 @@ pub(super) enum Role {
 
 impl Role {
     /// Of one that has asked for a container's end.
-    pub(super) fn waiting(number: u32) -> Self {
+    pub(super) fn waiting(number: Number) -> Self {
         let until = Until::NotRunning;
         Self::Waiting { number, until }
     }
 
     /// The container that it has to do with.
-    pub(super) fn container(self) -> Option<u32> {
+    pub(super) fn container(self) -> Option<Number> {
         match self {
             Self::Attached { number, .. }
             | Self::Waiting { number, .. }
@@ -66,7 +67,7 @@ impl Role {
     }
 
     /// The same of another number.
-    pub(super) fn container_mut(&mut self) -> Option<&mut u32> {
+    pub(super) fn container_mut(&mut self) -> Option<&mut Number> {
         match self {
             Self::Attached { number, .. }
             | Self::Waiting { number, .. }
@@ -177,7 +178,7 @@ impl Keeper {
     pub(super) fn connect_streams(
         &mut self,
         client: u64,
-        number: u32,
+        number: Number,
         input: bool,
         owner: bool,
     ) -> Result<()> {
@@ -267,7 +268,7 @@ impl Keeper {
             Request::Detach => {
                 self.tell(client, &Event::Done);
                 let owner = matches!(self.role(client), Some(Role::Attached { owner: true, .. }));
-                if owner && self.named.is_none() {
+                if owner && self.hosting.is_own() {
                     self.leave_first_client();
                 }
                 self.drop_client(client, true);
@@ -350,7 +351,7 @@ impl Keeper {
         }
     }
 
-    fn live(&self, id: &str) -> Result<u32> {
+    fn live(&self, id: &str) -> Result<Number> {
         let number = self.number_of(id);
         match number.ok_or_else(just_exited)? {
             number if self.is_held(number) => Err(conflict("the container is not running")),
@@ -359,7 +360,7 @@ impl Keeper {
     }
 
     /// A container whose streams are there: before its first process is, they only have nothing in them.
-    fn attachable(&self, id: &str) -> Result<u32> {
+    fn attachable(&self, id: &str) -> Result<Number> {
         if let Some(number) = self.number_of(id)
             && let Some(kept) = self.kept.get(&number)
             && (kept.life.is_held() || kept.life.is_on_its_way())
@@ -370,7 +371,7 @@ impl Keeper {
     }
 
     /// Refuses what a container cannot do while it stands still.
-    pub(super) fn refuse_paused(&self, number: u32) -> Result<()> {
+    pub(super) fn refuse_paused(&self, number: Number) -> Result<()> {
         let kept = self.kept.get(&number);
         if kept.is_some_and(|kept| kept.state.status == Status::Paused) {
             return Err(conflict(
@@ -380,7 +381,7 @@ impl Keeper {
         Ok(())
     }
 
-    pub(super) fn running(&self, id: &str) -> Result<u32> {
+    pub(super) fn running(&self, id: &str) -> Result<Number> {
         let number = self.live(id)?;
         match self.kept.get(&number) {
             Some(kept) if kept.life.is_running() => Ok(number),
@@ -402,7 +403,7 @@ impl Keeper {
     }
 
     /// Tells all who wait for a container how it ended, and lets them go.
-    pub(super) fn tell_end(&mut self, number: u32, event: &Event, restarts: bool) {
+    pub(super) fn tell_end(&mut self, number: Number, event: &Event, restarts: bool) {
         for (client, role) in self.clients_of(number) {
             let until = match role {
                 Role::Waiting { until, .. } => until,
@@ -413,7 +414,7 @@ impl Keeper {
             }
             self.tell(client, event);
             self.set_role(client, Role::New);
-            if self.named.is_some() {
+            if !self.hosting.is_own() {
                 // This process goes on, and its end of the connection is what an owner waits for.
                 self.drop_client(client, true);
             }
@@ -421,7 +422,7 @@ impl Keeper {
     }
 
     /// Tells those who wait for a container's start.
-    pub(super) fn tell_start(&mut self, number: u32) {
+    pub(super) fn tell_start(&mut self, number: Number) {
         for (client, role) in self.clients_of(number) {
             if let Role::Attached { .. } = role {
                 self.tell(client, &Event::Started);
@@ -430,7 +431,13 @@ impl Keeper {
     }
 
     /// Asks a container to stop, and kills it when the grace time is over.
-    pub(super) fn stop(&mut self, number: u32, signal: Option<u8>, seconds: Option<u64>, by: By) {
+    pub(super) fn stop(
+        &mut self,
+        number: Number,
+        signal: Option<u8>,
+        seconds: Option<u64>,
+        by: By,
+    ) {
         let stop = Input::Stop {
             signal,
             seconds,
@@ -443,7 +450,7 @@ impl Keeper {
     pub(super) fn stop_all(&mut self, seconds: Option<u64>) {
         self.end_host();
         self.let_all_holders_go("the keeper was told to stop");
-        let all: Vec<u32> = self.kept.keys().copied().collect();
+        let all: Vec<Number> = self.kept.keys().copied().collect();
         for number in all {
             self.stop(number, None, seconds, By::Keeper);
         }
@@ -457,9 +464,9 @@ impl Keeper {
             warnings: kept.warnings.clone(),
             timed_out: kept.life.has_timed_out(),
             kernel: self.kernel.clone(),
-            timeline: match self.named {
-                None => [&self.timeline[..], &kept.timeline].concat(),
-                Some(_) => kept.timeline.clone(),
+            timeline: match &self.hosting {
+                Hosting::Own(own) => [own.timeline(), &kept.timeline].concat(),
+                Hosting::Named(_) => kept.timeline.clone(),
             },
         }
     }

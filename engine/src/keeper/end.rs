@@ -2,7 +2,7 @@
 
 use contracts::keeper::Event;
 
-use super::{Keeper, life::Input};
+use super::{Keeper, Number, life::Input};
 
 impl Keeper {
     /// The machine is gone, for a reason that nobody asked for.
@@ -10,13 +10,18 @@ impl Keeper {
         let words = format!("{error:#}");
         self.on_all(&Input::Lost(words.clone()));
         if let Some(machine) = &mut self.machine {
-            machine.guest = None;
+            machine.close_channel();
         }
         self.host_is_lost(&words);
     }
 
     /// Tells those who wait for a container how it ended, or why that is not known.
-    pub(super) fn report_end(&mut self, number: u32, failed: Option<(String, u8)>, restarts: bool) {
+    pub(super) fn report_end(
+        &mut self,
+        number: Number,
+        failed: Option<(String, u8)>,
+        restarts: bool,
+    ) {
         let Some(kept) = self.kept.get(&number) else {
             return;
         };
@@ -26,8 +31,8 @@ impl Keeper {
         };
         self.tell_end(number, &event, restarts);
         // The next start has a time line of its own.
-        if self.named.is_none() {
-            self.timeline.clear();
+        if let Some(timeline) = self.hosting.timeline_mut() {
+            timeline.clear();
         }
         if let Some(kept) = self.kept.get_mut(&number) {
             kept.timeline.clear();
@@ -35,19 +40,17 @@ impl Keeper {
     }
 
     /// A container is looked after no more.
-    pub(super) fn gone(&mut self, number: u32) {
+    pub(super) fn gone(&mut self, number: Number) {
         self.kept.remove(&number);
-        self.over = self.kept.is_empty() && self.named.as_ref().is_none_or(|named| named.ends);
+        self.over = self.kept.is_empty() && self.hosting.ends();
     }
 
     /// Removes a container that is to be removed, while its lock is held.
-    pub(super) fn let_go(&mut self, number: u32) {
+    pub(super) fn let_go(&mut self, number: Number) {
         let Some(kept) = self.kept.get(&number) else {
             return;
         };
-        if self.named.is_none() {
-            let _ = std::fs::remove_file(&self.socket);
-        }
+        self.leave_socket();
         if kept.record.config.remove {
             // First, since its name goes with it.
             self.journal(number, "destroy", &[]);
@@ -68,7 +71,9 @@ impl Keeper {
         let report = machine.host.finish();
         self.mark("host stopped, all freed");
         if let Some(report) = report {
-            crate::merge(&mut self.timeline, &report, shares_clock);
+            if let Some(timeline) = self.hosting.timeline_mut() {
+                crate::merge(timeline, &report, shares_clock);
+            }
             for kept in self.kept.values_mut() {
                 kept.warnings
                     .extend(report.failures.iter().map(|words| crate::failure(words)));

@@ -5,7 +5,7 @@ use contracts::guest::{HostMessage, Process, Task, TerminalSize};
 use contracts::keeper::{Event, ExecStreams, Request};
 
 use super::{
-    Keeper, Role,
+    Keeper, Number, Role,
     clients::just_exited,
     execs::{Client, killed},
 };
@@ -87,7 +87,7 @@ impl Keeper {
     fn start_session(
         &mut self,
         client: u64,
-        number: u32,
+        number: Number,
         exec: &str,
         (process, streams): (Process, ExecStreams),
         detach: bool,
@@ -136,7 +136,7 @@ impl Keeper {
 
     /// A container has ended, and with it all that ran in it. Docker's clients ask for the exit code of what they ran
     /// when they have seen its end: that is written down for them.
-    pub(super) fn end_sessions(&mut self, number: u32) {
+    pub(super) fn end_sessions(&mut self, number: Number) {
         for exec in self.sessions.running_in(number) {
             self.session_ended(&exec, &killed());
         }

@@ -11,7 +11,7 @@ use contracts::guest::{
 };
 use contracts::keeper::{Event, Exit, Reason, Work};
 
-use super::{Keeper, clients::conflict};
+use super::{Keeper, Number, clients::conflict};
 use crate::state::container::Status;
 use coracle_platform::clock;
 
@@ -50,11 +50,11 @@ pub(super) enum Client {
     /// A command that wants the container paused, or not, and is told when it is.
     Pause {
         client: u64,
-        number: u32,
+        number: Number,
         paused: bool,
     },
     /// The keeper itself wants to know whether a container is well.
-    Health(u32),
+    Health(Number),
     /// Nobody any more.
     None,
 }
@@ -64,7 +64,7 @@ impl Keeper {
     pub(super) fn exec(
         &mut self,
         client: u64,
-        number: u32,
+        number: Number,
         work: Work,
         input: bool,
         output: bool,
@@ -80,7 +80,7 @@ impl Keeper {
     }
 
     /// Stops or resumes a container's processes for a client.
-    pub(super) fn pause(&mut self, client: u64, number: u32, paused: bool) -> Result<()> {
+    pub(super) fn pause(&mut self, client: u64, number: Number, paused: bool) -> Result<()> {
         let Some(kept) = self.kept.get(&number) else {
             return Ok(());
         };
@@ -105,7 +105,7 @@ impl Keeper {
     pub(super) fn send_exec(
         &mut self,
         client: Client,
-        number: u32,
+        number: Number,
         task: Task,
         stdio: Stdio,
     ) -> Result<Option<String>> {
@@ -117,7 +117,7 @@ impl Keeper {
         &mut self,
         id: String,
         client: Client,
-        number: u32,
+        number: Number,
         task: Task,
         stdio: Stdio,
     ) -> Result<Option<String>> {
@@ -179,7 +179,8 @@ impl Keeper {
         });
         match found {
             Some((Client::Command(client), index)) => {
-                if self.give(client, index, stream).is_err() {
+                let given = self.give(client, index, stream);
+                if given.is_err() {
                     self.drop_client(client, false);
                 }
             }
@@ -292,7 +293,7 @@ impl Keeper {
         }
     }
 
-    fn paused(&mut self, client: u64, number: u32, paused: bool, event: Event) {
+    fn paused(&mut self, client: u64, number: Number, paused: bool, event: Event) {
         let done = matches!(event, Event::Exited(Exit { code: 0, .. }));
         if let (true, Some(kept)) = (done, self.kept.get_mut(&number)) {
             kept.state.status = if paused {

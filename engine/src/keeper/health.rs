@@ -18,7 +18,7 @@ use rustix::{
     net::{RecvFlags, recv},
 };
 
-use super::{Keeper, execs, phase::later};
+use super::{Keeper, Number, execs, phase::later};
 use crate::state::container::{Health, MAX_PROBE_OUTPUT, ProbeResult, Status, Wellness};
 use coracle_platform::clock;
 
@@ -166,7 +166,7 @@ impl Keeper {
     /// Runs what is due, and kills what takes too long.
     pub(super) fn probe(&mut self) {
         let now = Instant::now();
-        let due: Vec<u32> = self
+        let due: Vec<Number> = self
             .kept
             .iter()
             .filter(|(_, kept)| kept.probe.at().is_some_and(|at| at <= now))
@@ -177,7 +177,7 @@ impl Keeper {
         }
     }
 
-    fn probe_one(&mut self, number: u32, now: Instant) {
+    fn probe_one(&mut self, number: Number, now: Instant) {
         let Some(kept) = self.kept.get_mut(&number) else {
             return;
         };
@@ -217,14 +217,14 @@ impl Keeper {
         }
     }
 
-    fn send_probe(&mut self, number: u32, process: Process) -> Result<Option<String>> {
+    fn send_probe(&mut self, number: Number, process: Process) -> Result<Option<String>> {
         let stdio = self.promise(false, true, true)?;
         let client = execs::Client::Health(number);
         self.send_exec(client, number, Task::Program(process), stdio)
     }
 
     /// A stream of a health command's, by its number.
-    pub(super) fn take_probe(&mut self, number: u32, index: u8, stream: &UnixStream) {
+    pub(super) fn take_probe(&mut self, number: Number, index: u8, stream: &UnixStream) {
         if let Some(kept) = self.kept.get_mut(&number)
             && let Probe::Running(run) = &mut kept.probe
             && let Some(slot) = run.output.streams.get_mut(usize::from(index) - 1)
@@ -235,7 +235,7 @@ impl Keeper {
     }
 
     /// A health command has written something, or no more.
-    pub(super) fn read_probe(&mut self, number: u32, index: usize, piece: &mut [u8]) {
+    pub(super) fn read_probe(&mut self, number: Number, index: usize, piece: &mut [u8]) {
         if let Some(kept) = self.kept.get_mut(&number)
             && let Probe::Running(run) = &mut kept.probe
         {
@@ -245,7 +245,7 @@ impl Keeper {
     }
 
     /// The health command of a container has ended.
-    pub(super) fn probed(&mut self, number: u32, event: Event) {
+    pub(super) fn probed(&mut self, number: Number, event: Event) {
         let now = Instant::now();
         if let Some(kept) = self.kept.get_mut(&number)
             && let Probe::Running(run) = &mut kept.probe
@@ -261,7 +261,7 @@ impl Keeper {
     }
 
     /// Judges a run that has ended, when all that it wrote is here or has been waited for long enough.
-    fn conclude(&mut self, number: u32, now: Instant) {
+    fn conclude(&mut self, number: Number, now: Instant) {
         let Some(kept) = self.kept.get_mut(&number) else {
             return;
         };

@@ -6,7 +6,7 @@ use contracts::guest::Stdio;
 use contracts::keeper::{Event, Until};
 
 use super::{
-    Keeper, Kept, Role,
+    Keeper, Kept, Number, Role,
     clients::{conflict, just_exited},
     health::Probe,
     life::{Life, Terms},
@@ -19,9 +19,9 @@ use crate::{Error, ErrorKind};
 
 impl Keeper {
     /// Takes a container over that does not run, and starts it when somebody asks for it.
-    pub(super) fn hold(&mut self, record: Container, lock: Lock) -> Result<u32> {
-        let number = self.new_number();
-        let terms = Terms::of(&record.config, self.named.is_none());
+    pub(super) fn hold(&mut self, record: Container, lock: Lock) -> Result<Number> {
+        let number = self.numbers.give();
+        let terms = Terms::of(&record.config, self.hosting.is_own());
         let kept = Kept {
             layers: Vec::new(),
             state: record.state()?,
@@ -59,27 +59,27 @@ impl Keeper {
     }
 
     /// The container of this identifier, if it is held.
-    pub(super) fn held(&self, id: &str) -> Option<u32> {
+    pub(super) fn held(&self, id: &str) -> Option<Number> {
         let number = self.number_of(id)?;
         self.is_held(number).then_some(number)
     }
 
-    pub(super) fn is_held(&self, number: u32) -> bool {
+    pub(super) fn is_held(&self, number: Number) -> bool {
         let kept = self.kept.get(&number);
         kept.is_some_and(|kept| kept.life.is_held())
     }
 
     /// Starts a container that is held, in a machine of its own or in the host. It stays held when it cannot be.
-    pub(super) fn start_held(&mut self, number: u32) -> Result<()> {
+    pub(super) fn start_held(&mut self, number: Number) -> Result<()> {
         let Some(kept) = self.kept.get_mut(&number) else {
             return Ok(());
         };
         // It may have been renamed, or else changed, since it is held.
         let id = kept.record.config.id.clone();
         kept.record = self.containers.open(&id)?;
-        let terms = Terms::of(&kept.record.config, self.named.is_none());
+        let terms = Terms::of(&kept.record.config, self.hosting.is_own());
         kept.life.renew(terms);
-        if self.named.is_some() {
+        if !self.hosting.is_own() {
             return self.begin(number);
         }
         // Whoever starts it has seen to that: to build one here would keep all clients waiting for minutes.
@@ -115,7 +115,7 @@ impl Keeper {
     }
 
     /// Lets go of a container that is held, with all who hold it, who are told why.
-    pub(super) fn let_holders_go(&mut self, number: u32, why: &str) {
+    pub(super) fn let_holders_go(&mut self, number: Number, why: &str) {
         let Some(kept) = self.kept.get(&number) else {
             return;
         };
@@ -136,7 +136,7 @@ impl Keeper {
     /// Lets go of all that is held, and tells those who hold it why.
     pub(super) fn let_all_holders_go(&mut self, why: &str) {
         let all = self.kept.keys().copied();
-        let held: Vec<u32> = all.filter(|number| self.is_held(*number)).collect();
+        let held: Vec<Number> = all.filter(|number| self.is_held(*number)).collect();
         for number in held {
             self.let_holders_go(number, why);
         }
@@ -144,7 +144,7 @@ impl Keeper {
 
     /// Lets go of what no client wants any more: all who held it are gone, or want something else.
     pub(super) fn let_go_of_unwanted(&mut self) {
-        let all: Vec<u32> = self.kept.keys().copied().collect();
+        let all: Vec<Number> = self.kept.keys().copied().collect();
         for number in all {
             if self.is_held(number) && self.clients_of(number).is_empty() {
                 self.let_go_of_held(number);
@@ -152,16 +152,13 @@ impl Keeper {
         }
     }
 
-    fn let_go_of_held(&mut self, number: u32) {
-        if self.named.is_none() {
-            // While the lock is held: the next keeper listens at the same place.
-            let _ = std::fs::remove_file(&self.socket);
-        }
+    fn let_go_of_held(&mut self, number: Number) {
+        self.leave_socket();
         self.gone(number);
     }
 
     /// The clients that have to do with a container, in the order in which they came.
-    pub(super) fn clients_of(&self, number: u32) -> Vec<(u64, Role)> {
+    pub(super) fn clients_of(&self, number: Number) -> Vec<(u64, Role)> {
         let all = self.clients.iter();
         let all = all.filter(|(_, client)| client.role.container() == Some(number));
         all.map(|(client, own)| (*client, own.role)).collect()

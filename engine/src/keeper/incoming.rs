@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Result, anyhow, bail};
 use contracts::guest::{CONTROL_PORT, GuestMessage, VERSION};
 
-use super::{Keeper, Named, carry::Unexpected, execs::code_of, life::Input};
+use super::{Keeper, Number, carry::Unexpected, execs::code_of, hosting::Hosting, life::Input};
 use crate::Guest;
 use crate::host;
 use coracle_platform::clock;
@@ -41,10 +41,7 @@ impl Keeper {
             return Ok(());
         };
         if port == CONTROL_PORT {
-            // The first one is init's: it connects before there is any container. A later one is
-            // nobody's that may be heard, even when init has closed its own.
-            if !std::mem::replace(&mut machine.connected, true) {
-                machine.guest = Some(Guest::new(stream));
+            if machine.connect(stream) {
                 let start = Instant::now() + machine.start_timeout;
                 let jail = machine.host.jail().to_owned();
                 for kept in self.started_ones() {
@@ -74,7 +71,7 @@ impl Keeper {
     }
 
     pub(super) fn guest(&mut self) -> Option<&mut Guest> {
-        self.machine.as_mut()?.guest.as_mut()
+        self.machine.as_mut()?.guest_mut()
     }
 
     fn read_guest(&mut self) -> Result<()> {
@@ -89,7 +86,7 @@ impl Keeper {
         }
         if !open && let Some(machine) = &mut self.machine {
             // The monitor says why soon, if the machine died.
-            machine.guest = None;
+            machine.close_channel();
             let end = Instant::now() + machine.start_timeout;
             self.on_all(&Input::ChannelClosed(end));
         }
@@ -139,9 +136,8 @@ impl Keeper {
         };
         // News of a container that this keeper has given up already; it may be about to start again, or
         // have been asked for again, and then no news of it fits yet.
-        let mut is_late = || self.named.as_mut().is_some_and(Named::takes_late_news);
         if let Err(Unexpected) = known
-            && !is_late()
+            && !self.hosting.takes_late_news()
         {
             bail!("guest protocol error: {name:?} does not belong here");
         }
@@ -158,24 +154,24 @@ impl Keeper {
                  {VERSION}; install coracle, coracle-vmm and coracle-init of one release"
             );
         }
-        if std::mem::replace(&mut machine.greeted, true) {
+        if !machine.greet() {
             bail!("guest protocol error: \"hello\" does not belong here");
         }
         let own_kernel = !machine.host.shares_kernel();
         self.kernel = crate::clean(kernel);
         let now = clock::now();
-        self.timeline.push(("init ready".into(), now));
+        self.mark_at("init ready", now);
         // The guest's clock starts with its kernel, so its own times reach back from now. What it
         // says is only shown.
         if init_at <= at && at < now {
             if own_kernel {
-                self.timeline.push(("kernel entry".into(), now - at));
+                self.mark_at("kernel entry", now - at);
             }
             let init = now - (at - init_at);
-            self.timeline.push(("init begins".into(), init));
+            self.mark_at("init begins", init);
         }
         let all = self.kept.iter().filter(|(_, kept)| kept.life.is_booting());
-        let all: Vec<u32> = all.map(|(number, _)| *number).collect();
+        let all: Vec<Number> = all.map(|(number, _)| *number).collect();
         for number in all {
             self.on(number, Input::Ready);
             self.mark("spec sent");
@@ -185,7 +181,7 @@ impl Keeper {
     }
 
     /// A guest does not answer. Where it is the container's own it is lost; else the others go on.
-    pub(super) fn silent(&mut self, number: u32, ran: bool) {
+    pub(super) fn silent(&mut self, number: Number, ran: bool) {
         let error = if ran {
             anyhow!("the guest closed its control channel without stopping")
         } else {
@@ -195,9 +191,9 @@ impl Keeper {
                 "the guest is not responding: no container within {limit:?} of its first message"
             )
         };
-        match self.named {
-            None => self.lost(&error),
-            Some(_) => self.on(number, Input::GivenUp(format!("{error:#}"))),
+        match self.hosting {
+            Hosting::Own(_) => self.lost(&error),
+            Hosting::Named(_) => self.on(number, Input::GivenUp(format!("{error:#}"))),
         }
     }
 }

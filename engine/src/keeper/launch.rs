@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use contracts::guest::HostMessage;
 use contracts::keeper::VERSION;
 
-use super::{Keeper, Kept, Machine, Prepared, life::Input, streams::Streams};
+use super::{Keeper, Kept, Machine, Number, Prepared, life::Input, streams::Streams};
 use crate::host::{Design, Host, Place};
 use crate::policy;
 use crate::state::{
@@ -17,7 +17,7 @@ use crate::state::{
 
 impl Keeper {
     /// Takes a container over that starts now.
-    pub(super) fn take(&mut self, record: Container, lock: Lock) -> Result<u32> {
+    pub(super) fn take(&mut self, record: Container, lock: Lock) -> Result<Number> {
         let number = self.hold(record, lock)?;
         if let Err(error) = self.begin(number) {
             self.kept.remove(&number);
@@ -27,7 +27,7 @@ impl Keeper {
     }
 
     /// Begins the start of a container that is held. When it cannot be, all is as if nobody had asked.
-    pub(super) fn begin(&mut self, number: u32) -> Result<()> {
+    pub(super) fn begin(&mut self, number: Number) -> Result<()> {
         let Some(kept) = self.kept.get_mut(&number) else {
             return Ok(());
         };
@@ -56,15 +56,8 @@ impl Keeper {
         Ok(())
     }
 
-    /// A number that no container has, or had: an answer that is late reaches nobody else.
-    pub(super) fn new_number(&mut self) -> u32 {
-        let number = self.next_number;
-        self.next_number += 1;
-        number
-    }
-
     /// New streams for a start, to which clients can be attached.
-    pub(super) fn open_streams(&mut self, number: u32) -> Result<()> {
+    pub(super) fn open_streams(&mut self, number: Number) -> Result<()> {
         let Some(kept) = self.kept.get(&number) else {
             return Ok(());
         };
@@ -79,7 +72,7 @@ impl Keeper {
     }
 
     /// Makes all ready for a start whose streams are there.
-    pub(super) fn expect_start(&mut self, number: u32) -> Result<()> {
+    pub(super) fn expect_start(&mut self, number: Number) -> Result<()> {
         let network = self.take_network(number)?;
         let Some(kept) = self.kept.get_mut(&number) else {
             return Ok(());
@@ -108,13 +101,7 @@ impl Keeper {
         match Host::start(&design, &self.directories) {
             Ok(host) => {
                 self.mark("monitor started");
-                self.machine = Some(Machine {
-                    host,
-                    guest: None,
-                    connected: false,
-                    greeted: false,
-                    start_timeout,
-                });
+                self.machine = Some(Machine::new(host, start_timeout));
                 // A guest that connects to nobody is given up by its monitor; one that only connects to
                 // somebody else is not.
                 let end = Instant::now() + start_timeout;
@@ -142,7 +129,7 @@ impl Keeper {
     }
 
     /// Notes an event of a container's.
-    pub(super) fn journal(&self, number: u32, action: &str, attributes: &[(&str, String)]) {
+    pub(super) fn journal(&self, number: Number, action: &str, attributes: &[(&str, String)]) {
         if let Some(kept) = self.kept.get(&number) {
             let config = self.containers.as_named_now(&kept.record);
             journal::note(&self.directories.data, &*config, action, attributes);

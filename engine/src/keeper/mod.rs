@@ -16,12 +16,15 @@ mod execs;
 pub mod fuzzing;
 mod health;
 mod held;
+mod hosting;
 mod incoming;
 mod kept;
 mod launch;
 mod life;
+mod machine;
 mod named;
 mod network;
+mod number;
 mod phase;
 mod prepare;
 mod proof;
@@ -57,7 +60,6 @@ pub(crate) use socket::{listener, path as socket_path};
 pub use start::{Start, refuse_running, start};
 
 use crate::Guest;
-use crate::host::Host;
 use crate::state::{
     Directories,
     container::{Container, Containers, Probes, State},
@@ -67,9 +69,11 @@ use clients::{Client, Role};
 use coracle_platform::sys::Signals;
 use execs::Exec;
 use health::Probe;
+use hosting::Hosting;
 use life::Life;
-use named::Named;
+use machine::Machine;
 use network::Addresses;
+use number::{Number, Numbers};
 use proof::Unproved;
 use sessions::Sessions;
 use streams::{PIECE, Source, Streams};
@@ -95,25 +99,13 @@ struct Kept {
     lock: Lock,
 }
 
-/// The guest, while there is one.
-struct Machine {
-    host: Host,
-    guest: Option<Guest>,
-    /// The guest has opened its control channel, which it does once.
-    connected: bool,
-    /// The guest has said hello.
-    greeted: bool,
-    start_timeout: Duration,
-}
-
 /// The process's state.
 struct Keeper {
     directories: Directories,
     containers: Containers,
     machine: Option<Machine>,
-    /// The named host that this is the keeper of; without one, the machine is its container's.
-    named: Option<Named>,
-    kept: BTreeMap<u32, Kept>,
+    hosting: Hosting,
+    kept: BTreeMap<Number, Kept>,
     addresses: Addresses,
     execs: Vec<Exec>,
     sessions: Sessions,
@@ -122,15 +114,13 @@ struct Keeper {
     listener: OwnedFd,
     socket: PathBuf,
     signals: Signals,
-    timeline: Vec<(String, u64)>,
     /// The guest kernel's release.
     kernel: String,
     /// Its machines are in the software host.
     in_software_host: bool,
     /// Nothing runs in a machine whose monitor does not get all of its jail.
     require_jail: bool,
-    /// Number of the next container.
-    next_number: u32,
+    numbers: Numbers,
     next_client: u64,
     next_port: u32,
     over: bool,
@@ -147,9 +137,9 @@ enum Token {
     Unproved(u64),
     /// There is room for messages that wait for the guest.
     GuestRoom,
-    Stream(u32, Source),
+    Stream(Number, Source),
     /// What a health command writes: standard output (0) or error (1).
-    Probe(u32, usize),
+    Probe(Number, usize),
 }
 
 impl Keeper {
@@ -189,7 +179,7 @@ impl Keeper {
         if let Some(machine) = &self.machine {
             // Connections come before the words about them.
             waiting.add(Token::Host, machine.host.as_fd(), false);
-            if let Some(guest) = &machine.guest {
+            if let Some(guest) = machine.guest() {
                 waiting.add(Token::Guest, guest.as_fd(), false);
                 if guest.deadline().is_some() {
                     waiting.add(Token::GuestRoom, guest.as_fd(), true);
@@ -209,9 +199,9 @@ impl Keeper {
         }
         let deadlines = self.kept.values().filter_map(|kept| kept.life.next());
         let probes = self.kept.values().filter_map(|kept| kept.probe.at());
-        let named = self.named.iter().filter_map(Named::next);
-        let next = deadlines.chain(probes).chain(named);
-        let guest = self.machine.iter().flat_map(|machine| &machine.guest);
+        let host = self.hosting.next();
+        let next = deadlines.chain(probes).chain(host);
+        let guest = self.machine.iter().filter_map(Machine::guest);
         let next = next.chain(guest.filter_map(Guest::deadline));
         let next = next
             .chain(self.late_exec())
@@ -246,20 +236,14 @@ impl Keeper {
     }
 
     /// The container of this identifier.
-    fn number_of(&self, id: &str) -> Option<u32> {
+    fn number_of(&self, id: &str) -> Option<Number> {
         let mut all = self.kept.iter();
         all.find(|(_, kept)| kept.record.config.id == id)
             .map(|(number, _)| *number)
     }
 
-    /// Notes a step of the machine's.
-    fn mark(&mut self, step: &str) {
-        self.timeline
-            .push((step.into(), coracle_platform::clock::now()));
-    }
-
     /// Notes a step of a container's.
-    fn mark_of(&mut self, number: u32, step: &str) {
+    fn mark_of(&mut self, number: Number, step: &str) {
         if let Some(kept) = self.kept.get_mut(&number) {
             kept.timeline
                 .push((step.into(), coracle_platform::clock::now()));

@@ -13,9 +13,10 @@ use contracts::monitor::Place;
 use packets::Socket;
 
 use super::{
-    Keeper, Kept, Launch, Prepared, Role,
+    Keeper, Kept, Launch, Machine, Number, Prepared, Role,
     begin::{Work, begin},
     clients::conflict,
+    hosting::Hosting,
     life::Input,
     restart,
     shelf::{Forgotten, Shelf},
@@ -112,7 +113,7 @@ pub(super) fn keep(
     state.error.clear();
     state.stopped = false;
     record.save(&state)?;
-    keeper.named = Some(Named {
+    keeper.hosting = Hosting::Named(Box::new(Named {
         record: record.clone(),
         state,
         shelf: Shelf::default(),
@@ -120,7 +121,7 @@ pub(super) fn keep(
         ends: false,
         late_news: 0,
         _lock: lock,
-    });
+    }));
     let client = keeper.add_client(first, Role::Host);
     keeper.tell(client, &Event::Done);
     keeper.boot(prepared);
@@ -128,7 +129,7 @@ pub(super) fn keep(
     keeper.end_machine();
     let _ = std::fs::remove_file(&keeper.socket);
     disk::remove_of_host(&directories.data, &record.config.name);
-    if let Some(named) = &mut keeper.named {
+    if let Some(named) = keeper.hosting.named_mut() {
         named.state.status = Status::Exited;
         named.state.finished = clock::wall();
         if let Err(error) = &result {
@@ -149,7 +150,7 @@ impl Keeper {
         let release = self.kernel.clone();
         let machine = self.machine.as_ref();
         let jail = machine.map_or("", |machine| machine.host.jail()).to_owned();
-        let Some(named) = &mut self.named else {
+        let Some(named) = self.hosting.named_mut() else {
             return;
         };
         named.deadline = None;
@@ -180,7 +181,7 @@ impl Keeper {
 
     /// The machine is gone although nobody asked for it, or never came up.
     pub(super) fn host_is_lost(&mut self, words: &str) {
-        let Some(named) = &mut self.named else {
+        let Some(named) = self.hosting.named_mut() else {
             return;
         };
         if named.state.error.is_empty() {
@@ -195,7 +196,7 @@ impl Keeper {
 
     /// Ends the host as soon as its containers have ended; none starts again.
     pub(super) fn end_host(&mut self) {
-        let Some(named) = &mut self.named else {
+        let Some(named) = self.hosting.named_mut() else {
             return;
         };
         named.ends = true;
@@ -206,7 +207,7 @@ impl Keeper {
 
     /// A person wants the host to stop.
     pub(super) fn stop_host(&mut self, seconds: Option<u64>) -> Result<()> {
-        let Some(named) = &mut self.named else {
+        let Some(named) = self.hosting.named_mut() else {
             bail!("not the keeper of a named host");
         };
         named.state.stopped = true;
@@ -252,7 +253,7 @@ impl Keeper {
         if let Some(input) = attach {
             self.connect_streams(client, number, input, owner)?;
         }
-        if self.named.is_some() {
+        if !self.hosting.is_own() {
             self.place(number);
         }
         Ok(())
@@ -260,11 +261,11 @@ impl Keeper {
 
     /// A container of the host's that nobody keeps, and its lock; the host is up.
     pub(super) fn of_host(&self, id: &str) -> Result<(Container, Lock)> {
-        let Some(named) = &self.named else {
+        let Some(named) = self.hosting.named() else {
             bail!("not the keeper of this container, nor of a named host");
         };
         let name = &named.record.config.name;
-        let up = self.machine.as_ref().is_some_and(|machine| machine.greeted);
+        let up = self.machine.as_ref().is_some_and(Machine::is_up);
         if named.ends || !up {
             return Err(conflict(format!(
                 "host {name} is not up; 'coracle host start {name}' starts it"
@@ -282,17 +283,19 @@ impl Keeper {
     }
 
     /// Gives a container's layers to the guest, and starts it when they are there.
-    pub(super) fn place(&mut self, number: u32) {
+    pub(super) fn place(&mut self, number: Number) {
         match self.give_layers(number) {
             Ok(()) => self.run_placed(),
             Err(error) => self.fail(number, &format!("{error:#}")),
         }
     }
 
-    fn give_layers(&mut self, number: u32) -> Result<()> {
-        let (Some(named), Some(machine), Some(kept)) =
-            (&mut self.named, &self.machine, self.kept.get_mut(&number))
-        else {
+    fn give_layers(&mut self, number: Number) -> Result<()> {
+        let (Some(named), Some(machine), Some(kept)) = (
+            self.hosting.named_mut(),
+            &self.machine,
+            self.kept.get_mut(&number),
+        ) else {
             bail!("the host is gone");
         };
         let start = Instant::now() + machine.start_timeout;
@@ -328,14 +331,14 @@ impl Keeper {
 
     /// Starts those whose layers are there.
     fn run_placed(&mut self) {
-        let Some(named) = &self.named else {
+        let Some(named) = self.hosting.named() else {
             return;
         };
-        let is_ready = |(number, kept): &(&u32, &Kept)| {
+        let is_ready = |(number, kept): &(&Number, &Kept)| {
             kept.life.is_booting() && named.shelf.is_ready(**number)
         };
         let ready = self.kept.iter().filter(is_ready);
-        let ready: Vec<u32> = ready.map(|(number, _)| *number).collect();
+        let ready: Vec<Number> = ready.map(|(number, _)| *number).collect();
         if !ready.is_empty() {
             self.say(&HostMessage::Time(clock::wall()));
         }
@@ -347,7 +350,7 @@ impl Keeper {
 
     /// The monitor has put a layer on the disk, or taken it away, or refused.
     pub(super) fn extent(&mut self, place: Place, refused: Option<String>) {
-        let Some(named) = &mut self.named else {
+        let Some(named) = self.hosting.named_mut() else {
             return;
         };
         for number in named.shelf.done(place, refused.is_some()) {
@@ -362,7 +365,7 @@ impl Keeper {
 
     /// The guest has let go of a layer, or cannot yet; false when it was not asked to.
     pub(super) fn forgotten(&mut self, partition: u8, gone: bool) -> bool {
-        let (Some(named), Some(machine)) = (&mut self.named, &self.machine) else {
+        let (Some(named), Some(machine)) = (self.hosting.named_mut(), &self.machine) else {
             return false;
         };
         match named.shelf.forgotten(partition, gone, Instant::now()) {
@@ -377,15 +380,15 @@ impl Keeper {
     }
 
     /// A container has ended: others may use its layers, or nobody.
-    pub(super) fn give_back_layers(&mut self, number: u32) {
-        if let Some(named) = &mut self.named {
+    pub(super) fn give_back_layers(&mut self, number: Number) {
+        if let Some(named) = self.hosting.named_mut() {
             named.shelf.release(number, Instant::now());
         }
     }
 
     /// Does what is due for the host.
     pub(super) fn tidy(&mut self) {
-        let Some(named) = &mut self.named else {
+        let Some(named) = self.hosting.named_mut() else {
             return;
         };
         let now = Instant::now();
@@ -396,8 +399,8 @@ impl Keeper {
             });
         }
         let late = |named: &Named| named.deadline.is_some_and(|at| at <= now);
-        if self.named.as_ref().is_some_and(late) {
-            if let Some(named) = &mut self.named {
+        if self.hosting.named().is_some_and(late) {
+            if let Some(named) = self.hosting.named_mut() {
                 named.deadline = None;
             }
             self.lost(&anyhow::anyhow!("the host's guest is not responding"));
@@ -405,7 +408,7 @@ impl Keeper {
     }
 
     /// A container could not be started, for a reason that is not the guest's.
-    pub(super) fn fail(&mut self, number: u32, words: &str) {
+    pub(super) fn fail(&mut self, number: Number, words: &str) {
         self.on(number, Input::Unstartable(words.into()));
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use anyhow::{Result, bail};
 use contracts::guest::{HostMessage, Interface, Network};
 
-use super::Keeper;
+use super::{Keeper, Number};
 use crate::state::{
     container::Config,
     network::{GATEWAY, Mode, PREFIX, address},
@@ -52,7 +52,7 @@ impl Addresses {
 impl Keeper {
     /// Gives a container that is about to start its network: an address of its own, where that is on
     /// the bridge.
-    pub(super) fn take_network(&mut self, number: u32) -> Result<Network> {
+    pub(super) fn take_network(&mut self, number: Number) -> Result<Network> {
         let Some(kept) = self.kept.get_mut(&number) else {
             return Ok(Network::None);
         };
@@ -64,7 +64,7 @@ impl Keeper {
     }
 
     /// A container's record has another name: so have its neighbours' files.
-    pub(super) fn rename(&mut self, number: u32) -> Result<()> {
+    pub(super) fn rename(&mut self, number: Number) -> Result<()> {
         let Some(kept) = self.kept.get_mut(&number) else {
             return Ok(());
         };
@@ -78,7 +78,7 @@ impl Keeper {
     }
 
     /// A container has ended, and its address may be another's.
-    pub(super) fn release_network(&mut self, number: u32) {
+    pub(super) fn release_network(&mut self, number: Number) {
         let kept = self.kept.get_mut(&number);
         if let Some(address) = kept.and_then(|kept| kept.state.address.take()) {
             self.addresses.release(address);

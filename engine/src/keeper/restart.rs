@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rustix::process::{WaitOptions, wait};
 
-use super::{Keeper, Role, life::Input, prepare};
+use super::{Keeper, Number, Role, life::Input, prepare};
 use crate::kernel::Unobserved;
 use crate::state::container::{Restart, State, Status};
 use coracle_platform::clock;
@@ -21,7 +21,7 @@ pub(super) const HOST_STOPPED: &str = "the software host was stopped ('coracle m
 
 impl Keeper {
     /// Starts a container again whose pause is over.
-    pub(super) fn start_again(&mut self, number: u32) {
+    pub(super) fn start_again(&mut self, number: Number) {
         if let Some(why) = self.hindered() {
             self.on(number, Input::Hindered(why));
             return;
@@ -41,7 +41,7 @@ impl Keeper {
             self.fail(number, &format!("{error:#}"));
             return;
         }
-        if self.named.is_some() {
+        if !self.hosting.is_own() {
             self.place(number);
             return;
         }
@@ -58,8 +58,8 @@ impl Keeper {
 
     /// Gives a container another number for its next start, and returns it: what was asked for in the start
     /// before and is answered late reaches nobody.
-    fn renumber(&mut self, number: u32) -> u32 {
-        let next = self.new_number();
+    fn renumber(&mut self, number: Number) -> Number {
+        let next = self.numbers.give();
         if let Some(kept) = self.kept.remove(&number) {
             self.kept.insert(next, kept);
         }

@@ -3,6 +3,7 @@
 
 use contracts::guest::{Process, TerminalSize};
 
+use super::Number;
 use contracts::keeper::{ExecState, ExecStreams};
 
 use crate::{Error, ErrorKind, Result};
@@ -30,7 +31,7 @@ pub(super) struct Sessions {
 pub(super) struct Session {
     pub(super) id: String,
     /// Its container's number.
-    pub(super) container: u32,
+    pub(super) container: Number,
     pub(super) process: Process,
     pub(super) streams: ExecStreams,
     life: Life,
@@ -52,7 +53,7 @@ impl Sessions {
     /// When there are as many that have not ended.
     pub(super) fn create(
         &mut self,
-        container: (u32, &str),
+        container: (Number, &str),
         process: Process,
         streams: ExecStreams,
         random: &str,
@@ -118,7 +119,7 @@ impl Sessions {
 
     /// One has ended, or could not be started, which the words say; gives its container. Others that run in a guest
     /// are none of these.
-    pub(super) fn end(&mut self, id: &str, code: u8, words: &str) -> Option<u32> {
+    pub(super) fn end(&mut self, id: &str, code: u8, words: &str) -> Option<Number> {
         let session = self.find(id).ok()?;
         if session.life != Life::Running {
             return None;
@@ -139,7 +140,7 @@ impl Sessions {
     ///
     /// # Errors
     /// When there is none.
-    pub(super) fn container(&mut self, id: &str) -> Result<u32> {
+    pub(super) fn container(&mut self, id: &str) -> Result<Number> {
         Ok(self.find(id)?.container)
     }
 
@@ -156,7 +157,7 @@ impl Sessions {
     }
 
     /// Those of a container that have not ended, the oldest first.
-    pub(super) fn of(&self, container: u32) -> Vec<String> {
+    pub(super) fn of(&self, container: Number) -> Vec<String> {
         let all = self.all.iter();
         let own = all.filter(|session| {
             session.container == container && !matches!(session.life, Life::Ended(..))
@@ -165,7 +166,7 @@ impl Sessions {
     }
 
     /// Those of a container that run, the oldest first.
-    pub(super) fn running_in(&self, container: u32) -> Vec<String> {
+    pub(super) fn running_in(&self, container: Number) -> Vec<String> {
         let all = self.all.iter();
         let own = all.filter(|one| one.container == container && one.life == Life::Running);
         own.map(|session| session.id.clone()).collect()
@@ -173,7 +174,7 @@ impl Sessions {
 
     /// A container has ended, and so have its own; gives how those ended that were started, the oldest first, at most
     /// [`REMEMBERED`] of them.
-    pub(super) fn forget(&mut self, container: u32) -> Vec<ExecState> {
+    pub(super) fn forget(&mut self, container: Number) -> Vec<ExecState> {
         let own = self.all.extract_if(.., |one| one.container == container);
         let mut ended: Vec<Session> = own
             .filter(|session| matches!(session.life, Life::Ended(..)))
@@ -224,10 +225,15 @@ mod tests {
         config.spec.process.for_guest()
     }
 
-    fn create(sessions: &mut Sessions, container: u32) -> Result<String> {
+    fn create(sessions: &mut Sessions, container: u64) -> Result<String> {
         let id = container.to_string().repeat(64);
         let random = crate::identifier().unwrap();
-        sessions.create((container, &id), process(), ExecStreams::default(), &random)
+        sessions.create(
+            (container.into(), &id),
+            process(),
+            ExecStreams::default(),
+            &random,
+        )
     }
 
     fn kind<T>(result: Result<T>) -> Option<ErrorKind> {
@@ -263,7 +269,7 @@ mod tests {
         assert_eq!(state(&mut sessions), (true, None, String::new()));
         assert_eq!(kind(sessions.running(&id)), None);
         assert_eq!(kind(sessions.begin(&id, None)), conflict);
-        assert_eq!(sessions.end(&id, 127, "no such program"), Some(1));
+        assert_eq!(sessions.end(&id, 127, "no such program"), Some(1.into()));
         sessions.take_back(&id);
         assert_eq!(sessions.end(&id, 0, ""), None);
         let ended = (false, Some(127), "no such program".to_owned());
@@ -297,7 +303,7 @@ mod tests {
         });
         let id = "1".repeat(64);
         let random = crate::identifier().unwrap();
-        let id = sessions.create((1, &id), with, ExecStreams::default(), &random);
+        let id = sessions.create((1.into(), &id), with, ExecStreams::default(), &random);
         let begun = sessions.begin(&id.unwrap(), Some(size)).unwrap();
         assert_eq!(begun.process.terminal, Some(size));
     }
@@ -326,9 +332,9 @@ mod tests {
         let ended = create(&mut sessions, 2).unwrap();
         sessions.begin(&ended, None).unwrap();
         let _ = sessions.end(&ended, 0, "");
-        assert_eq!(sessions.of(2), std::slice::from_ref(&two));
-        sessions.forget(1);
+        assert_eq!(sessions.of(2.into()), std::slice::from_ref(&two));
+        sessions.forget(1.into());
         assert_eq!(kind(sessions.inspect(&one)), Some(ErrorKind::NotFound));
-        assert_eq!(sessions.container(&two).unwrap(), 2);
+        assert_eq!(sessions.container(&two).unwrap(), 2.into());
     }
 }

@@ -17,6 +17,8 @@ use anyhow::{Context, Result};
 use contracts::guest::{Layer, Range};
 use contracts::monitor::Place;
 
+use super::Number;
+
 /// Index of the disk.
 pub(super) const DISK: u8 = 0;
 
@@ -50,7 +52,7 @@ struct Slot {
     path: PathBuf,
     range: Range,
     stage: Stage,
-    users: BTreeSet<u32>,
+    users: BTreeSet<Number>,
     /// Since when nobody has used it.
     idle: Option<Instant>,
     /// Its users check what they read. Those who do not have a partition of their own: the kernel
@@ -81,7 +83,7 @@ impl Shelf {
     /// When a file cannot be opened, or the disk is full.
     pub(super) fn take(
         &mut self,
-        container: u32,
+        container: Number,
         layers: &[(PathBuf, u64)],
         checked: bool,
     ) -> Result<(Vec<Layer>, Vec<Insertion>)> {
@@ -101,7 +103,7 @@ impl Shelf {
 
     fn take_each(
         &mut self,
-        (container, checked): (u32, bool),
+        (container, checked): (Number, bool),
         layers: &[(PathBuf, u64)],
         insertions: &mut Vec<Insertion>,
     ) -> Result<Vec<Layer>> {
@@ -184,7 +186,7 @@ impl Shelf {
     }
 
     /// Whether all layers of a container are there.
-    pub(super) fn is_ready(&self, container: u32) -> bool {
+    pub(super) fn is_ready(&self, container: Number) -> bool {
         let mut own = self
             .slots
             .values()
@@ -194,7 +196,7 @@ impl Shelf {
 
     /// The monitor has done what it was asked for at a place. Those who wait for a layer that it
     /// refused.
-    pub(super) fn done(&mut self, place: Place, refused: bool) -> Vec<u32> {
+    pub(super) fn done(&mut self, place: Place, refused: bool) -> Vec<Number> {
         let mut all = self.slots.iter_mut();
         let found = all.find(|(_, slot)| self::place(slot.range) == place);
         let Some((number, slot)) = found else {
@@ -219,7 +221,7 @@ impl Shelf {
     }
 
     /// A container has ended.
-    pub(super) fn release(&mut self, container: u32, now: Instant) {
+    pub(super) fn release(&mut self, container: Number, now: Instant) {
         for slot in self.slots.values_mut() {
             if slot.users.remove(&container) && slot.users.is_empty() {
                 slot.idle = Some(now);
@@ -303,7 +305,9 @@ mod tests {
     fn with_one(directory: &Path) -> (Shelf, (PathBuf, u64), Vec<Layer>, Vec<Insertion>) {
         let base = layer(directory, "a");
         let mut shelf = Shelf::default();
-        let (places, inserted) = shelf.take(1, std::slice::from_ref(&base), false).unwrap();
+        let (places, inserted) = shelf
+            .take(1.into(), std::slice::from_ref(&base), false)
+            .unwrap();
         shelf.done(inserted[0].place, false);
         (shelf, base, places, inserted)
     }
@@ -313,15 +317,19 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let (base, top) = (layer(directory.path(), "a"), layer(directory.path(), "b"));
         let mut shelf = Shelf::default();
-        let (one, first) = shelf.take(1, std::slice::from_ref(&base), false).unwrap();
-        let (two, second) = shelf.take(2, &[base.clone(), top.clone()], false).unwrap();
+        let (one, first) = shelf
+            .take(1.into(), std::slice::from_ref(&base), false)
+            .unwrap();
+        let (two, second) = shelf
+            .take(2.into(), &[base.clone(), top.clone()], false)
+            .unwrap();
         assert_eq!((first.len(), second.len()), (1, 1));
         assert_eq!(one[0], two[0]);
-        assert!(!shelf.is_ready(1) && !shelf.is_ready(2));
+        assert!(!shelf.is_ready(1.into()) && !shelf.is_ready(2.into()));
         assert!(shelf.done(first[0].place, false).is_empty());
-        assert!(shelf.is_ready(1) && !shelf.is_ready(2));
+        assert!(shelf.is_ready(1.into()) && !shelf.is_ready(2.into()));
         assert!(shelf.done(second[0].place, false).is_empty());
-        assert!(shelf.is_ready(2));
+        assert!(shelf.is_ready(2.into()));
     }
 
     #[test]
@@ -330,12 +338,14 @@ mod tests {
         let (mut shelf, base, places, inserted) = with_one(directory.path());
         let now = Instant::now();
         assert_eq!(shelf.next(), None);
-        shelf.release(1, now);
+        shelf.release(1.into(), now);
         assert_eq!(shelf.next(), Some(now + LINGER));
         assert!(shelf.due(now).is_empty());
         assert_eq!(shelf.due(now + LINGER), [places[0].partition]);
         // Whoever comes now needs a place of their own.
-        let (other, again) = shelf.take(2, std::slice::from_ref(&base), false).unwrap();
+        let (other, again) = shelf
+            .take(2.into(), std::slice::from_ref(&base), false)
+            .unwrap();
         assert_ne!(other[0].partition, places[0].partition);
         assert_ne!(again[0].place, inserted[0].place);
         let freed = shelf.forgotten(places[0].partition, true, now);
@@ -349,13 +359,15 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let (mut shelf, base, places, _) = with_one(directory.path());
         let now = Instant::now();
-        shelf.release(1, now);
+        shelf.release(1.into(), now);
         shelf.due(now + LINGER);
         assert_eq!(
             shelf.forgotten(places[0].partition, false, now),
             Forgotten::Later
         );
-        let (again, inserted) = shelf.take(2, std::slice::from_ref(&base), false).unwrap();
+        let (again, inserted) = shelf
+            .take(2.into(), std::slice::from_ref(&base), false)
+            .unwrap();
         assert_eq!((again, inserted), (places, Vec::new()));
     }
 
@@ -368,7 +380,7 @@ mod tests {
             shelf.forgotten(places[0].partition, true, now),
             Forgotten::Unasked
         );
-        assert!(shelf.is_ready(1));
+        assert!(shelf.is_ready(1.into()));
     }
 
     #[test]
@@ -376,9 +388,13 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let base = layer(directory.path(), "a");
         let mut shelf = Shelf::default();
-        let (_, inserted) = shelf.take(1, std::slice::from_ref(&base), false).unwrap();
-        shelf.take(2, std::slice::from_ref(&base), false).unwrap();
-        assert_eq!(shelf.done(inserted[0].place, true), [1, 2]);
+        let (_, inserted) = shelf
+            .take(1.into(), std::slice::from_ref(&base), false)
+            .unwrap();
+        shelf
+            .take(2.into(), std::slice::from_ref(&base), false)
+            .unwrap();
+        assert_eq!(shelf.done(inserted[0].place, true), [1.into(), 2.into()]);
         assert!(shelf.slots.is_empty());
     }
 
@@ -388,14 +404,16 @@ mod tests {
         let (path, _) = layer(directory.path(), "a");
         let (other, _) = layer(directory.path(), "b");
         let mut shelf = Shelf::default();
-        let (_, large) = shelf.take(1, &[(path.clone(), 3 << 20)], false).unwrap();
-        let (_, small) = shelf.take(2, &[(other, 4096)], false).unwrap();
+        let (_, large) = shelf
+            .take(1.into(), &[(path.clone(), 3 << 20)], false)
+            .unwrap();
+        let (_, small) = shelf.take(2.into(), &[(other, 4096)], false).unwrap();
         assert_eq!(
             (large[0].place.start, small[0].place.start),
             (1 << 20, 4 << 20)
         );
         shelf.done(large[0].place, true);
-        let (_, third) = shelf.take(3, &[(path, 4096)], false).unwrap();
+        let (_, third) = shelf.take(3.into(), &[(path, 4096)], false).unwrap();
         assert_eq!(third[0].place.start, 1 << 20);
     }
 
@@ -405,14 +423,19 @@ mod tests {
         let mut shelf = Shelf::default();
         for index in 0..255 {
             let one = layer(directory.path(), &index.to_string());
-            shelf.take(index, &[one], false).unwrap();
+            shelf.take(index.into(), &[one], false).unwrap();
         }
         let known = layer(directory.path(), "0");
         let error = shelf
-            .take(256, &[known, layer(directory.path(), "x")], false)
+            .take(256.into(), &[known, layer(directory.path(), "x")], false)
             .unwrap_err();
         assert!(error.to_string().contains("255 layers"), "{error}");
-        assert!(shelf.slots.values().all(|slot| !slot.users.contains(&256)));
+        assert!(
+            shelf
+                .slots
+                .values()
+                .all(|slot| !slot.users.contains(&256.into()))
+        );
     }
 
     #[test]
@@ -420,10 +443,10 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let (mut shelf, base, places, _) = with_one(directory.path());
         let layers = std::slice::from_ref(&base);
-        let (checked, inserted) = shelf.take(2, layers, true).unwrap();
+        let (checked, inserted) = shelf.take(2.into(), layers, true).unwrap();
         assert_ne!(checked[0].partition, places[0].partition);
         assert_eq!(inserted[0].path, base.0);
-        let (again, inserted) = shelf.take(3, layers, true).unwrap();
+        let (again, inserted) = shelf.take(3.into(), layers, true).unwrap();
         assert_eq!((again, inserted.len()), (checked, 0));
     }
 
@@ -433,7 +456,7 @@ mod tests {
         let (mut shelf, base, places, _) = with_one(directory.path());
         std::fs::remove_file(&base.0).unwrap();
         let again = layer(directory.path(), "a");
-        let (others, inserted) = shelf.take(2, &[again], false).unwrap();
+        let (others, inserted) = shelf.take(2.into(), &[again], false).unwrap();
         assert_ne!(others[0].partition, places[0].partition);
         assert_eq!(inserted.len(), 1);
     }

@@ -12,7 +12,7 @@ use crate::{
 const CONTAINER: &str = include_str!("../fuzzing/container.json");
 
 /// A keeper with a container that runs or starts, which is given all the time that there is, and more.
-fn patient(runs: bool) -> (tempfile::TempDir, Keeper, u32) {
+fn patient(runs: bool) -> (tempfile::TempDir, Keeper, Number) {
     let (directory, mut keeper) = keeper();
     let path = directory.path();
     let directories = Directories {

@@ -5,6 +5,7 @@ use contracts::keeper::{ExecState, Exit, Reason};
 use packets::Socket;
 
 use super::*;
+use crate::host;
 use crate::keeper::{
     Machine, client,
     execs::{
@@ -16,14 +17,13 @@ use crate::state::{
     Directories,
     container::{Config, Containers, Status},
 };
-use crate::{Guest, host};
 
 const CONTAINER: &str = include_str!("../fuzzing/container.json");
 
 /// A keeper whose container runs, and the other ends of what it is connected to.
 struct Scene {
     keeper: Keeper,
-    number: u32,
+    number: Number,
     container: String,
     guest: UnixStream,
     decoder: frame::Decoder,
@@ -49,13 +49,9 @@ impl Scene {
         let (monitor, control) = Socket::pair().unwrap();
         let (guest, channel) = UnixStream::pair().unwrap();
         guest.set_nonblocking(true).unwrap();
-        keeper.machine = Some(Machine {
-            host: host::Host::at(control),
-            guest: Some(Guest::new(channel)),
-            connected: true,
-            greeted: true,
-            start_timeout: Duration::from_secs(10),
-        });
+        let mut machine = Machine::new(host::Host::at(control), Duration::from_secs(10));
+        assert!(machine.connect(channel) && machine.greet());
+        keeper.machine = Some(machine);
         Self {
             keeper,
             number,

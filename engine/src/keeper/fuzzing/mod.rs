@@ -148,13 +148,7 @@ pub fn play(bytes: &[u8]) -> (Status, i32) {
     let lock = container.keeper_lock().expect("a lock can be taken");
     let number = scene.keeper.take(container.clone(), lock);
     let number = number.expect("a container can be taken over");
-    scene.keeper.machine = Some(Machine {
-        host: Host::at(control),
-        guest: None,
-        connected: false,
-        greeted: false,
-        start_timeout: Duration::from_secs(10),
-    });
+    scene.keeper.machine = Some(Machine::new(Host::at(control), Duration::from_secs(10)));
     scene.call(Role::Attached {
         number,
         owner: true,

@@ -8,7 +8,6 @@ use super::{
     super::{Machine, execs},
     *,
 };
-use crate::Guest;
 use crate::host;
 use crate::state::{
     MachineMode,
@@ -53,7 +52,7 @@ impl Scene {
         let signals = Signals::new(&[]).unwrap();
         let socket = directory.path().join("socket");
         let mut keeper = Keeper::new(&directories, socket, signals).unwrap();
-        keeper.named = Some(Named {
+        keeper.hosting = Hosting::Named(Box::new(Named {
             state: record.state().unwrap(),
             _lock: record.keeper_lock().unwrap(),
             record,
@@ -61,16 +60,12 @@ impl Scene {
             deadline: None,
             ends: false,
             late_news: 0,
-        });
+        }));
         let (monitor, control) = Socket::pair().unwrap();
         let (guest, channel) = UnixStream::pair().unwrap();
-        keeper.machine = Some(Machine {
-            host: host::Host::at(control),
-            guest: Some(Guest::new(channel)),
-            connected: true,
-            greeted: true,
-            start_timeout: Duration::from_secs(10),
-        });
+        let mut machine = Machine::new(host::Host::at(control), Duration::from_secs(10));
+        assert!(machine.connect(channel) && machine.greet());
+        keeper.machine = Some(machine);
         Self {
             keeper,
             containers: Containers::new(&directories),
@@ -96,7 +91,7 @@ impl Scene {
     }
 
     /// A container that runs.
-    fn run(&mut self) -> u32 {
+    fn run(&mut self) -> Number {
         let record = self.container();
         let lock = record.keeper_lock().unwrap();
         let number = self.keeper.take(record, lock).unwrap();
@@ -106,7 +101,7 @@ impl Scene {
         number
     }
 
-    fn stage(&self, number: u32) -> &'static str {
+    fn stage(&self, number: Number) -> &'static str {
         self.keeper.kept[&number].life.word()
     }
 
