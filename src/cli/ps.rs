@@ -54,7 +54,7 @@ pub(super) fn main(arguments: &Arguments) -> Result<()> {
     let list = Containers::new(&directories).summaries()?;
     let hosts = Hosts::new(&directories).list()?;
     let filters = filter::filters(&arguments.filter, &FILTERS)?;
-    let filter = Filter::new(filters, &mut Things(&directories)).map_err(|Failure(error)| error)?;
+    let filter = Filter::new(filters, &mut Things).map_err(|Failure(error)| error)?;
     let limit = match (arguments.latest, arguments.last) {
         (true, _) => Some(1),
         (false, last) => last,

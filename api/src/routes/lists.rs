@@ -7,13 +7,9 @@ use docker_model::{
     filters::{FilterError, Filters},
     records,
 };
-use images::store::{Store, StoreError};
 
 use super::Call;
-use crate::{
-    backend::Backend,
-    error::{ApiError, whole},
-};
+use crate::{backend::Backend, error::ApiError};
 
 impl From<FilterError> for ApiError {
     fn from(error: FilterError) -> Self {
@@ -32,12 +28,7 @@ impl Named for Things<'_> {
     }
 
     fn image(&mut self, name: &str) -> Result<Option<String>, ApiError> {
-        let failed = |error: StoreError| ApiError::internal(whole(&error));
-        match Store::open(self.0.store()).map_err(failed)?.resolve(name) {
-            Ok(image) => Ok(Some(image.id.to_string())),
-            Err(StoreError::NotFound { .. } | StoreError::Name { .. }) => Ok(None),
-            Err(error) => Err(failed(error)),
-        }
+        Ok(self.0.engine.images().id(name)?)
     }
 }
 
