@@ -14,7 +14,7 @@ use std::{
 use serde_json::Value;
 
 /// The arrows between our own crates; nothing else may be drawn.
-const ARROWS: [(&str, &[&str]); 15] = [
+const ARROWS: [(&str, &[&str]); 16] = [
     (
         "coracle",
         &[
@@ -74,8 +74,9 @@ const ARROWS: [(&str, &[&str]); 15] = [
         &["coracle-platform", "coracle-contracts"],
     ),
     ("coracle-platform", &[]),
-    ("coracle-vmm", &["coracle-contracts"]),
-    ("coracle-init", &["coracle-contracts"]),
+    ("coracle-vmm", &["coracle-bpf", "coracle-contracts"]),
+    ("coracle-init", &["coracle-bpf", "coracle-contracts"]),
+    ("coracle-bpf", &[]),
     ("coracle-contracts", &[]),
     ("coracle-images", &["coracle-platform"]),
     ("coracle-tests", &[]),
