@@ -175,10 +175,8 @@ impl Keeper {
             Some((exec.client, index))
         });
         match found {
-            Some((Client::Command(client), index)) => {
-                if self.give(client, index, stream).is_err() {
-                    self.drop_client(client, false);
-                }
+            Some((Client::Command(client), index)) if self.give(client, index, stream).is_err() => {
+                self.drop_client(client, false);
             }
             Some((Client::Health(number), index)) => self.take_probe(number, index, stream),
             _ => {}
@@ -206,13 +204,14 @@ impl Keeper {
         let Some(index) = self.execs.iter().position(|exec| exec.id == *id) else {
             return false;
         };
-        if let GuestMessage::Started { .. } = message {
+        if let GuestMessage::Started { pid, .. } = message {
             let Some(exec) = self.execs.get_mut(index) else {
                 return false;
             };
             if std::mem::replace(&mut exec.started, true) {
                 return false;
             }
+            self.sessions.started(&exec.id, *pid);
             if let Client::Command(client) = exec.client {
                 self.tell(client, &Event::Started);
             }

@@ -33,6 +33,8 @@ pub(super) struct Session {
     pub(super) container: u32,
     pub(super) process: Process,
     pub(super) streams: ExecStreams,
+    /// Its number in the guest, as a container's; 0 before it runs.
+    pid: u32,
     life: Life,
 }
 
@@ -74,6 +76,7 @@ impl Sessions {
             container: number,
             process,
             streams,
+            pid: 0,
             life: Life::Created,
         });
         Ok(id)
@@ -113,6 +116,15 @@ impl Sessions {
             && session.life == Life::Running
         {
             session.life = Life::Created;
+        }
+    }
+
+    /// One runs, as this process of the guest's. Others that run in a guest are none of these.
+    pub(super) fn started(&mut self, id: &str, pid: u32) {
+        if let Ok(session) = self.find(id)
+            && session.life == Life::Running
+        {
+            session.pid = pid;
         }
     }
 
@@ -197,7 +209,7 @@ impl Session {
             running: self.life == Life::Running,
             exit_code,
             error,
-            pid: 0,
+            pid: self.pid,
             process: self.process.clone(),
             streams: self.streams,
         }
