@@ -1,5 +1,7 @@
 //! What there is: containers, and what is known of each.
 
+use std::collections::BTreeMap;
+
 use coracle_engine::{containers::Container, state::host::Hosts};
 use coracle_platform::clock;
 use docker_model::{
@@ -40,16 +42,26 @@ pub fn containers(api: &Backend, call: &mut Call<'_, '_>) -> Result<(), ApiError
     let limit = usize::try_from(limit).ok().filter(|limit| *limit > 0);
     let list = api.records.summaries()?;
     let hosts = Hosts::new(api.directories()).list()?;
+    let sizes = match call.query.flag("size") {
+        true => api.engine.containers().sizes(&list)?,
+        false => BTreeMap::new(),
+    };
     let rows = records::rows(list, &hosts, &filter, call.query.flag("all"), limit);
     let now = clock::wall();
-    let rows = rows.map(|row| container::list(&row.summary, now));
+    let rows = rows.map(|mut row| {
+        row.summary.size = sizes.get(&row.summary.id).copied().map(records::size);
+        container::list(&row.summary, now)
+    });
     call.json(200, &rows.collect::<Vec<Listed>>())
 }
 
 /// `GET /containers/{}/json`
 pub fn container(api: &Backend, call: &mut Call<'_, '_>) -> Result<(), ApiError> {
     let container = api.find(call.argument(0))?;
-    let known = known(api, &container)?;
+    let mut known = known(api, &container)?;
+    if call.query.flag("size") {
+        known.size = Some(records::size(container.size()?));
+    }
     call.json(200, &container::inspect(&known))
 }
 
