@@ -14,7 +14,7 @@ use std::{
 use serde_json::Value;
 
 /// The arrows between our own crates; nothing else may be drawn.
-const ARROWS: [(&str, &[&str]); 16] = [
+const ARROWS: [(&str, &[&str]); 17] = [
     (
         "coracle",
         &[
@@ -54,6 +54,7 @@ const ARROWS: [(&str, &[&str]); 16] = [
         "coracle-engine",
         &[
             "coracle-images",
+            "coracle-packets",
             "coracle-platform",
             "coracle-contracts",
             "coracle-software-host",
@@ -63,6 +64,7 @@ const ARROWS: [(&str, &[&str]); 16] = [
     (
         "coracle-software-host",
         &[
+            "coracle-packets",
             "coracle-platform",
             "coracle-contracts",
             "coracle-terminal",
@@ -74,11 +76,15 @@ const ARROWS: [(&str, &[&str]); 16] = [
         &["coracle-platform", "coracle-contracts"],
     ),
     ("coracle-platform", &[]),
-    ("coracle-vmm", &["coracle-bpf", "coracle-contracts"]),
-    ("coracle-init", &["coracle-bpf", "coracle-contracts"]),
+    ("coracle-packets", &[]),
     ("coracle-bpf", &[]),
+    (
+        "coracle-vmm",
+        &["coracle-bpf", "coracle-contracts", "coracle-packets"],
+    ),
+    ("coracle-init", &["coracle-bpf", "coracle-contracts"]),
     ("coracle-contracts", &[]),
-    ("coracle-images", &["coracle-platform"]),
+    ("coracle-images", &["coracle-contracts", "coracle-platform"]),
     ("coracle-tests", &[]),
     // It takes the place of a guest's init, and speaks as one.
     ("coracle-hostile", &["coracle-contracts"]),

@@ -7,12 +7,15 @@ mod asked;
 
 use std::collections::BTreeMap;
 
-use contracts::guest::{Mount, Rlimit, SeccompProfile, Upper, hardware_of};
+use contracts::guest::hardware_of;
 use coracle_engine::{
     capability,
     containers::values::RLIMITS,
     state::{
-        container::{self as record, LogPolicy, Restart, Wellness},
+        container::{
+            self as record, LogPolicy, Restart, Wellness,
+            spec::{Mount, Rlimit, SeccompProfile, Upper},
+        },
         host::Host,
         network::{GATEWAY, Mode, PREFIX},
     },

@@ -1,14 +1,11 @@
 //! What a container may ask of its kernel, by whose kernel that is.
 
 use anyhow::{Result, bail};
-use contracts::guest::{
-    SeccompProfile,
-    sysctl::{self, Owner},
-};
+use contracts::guest::sysctl::{self, Owner};
 
 use super::capability;
 use crate::state::{
-    container::{Config, Isolation},
+    container::{Config, Isolation, spec::SeccompProfile},
     network::Mode,
 };
 
@@ -116,8 +113,6 @@ fn check_setting(config: &Config, kernel: Kernel, name: &str) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use contracts::guest::Stdio;
-
     use super::*;
     use crate::spec::Options;
     use crate::state::{
@@ -131,7 +126,7 @@ mod tests {
             ..Default::default()
         };
         let id = "0123456789abcdef";
-        let spec = Options::default().spec(id, &image, &[None], Stdio::default());
+        let spec = Options::default().spec(id, &image, &[None]);
         Config {
             version: VERSION,
             id: id.into(),

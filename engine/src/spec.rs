@@ -1,12 +1,14 @@
 //! An image's configuration and the user's wishes become a container spec.
 
 use anyhow::{Result, bail};
-use contracts::guest::{
-    ContainerSpec, Cpu, Layer, Mount, Network, Process, Resources, Rlimit, Root, SeccompProfile,
-    Shares, Stdio, TerminalSize, Upper, Verity,
-};
 
-use crate::capability;
+use crate::{
+    capability,
+    state::container::spec::{
+        Cpu, Layer, Mount, NoStreams, Process, Resources, Rlimit, Root, SeccompProfile, Shares,
+        Spec, TerminalSize, Upper, Verity,
+    },
+};
 
 /// What is asked for beyond the image, as the guest takes it.
 #[derive(Debug, Default)]
@@ -119,8 +121,7 @@ impl Options {
         id: &str,
         image: &images::image::ContainerConfig,
         layers: &[Option<Verity>],
-        stdio: Stdio,
-    ) -> Result<ContainerSpec> {
+    ) -> Result<Spec> {
         let hostname = match &self.hostname {
             Some(name) if name.len() > MAX_HOSTNAME || name.contains(['/', '\0']) => {
                 bail!("invalid host name {name:?}: at most {MAX_HOSTNAME} bytes without a slash")
@@ -138,7 +139,7 @@ impl Options {
             }),
         };
         let swapped = |(name, address): &(String, String)| (address.clone(), name.clone());
-        Ok(ContainerSpec {
+        Ok(Spec {
             id: id.into(),
             root: Root {
                 disk: 0,
@@ -146,7 +147,6 @@ impl Options {
                     .zip(layers)
                     .map(|(partition, verity)| Layer {
                         partition,
-                        range: None,
                         verity: *verity,
                     })
                     .collect(),
@@ -167,12 +167,10 @@ impl Options {
             user_namespace: self.user_namespace,
             shares: self.shares,
             privileged: self.privileged,
-            // Its keeper knows the address.
-            network: Network::None,
             // Without a network nothing answers; a resolver that is named would only be waited for.
             resolv_conf: Some(String::new()),
             extra_hosts: self.hosts.iter().map(swapped).collect(),
-            stdio,
+            no_streams: NoStreams::default(),
         })
     }
 
@@ -330,10 +328,8 @@ mod tests {
         }
     }
 
-    fn spec(request: &Options) -> ContainerSpec {
-        request
-            .spec("0123456789abcdef", &image(), &[None], Stdio::default())
-            .unwrap()
+    fn spec(request: &Options) -> Spec {
+        request.spec("0123456789abcdef", &image(), &[None]).unwrap()
     }
 
     #[test]
@@ -361,7 +357,7 @@ mod tests {
         image.entrypoint = Some(vec!["/entry".into(), String::new()]);
         image.cmd = Some(vec![String::new(), "serve".into(), String::new()]);
         let args = |request: &Options| {
-            let spec = request.spec("0123456789abcdef", &image, &[None], Stdio::default());
+            let spec = request.spec("0123456789abcdef", &image, &[None]);
             spec.unwrap().process.args
         };
         let request = Options::default();
@@ -411,7 +407,7 @@ mod tests {
         assert_eq!(spec(&hostname("h".repeat(64))).hostname.len(), 64);
         let id = "0123456789abcdef";
         let long = hostname("h".repeat(65));
-        assert!(long.spec(id, &image(), &[None], Stdio::default()).is_err());
+        assert!(long.spec(id, &image(), &[None]).is_err());
         assert_eq!(spec(&hostname(String::new())).hostname, "0123456789ab");
     }
 
@@ -421,11 +417,7 @@ mod tests {
             entrypoint: Some(vec![String::new()]),
             ..Default::default()
         };
-        assert!(
-            request
-                .spec("0", &image(), &[None], Stdio::default())
-                .is_err()
-        );
+        assert!(request.spec("0", &image(), &[None]).is_err());
     }
 
     #[test]

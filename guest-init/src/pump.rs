@@ -6,10 +6,10 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use contracts::guest::Secret;
+use contracts::guest::{Port, TAKEN};
 use rustix::{
     io::{Errno, ioctl_fionread, read, write},
-    net::{SendFlags, Shutdown, send, shutdown, sockopt::socket_error},
+    net::{RecvFlags, SendFlags, Shutdown, recv, send, shutdown, sockopt::socket_error},
     pipe::{SpliceFlags, splice},
 };
 
@@ -20,6 +20,10 @@ const CHUNK: usize = 64 << 10;
 
 /// Chunks that are moved before others have their turn.
 const TURN: usize = 16;
+
+/// Most connections that are tried for one stream. Whoever floods the host with connections can be in the way of one,
+/// and of the next; each try takes a round trip, so that nobody is in the way of all.
+const MOST_TRIES: u16 = 1000;
 
 /// Which side the socket is on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,19 +43,35 @@ pub enum Turn {
     More,
     /// The stream has ended, and the other side knows.
     Ended,
+    /// The host has not taken the connection: another one is to be made ([`Pump::reconnect`]).
+    Refused,
+    /// It has not taken any of them.
+    Lost,
+}
+
+/// How far a connection has come.
+#[derive(Debug)]
+enum Stage {
+    /// It is not established yet.
+    Connecting,
+    /// What is left of the proof to the host that it is init who has connected.
+    Proving(Vec<u8>),
+    /// The host has to say that it has taken it.
+    Asking,
+    Open,
 }
 
 /// A stream of a container.
 #[derive(Debug)]
 pub struct Pump {
     direction: Direction,
+    port: Port,
     socket: OwnedFd,
+    stage: Stage,
+    /// Connections that the host has not taken.
+    refused: u16,
     /// A pipe or a terminal's master.
     local: OwnedFd,
-    /// The socket's connection is not established yet.
-    connecting: bool,
-    /// What is left of the proof to the host that it is init who has connected.
-    proof: Vec<u8>,
     buffer: Option<Buffer>,
     /// So many bytes are still carried, and then it ends.
     rest: Option<usize>,
@@ -69,21 +89,22 @@ struct Buffer {
 }
 
 impl Pump {
-    /// A stream between a socket that may still be connecting, by which the secret is sent first,
+    /// A stream between a socket that may still be connecting to a port, by which its secret is sent first,
     /// and a pipe, or with `terminal` a terminal's master. Neither descriptor may block.
     #[must_use]
     pub fn new(
         direction: Direction,
-        (socket, secret): (OwnedFd, Secret),
+        (socket, port): (OwnedFd, Port),
         local: OwnedFd,
         terminal: bool,
     ) -> Self {
         Self {
             direction,
+            port,
             socket,
+            stage: Stage::Connecting,
+            refused: 0,
             local,
-            connecting: true,
-            proof: secret.bytes().to_vec(),
             buffer: terminal.then(Buffer::default),
             rest: None,
         }
@@ -95,6 +116,27 @@ impl Pump {
         if self.direction == Direction::ToHost && self.buffer.is_none() {
             let waiting = ioctl_fionread(&self.local).unwrap_or(0);
             self.rest = Some(usize::try_from(waiting).unwrap_or(usize::MAX));
+        }
+    }
+
+    /// The host's port that it is connected to.
+    #[must_use]
+    pub fn port(&self) -> u32 {
+        self.port.number
+    }
+
+    /// Goes on with another connection to its port, after [`Turn::Refused`].
+    pub fn reconnect(&mut self, socket: OwnedFd) {
+        self.socket = socket;
+        self.stage = Stage::Connecting;
+    }
+
+    /// Its connection, or an attempt at one, was in vain.
+    pub fn refuse(&mut self) -> Turn {
+        self.refused += 1;
+        match self.refused < MOST_TRIES {
+            true => Turn::Refused,
+            false => Turn::Lost,
         }
     }
 
@@ -112,18 +154,19 @@ impl Pump {
 
     /// The socket is ready for something.
     pub fn socket_event(&mut self, hung_up: bool) -> Turn {
-        if self.connecting {
+        if let Stage::Connecting = self.stage {
             match socket_error(&self.socket) {
-                Ok(Ok(())) if !hung_up || self.direction == Direction::ToContainer => {
-                    self.connecting = false;
-                }
-                _ => return self.end(),
+                Ok(Ok(())) => self.stage = Stage::Proving(self.port.secret.bytes().to_vec()),
+                _ => return self.refuse(),
             }
         }
-        if hung_up && self.direction == Direction::ToHost {
-            return self.end();
+        match self.open() {
+            Ok(()) if hung_up && self.direction == Direction::ToHost => self.end(),
+            Ok(()) => self.carry(),
+            // No word comes after this one.
+            Err(Errno::AGAIN) if !hung_up => Turn::Wait,
+            Err(_) => self.refuse(),
         }
-        self.turn()
     }
 
     /// The local descriptor is ready for something.
@@ -136,14 +179,14 @@ impl Pump {
 
     /// Moves what can be moved.
     pub fn turn(&mut self) -> Turn {
-        if self.connecting {
-            return Turn::Wait;
+        match self.open() {
+            Ok(()) => self.carry(),
+            Err(Errno::AGAIN) => Turn::Wait,
+            Err(_) => self.refuse(),
         }
-        match self.prove() {
-            Ok(()) => {}
-            Err(Errno::AGAIN) => return Turn::Wait,
-            Err(_) => return self.end(),
-        }
+    }
+
+    fn carry(&mut self) -> Turn {
         for _ in 0..TURN {
             let moved = if self.buffer.is_some() {
                 self.copy()
@@ -160,16 +203,29 @@ impl Pump {
         Turn::More
     }
 
-    /// Sends what is left of the secret, which is all of it or nothing: a new connection has room.
-    fn prove(&mut self) -> Result<(), Errno> {
-        while !self.proof.is_empty() {
-            match send(&self.socket, &self.proof, SendFlags::NOSIGNAL) {
-                Ok(sent) => drop(self.proof.drain(..sent)),
-                Err(Errno::INTR) => {}
-                Err(errno) => return Err(errno),
+    /// Has the host take the connection: nothing is carried before, and so nothing is lost with one that it closes.
+    fn open(&mut self) -> Result<(), Errno> {
+        loop {
+            match &mut self.stage {
+                Stage::Connecting => return Err(Errno::AGAIN),
+                Stage::Proving(left) if left.is_empty() => self.stage = Stage::Asking,
+                Stage::Proving(left) => match send(&self.socket, left, SendFlags::NOSIGNAL) {
+                    Ok(sent) => drop(left.drain(..sent)),
+                    Err(Errno::INTR) => {}
+                    Err(errno) => return Err(errno),
+                },
+                Stage::Asking => {
+                    let mut answer = [0];
+                    match recv(&self.socket, &mut answer, RecvFlags::DONTWAIT) {
+                        Ok((1, _)) if answer == [TAKEN] => self.stage = Stage::Open,
+                        Ok(_) => return Err(Errno::CONNREFUSED),
+                        Err(Errno::INTR) => {}
+                        Err(errno) => return Err(errno),
+                    }
+                }
+                Stage::Open => return Ok(()),
             }
         }
-        Ok(())
     }
 
     fn ends(&self) -> (&OwnedFd, &OwnedFd) {
@@ -241,52 +297,4 @@ impl Pump {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::{
-        io::{Read, Write, pipe},
-        os::unix::net::UnixStream,
-    };
-
-    use contracts::guest::SECRET_BYTES;
-
-    use super::*;
-
-    const SECRET: Secret = Secret::new(*b"sixteen bytes!!!");
-
-    #[test]
-    fn what_a_host_wrote_before_it_hung_up_arrives() {
-        let (mut host, ours) = UnixStream::pair().unwrap();
-        ours.set_nonblocking(true).unwrap();
-        let (mut reader, writer) = pipe().unwrap();
-        let socket = (ours.into(), SECRET);
-        let mut pump = Pump::new(Direction::ToContainer, socket, writer.into(), false);
-        assert!(matches!(pump.socket_event(false), Turn::Wait));
-        host.read_exact(&mut [0; SECRET_BYTES]).unwrap();
-        host.write_all(b"input").unwrap();
-        drop(host);
-        assert!(matches!(pump.socket_event(true), Turn::Ended));
-        drop(pump);
-        let mut text = String::new();
-        reader.read_to_string(&mut text).unwrap();
-        assert_eq!(text, "input");
-    }
-
-    #[test]
-    fn secret_is_sent_before_any_output_and_once() {
-        let (mut host, ours) = UnixStream::pair().unwrap();
-        ours.set_nonblocking(true).unwrap();
-        let (reader, mut writer) = pipe().unwrap();
-        rustix::io::ioctl_fionbio(&reader, true).unwrap();
-        writer.write_all(b"output").unwrap();
-        let socket = (ours.into(), SECRET);
-        let mut pump = Pump::new(Direction::ToHost, socket, reader.into(), false);
-        assert!(matches!(pump.turn(), Turn::Wait));
-        assert!(matches!(pump.socket_event(false), Turn::Wait));
-        drop(writer);
-        assert!(matches!(pump.turn(), Turn::Ended));
-        drop(pump);
-        let mut text = Vec::new();
-        host.read_to_end(&mut text).unwrap();
-        assert_eq!(text, b"sixteen bytes!!!output");
-    }
-}
+mod tests;

@@ -25,7 +25,7 @@ use crate::{
     exec::Exec,
     failure::{Failure, Stage},
     network::Networks,
-    setting::Setting,
+    setting::{Connect, Setting},
     sys,
     task::{Causes, Source, Task},
 };
@@ -209,6 +209,7 @@ impl Server {
             // It ends by itself when nobody lets it go on.
             task.admit(watched);
         }
+        reconnect(&self.epoll, &*self.setting.connect, number, task);
         self.tell(number)
     }
 
@@ -536,6 +537,24 @@ impl Server {
         let data = epoll::EventData::new_u64(CONTROL);
         epoll::modify(self.epoll.as_fd(), &self.control, data, flags)
             .map_err(|errno| ServerError::Call("wait for the host", errno))
+    }
+}
+
+/// Makes new connections for streams of which the host has not taken one, until it has, or there were too many.
+fn reconnect(epoll: &OwnedFd, connect: &Connect, number: u64, task: &mut Task) {
+    loop {
+        let mut none = true;
+        for index in task.take_refused() {
+            none = false;
+            task.reconnect(index, connect, |old, new| {
+                // A copy that a process has not closed yet would go on to tell of it.
+                let _ = epoll::delete(epoll, old);
+                wait_for(epoll, number, (Source::Socket(index), new))
+            });
+        }
+        if none {
+            return;
+        }
     }
 }
 

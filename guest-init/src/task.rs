@@ -1,5 +1,7 @@
 //! A process that init started for the host, with its streams: carried along by events, ended.
 
+mod reconnect;
+
 use std::{
     fs,
     io::IoSliceMut,
@@ -7,7 +9,7 @@ use std::{
     os::fd::{AsFd, BorrowedFd, OwnedFd},
 };
 
-use contracts::guest::{ExitStatus, GuestMessage, Port, Secret, Stdio, TerminalSize};
+use contracts::guest::{ExitStatus, GuestMessage, Port, Stdio, TerminalSize};
 use rustix::{
     fs::{OFlags, fcntl_getfl, fcntl_setfl},
     io::Errno,
@@ -91,6 +93,8 @@ pub struct Task {
     interrupted: Option<u8>,
     master: Option<OwnedFd>,
     pumps: [Option<Pump>; 3],
+    /// Streams whose connection the host has not taken.
+    refused: [bool; 3],
 }
 
 /// How a process comes into its container.
@@ -114,8 +118,8 @@ pub(crate) struct Streams {
     devpts: Option<OwnedFd>,
 }
 
-/// A connection to the host, and what is sent by it first.
-type Socket = (OwnedFd, Secret);
+/// A connection to the host, and where it leads.
+type Socket = (OwnedFd, Port);
 
 /// The parts of [`Streams`] that stay with init.
 pub(crate) struct Ours {
@@ -147,6 +151,7 @@ impl Task {
             interrupted: None,
             master: ours.master,
             pumps: ours.pumps,
+            refused: [false; 3],
         })
     }
 
@@ -279,6 +284,17 @@ impl Task {
             Some(Turn::More) => true,
             Some(Turn::Ended) => {
                 *slot = None;
+                false
+            }
+            Some(Turn::Refused) => {
+                if let Some(refused) = self.refused.get_mut(index) {
+                    *refused = true;
+                }
+                false
+            }
+            Some(Turn::Lost) => {
+                *slot = None;
+                self.lose(index);
                 false
             }
             Some(Turn::Wait) | None => false,
@@ -558,12 +574,12 @@ impl Streams {
         shift: Option<Shift>,
     ) -> Result<Self, Failure> {
         let connect = |port: Option<Port>| {
-            let Some(Port { number, secret }) = port else {
+            let Some(port) = port else {
                 return Ok(None);
             };
-            connect(number)
-                .map(|socket| Some((socket, secret)))
-                .stage(|| format!("connect to port {number} of the host"))
+            connect(port.number)
+                .map(|socket| Some((socket, port)))
+                .stage(|| format!("connect to port {} of the host", port.number))
         };
         let stdin = connect(stdio.stdin)?;
         let stdout = connect(stdio.stdout)?;

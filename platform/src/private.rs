@@ -5,15 +5,11 @@
 use std::{
     fs::{self, DirBuilder, File, OpenOptions, Permissions},
     io,
-    os::{
-        fd::AsFd,
-        unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt},
-    },
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt},
     path::Path,
 };
 
 use anyhow::{Context, Result};
-use rustix::fs::Mode;
 
 /// Mode of a directory, and of a file.
 const DIRECTORY: u32 = 0o700;
@@ -47,15 +43,6 @@ pub fn options() -> OpenOptions {
 /// As `open(2)`.
 pub fn create(path: &Path) -> io::Result<File> {
     options().write(true).create(true).truncate(true).open(path)
-}
-
-/// Makes the socket that is bound next to a path one which only its owner can connect to.
-///
-/// # Errors
-/// As `fchmod(2)`.
-pub fn close_socket(socket: impl AsFd) -> io::Result<()> {
-    // bind(2) gives the file the socket's own mode, less the umask.
-    Ok(rustix::fs::fchmod(socket, Mode::from_raw_mode(FILE))?)
 }
 
 /// Takes away what others may do with a directory of this user's and with all below it. Earlier releases

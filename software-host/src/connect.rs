@@ -10,13 +10,12 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
+use packets::Socket;
 use rustix::fs::{FlockOperation, flock};
 
 use super::{
     broker::{self, Settings},
-    kernel,
-    packets::Packets,
-    qemu, requirements, sys,
+    kernel, qemu, requirements, sys,
     wire::{self, Envelope, Notice, Reply, Request},
 };
 use coracle_platform::{
@@ -48,9 +47,9 @@ const LOG: &str = "broker.log";
 ///
 /// # Errors
 /// When the socket is there and cannot be used.
-pub(super) fn running(directories: &Directories) -> Result<Option<Packets>> {
+pub(super) fn running(directories: &Directories) -> Result<Option<Socket>> {
     let path = directory(directories).join(super::SOCKET);
-    match Packets::connect(&path) {
+    match Socket::connect(&path) {
         Ok(packets) => Ok(Some(packets)),
         Err(error) => match error.kind() {
             // None was started, or one was killed.
@@ -65,7 +64,7 @@ pub(super) fn running(directories: &Directories) -> Result<Option<Packets>> {
 /// # Errors
 /// When the broker says that it cannot.
 pub(super) fn ask(
-    packets: &Packets,
+    packets: &Socket,
     request: &Request,
     attached: Option<BorrowedFd<'_>>,
 ) -> Result<Option<Reply>> {
@@ -73,13 +72,10 @@ pub(super) fn ask(
         version: wire::VERSION,
         request: serde_json::to_value(request)?,
     };
-    if packets
-        .send(&serde_json::to_vec(&envelope)?, attached)
-        .is_err()
-    {
+    if packets.send(&envelope, attached).is_err() {
         return Ok(None);
     }
-    match packets.receive() {
+    match packets.receive_bytes() {
         Ok(Some((bytes, _))) => match serde_json::from_slice(&bytes) {
             Ok(Reply::Failed(words)) => bail!("the software host: {words}"),
             reply => reply
@@ -99,7 +95,7 @@ pub(super) fn begin(
     directories: &Directories,
     request: &Request,
     attached: Option<BorrowedFd<'_>>,
-) -> Result<Packets> {
+) -> Result<Socket> {
     for _ in 0..TRIES {
         let packets = running_or_started(directories)?;
         if ask(&packets, request, attached)?.is_some() {
@@ -116,7 +112,7 @@ pub(super) fn begin(
 ///
 /// # Errors
 /// When it cannot be started.
-pub(super) fn running_or_started(directories: &Directories) -> Result<Packets> {
+pub(super) fn running_or_started(directories: &Directories) -> Result<Socket> {
     if let Some(packets) = running(directories)? {
         return Ok(packets);
     }
@@ -211,7 +207,7 @@ fn start(settings: &Settings, lock: File) -> Result<()> {
     let path = settings.directory.join(LOG);
     let log =
         private::create(&path).with_context(|| format!("cannot create {}", path.display()))?;
-    let (ours, theirs) = Packets::pair().context("cannot make a socket")?;
+    let (ours, theirs) = Socket::pair().context("cannot make a socket")?;
     // A keeper starts one, too.
     let own = programs::find("coracle")?;
     let mut command = Command::new(&own);
@@ -230,7 +226,7 @@ fn start(settings: &Settings, lock: File) -> Result<()> {
         .with_context(|| format!("cannot start {}", own.display()))?;
     // This process's copies of what the broker has got.
     drop(command);
-    match wire::receive::<Notice>(&ours) {
+    match ours.receive::<Notice>() {
         Ok(Some((Notice::Ready, _))) => Ok(()),
         Ok(Some((Notice::Failed(words), _))) => {
             let _ = child.wait();

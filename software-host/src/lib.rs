@@ -24,7 +24,6 @@ mod connect;
 pub mod fuzzing;
 mod kernel;
 pub mod mux;
-mod packets;
 mod qemu;
 pub mod relay;
 mod requirements;

@@ -13,12 +13,10 @@ use std::{
     thread,
 };
 
+use packets::Socket;
 use serde::{Deserialize, Serialize};
 
-use super::{
-    mux::{Channel, Mux, Receiver, Sender, frame::MAX_PAYLOAD},
-    packets::Packets,
-};
+use super::mux::{Channel, Mux, Receiver, Sender, frame::MAX_PAYLOAD};
 
 /// Largest message in bytes: a monitor's plan, which tells of every extent of its disks.
 pub(super) const MAX_MESSAGE: usize = 64 << 20;
@@ -101,7 +99,7 @@ impl Exchange {
     /// local end is told, and `left` is called.
     pub(super) fn relay(
         self: &Arc<Self>,
-        local: &Arc<Packets>,
+        local: &Arc<Socket>,
         mut sender: Sender,
         messages: Messages,
         attach: Attach,
@@ -136,9 +134,9 @@ impl Exchange {
         let _ = down.join();
     }
 
-    fn upward(&self, local: &Packets, sender: &mut Sender, last: &mut Vec<u8>) -> io::Result<()> {
+    fn upward(&self, local: &Socket, sender: &mut Sender, last: &mut Vec<u8>) -> io::Result<()> {
         // A socket that fails has ended, too.
-        while let Ok(Some((bytes, attached))) = local.receive() {
+        while let Ok(Some((bytes, attached))) = local.receive_bytes() {
             let stream = match attached {
                 Some(attached) => {
                     let channel = self.open(&Purpose::Stream)?;
@@ -154,14 +152,14 @@ impl Exchange {
         Ok(())
     }
 
-    fn downward(&self, local: &Packets, mut messages: Messages, attach: Attach) -> io::Result<()> {
+    fn downward(&self, local: &Socket, mut messages: Messages, attach: Attach) -> io::Result<()> {
         let mut listens = true;
         while let Some((bytes, stream)) = messages.next(MAX_MESSAGE)? {
             // Taken even if nobody is there for it: so it ends, on both sides.
             let attached = self.stream(stream)?.or_else(|| attach(&bytes));
             if listens
                 && local
-                    .send(&bytes, attached.as_ref().map(AsFd::as_fd))
+                    .send_bytes(&bytes, attached.as_ref().map(AsFd::as_fd))
                     .is_err()
             {
                 local.close();

@@ -10,12 +10,12 @@ use std::{
 };
 
 use anyhow::{Context, Result};
+use packets::Socket;
 
 use super::{
     connect,
-    packets::Packets,
     relay::{Ended, Size},
-    wire::{self, Request},
+    wire::Request,
 };
 use coracle_platform::Directories;
 use coracle_platform::sys::Signals;
@@ -37,7 +37,7 @@ pub fn shell(directories: &Directories) -> Result<u8> {
     let packets = Arc::new(connect::begin(directories, &request, None)?);
     let (stream, theirs) = UnixStream::pair().context("cannot make a socket")?;
     packets
-        .send(b"{}", Some(theirs.as_fd()))
+        .send_bytes(b"{}", Some(theirs.as_fd()))
         .context("the software host has exited")?;
     drop(theirs);
 
@@ -47,7 +47,7 @@ pub fn shell(directories: &Directories) -> Result<u8> {
         None
     };
     let output = start(&stream, &packets, signals)?;
-    let ended = wire::receive::<Ended>(&packets);
+    let ended = packets.receive::<Ended>();
     // A panic there has been told on standard error.
     let _ = output.join();
     drop(raw);
@@ -60,7 +60,7 @@ pub fn shell(directories: &Directories) -> Result<u8> {
 /// Starts the threads that move keys, output and sizes; gives the one for output.
 fn start(
     stream: &UnixStream,
-    packets: &Arc<Packets>,
+    packets: &Arc<Socket>,
     mut signals: Signals,
 ) -> Result<thread::JoinHandle<()>> {
     let input = File::from(io::stdin().as_fd().try_clone_to_owned()?);
@@ -72,7 +72,7 @@ fn start(
     let packets = packets.clone();
     thread::spawn(move || {
         while signals.receive_number().is_ok() {
-            if wire::send(&packets, &size()).is_err() {
+            if packets.send(&size(), None).is_err() {
                 return;
             }
         }

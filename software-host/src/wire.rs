@@ -1,11 +1,9 @@
 //! What a command and the broker say to each other: one request, one reply, JSON packets.
 
-use std::{io, os::fd::OwnedFd};
-
 use anyhow::{Context, Result, bail};
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize};
 
-use super::{packets::Packets, relay::Size};
+use super::relay::Size;
 
 /// Version of these messages: a broker outlives the command that started it, and may meet newer
 /// ones.
@@ -63,28 +61,6 @@ pub enum Notice {
     Ready,
     /// It could not be started: words for a person.
     Failed(String),
-}
-
-/// Sends a message as one packet.
-///
-/// # Errors
-/// When the other end is gone.
-pub(super) fn send(packets: &Packets, message: &impl Serialize) -> io::Result<()> {
-    packets.send(&serde_json::to_vec(message)?, None)
-}
-
-/// Receives a message, and what is attached; `None` when the other end is closed.
-///
-/// # Errors
-/// When the socket fails, or the packet is no such message.
-pub(super) fn receive<T: DeserializeOwned>(
-    packets: &Packets,
-) -> Result<Option<(T, Option<OwnedFd>)>> {
-    let Some((bytes, attached)) = packets.receive().context("cannot receive a message")? else {
-        return Ok(None);
-    };
-    let message = serde_json::from_slice(&bytes).context("invalid message")?;
-    Ok(Some((message, attached)))
 }
 
 /// The request in an envelope.

@@ -63,6 +63,9 @@ impl Write for Console {
 
 #[cfg(test)]
 mod tests {
+    use contracts::monitor::{FromMonitor, MAX_DISKS, Report, StopReason};
+    use packets::{MAX_PACKET, Socket};
+
     use super::*;
 
     #[test]
@@ -73,5 +76,23 @@ mod tests {
         let text = console.text();
         assert_eq!(text.len(), MAX_CONSOLE);
         assert!(text.ends_with("aend"));
+    }
+
+    #[test]
+    fn report_with_the_worst_console_fits_into_a_packet() {
+        for byte in [1, b'"', 0xff] {
+            let mut console = Console::new(false);
+            console.write_all(&vec![byte; MAX_PACKET]).unwrap();
+            let report = FromMonitor::Stopped(Report {
+                reason: StopReason::Failed("x".repeat(1000)),
+                console: console.text(),
+                timeline: vec![("a step of the start".into(), u64::MAX); 100],
+                failures: vec!["a disk could not be written".into(); MAX_DISKS],
+            });
+            let (one, other) = Socket::pair().unwrap();
+            one.send(&report, None).unwrap();
+            let received = other.receive::<FromMonitor>().unwrap().unwrap();
+            assert_eq!(received.0, report);
+        }
     }
 }

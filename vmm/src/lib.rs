@@ -1,11 +1,11 @@
 //! The monitor: boots a kernel with disks on KVM and offers vsock as unix sockets.
 //!
 //! It knows nothing of containers or images. A [`Plan`](contracts::monitor::Plan) says what the
-//! machine is; the [`control`] socket is how its owner talks to it.
+//! machine is; its owner
+//! talks to it as [`contracts::monitor`] says.
 
 pub mod arch;
 pub mod console;
-pub mod control;
 pub mod devices;
 pub mod elf;
 pub mod event_loop;

@@ -10,8 +10,8 @@ use std::{
 
 use arguments::{Arguments, Request};
 use contracts::monitor::{FromMonitor, Report, StopReason, clean};
+use packets::Socket;
 use vmm::{
-    control::Socket,
     jail::{self, Parent, Separation},
     machine::{Built, Opened},
     owner::Owner,

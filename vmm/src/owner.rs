@@ -14,9 +14,9 @@ use std::{
 };
 
 use contracts::monitor::{FromMonitor, Place, StopReason, ToMonitor, Walls};
+use packets::Socket;
 
 use crate::{
-    control::Socket,
     timeline,
     virtio::{block, vsock},
 };

@@ -131,7 +131,7 @@ pub enum GuestMessage {
         /// It is gone; if not, something still uses it, and the host may ask again later.
         gone: bool,
     },
-    /// The container could not be started.
+    /// The container could not be started; or it was, and ended since a stream of it could not be connected.
     Failed {
         /// The container.
         id: String,

@@ -4,7 +4,7 @@
 //! host answers with [`HostMessage::Run`] and from then on both sides send frames as things
 //! happen. A container's standard streams are raw vsock connections of their own: the guest
 //! connects to the host ports that [`Stdio`] names, so their back-pressure is vsock's. The first
-//! bytes on each are the [`Secret`] that came with the port's number.
+//! bytes on each are the [`Secret`] that came with the port's number, and the host answers with [`TAKEN`].
 //!
 //! The control channel needs no secret: it is the first connection to its port, which init makes
 //! before there is any container, and the host takes no second one.
@@ -25,10 +25,10 @@ pub use spec::{
     ContainerSpec, Cpu, Layer, MAX_LAYERS, Mount, Process, Range, Resources, Rlimit, Root,
     SeccompProfile, Shares, Stdio, Task, TerminalSize, Tool, Upper, Verity,
 };
-pub use stream::{Port, SECRET_BYTES, Secret};
+pub use stream::{Port, SECRET_BYTES, Secret, TAKEN};
 
 /// Version of this contract; host and guest must agree exactly, since both ship together.
-pub const VERSION: u16 = 6;
+pub const VERSION: u16 = 7;
 
 /// Vsock context identifier of the host (virtio 1.2, section 5.10.4).
 pub const HOST_CID: u32 = 2;

@@ -3,7 +3,9 @@
 //! Ports of the host are numbers that count up, and every process in a guest that may open a vsock
 //! socket can connect to them. So each promise of a port comes with a secret of its own, which only
 //! init is told, and which init sends before anything else. The host reads exactly these bytes
-//! first, and takes and gives nothing by a connection that did not begin with them.
+//! first, and takes and gives nothing by a connection that did not begin with them. Then it sends
+//! [`TAKEN`], which init waits for before it sends anything more: a connection that ends without it was
+//! not taken, whoever was in its way, and init connects again.
 
 use core::fmt;
 
@@ -11,6 +13,9 @@ use serde::{Deserialize, Serialize};
 
 /// Bytes of a [`Secret`]: 128 bits cannot be guessed in the lifetime of a promise, or at all.
 pub const SECRET_BYTES: usize = 16;
+
+/// The host's answer to a secret, before anything else on the connection.
+pub const TAKEN: u8 = 0x06;
 
 /// What proves that a connection is init's.
 ///

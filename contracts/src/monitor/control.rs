@@ -6,9 +6,6 @@ use serde::{Deserialize, Serialize};
 
 use super::walls::Walls;
 
-/// Largest packet in bytes; a report carries at most [`MAX_CONSOLE`] bytes of console, escaped.
-pub const MAX_PACKET: usize = 128 << 10;
-
 /// Most bytes of the guest's console that a report carries: the end of a failed boot.
 pub const MAX_CONSOLE: usize = 16 << 10;
 

@@ -9,9 +9,7 @@ mod control;
 mod plan;
 mod walls;
 
-pub use control::{
-    FromMonitor, MAX_CONSOLE, MAX_PACKET, Place, Report, StopReason, ToMonitor, clean,
-};
+pub use control::{FromMonitor, MAX_CONSOLE, Place, Report, StopReason, ToMonitor, clean};
 pub use plan::{
     Disk, Extent, MAX_CPUS, MAX_DISK, MAX_DISKS, MAX_EXTENTS, MAX_JSON, MIN_MEMORY_MIB, Plan,
 };

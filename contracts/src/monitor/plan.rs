@@ -64,7 +64,7 @@ pub struct Disk {
     pub read_only: bool,
 }
 
-/// A run of a disk's bytes.
+/// A run of a disk's bytes: what the store says of an image's layers, and what the monitor is told.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Extent {

@@ -1,17 +1,15 @@
 //! Records of a container as docker's JSON.
 
-use contracts::guest::{
-    ContainerSpec, Cpu, Network as GuestNetwork, Process, Resources, Root, Shares, Stdio,
-    TerminalSize,
-};
 use coracle_engine::state::MachineMode;
 use images::image::ContainerConfig;
 use serde_json::{Value, json};
 
 use super::*;
 use crate::container::{inspect, list};
-use coracle_engine::state::container::CreateRequest;
-use coracle_engine::state::container::Shown;
+use coracle_engine::state::container::{
+    CreateRequest, Shown,
+    spec::{Cpu, NoStreams, Process, Resources, Root, Shares, Spec, TerminalSize},
+};
 
 const ID: &str = "452cebf1e45e528f664fdea201c25fcd1bdca8a9356b3d36257b47ab82572c04";
 
@@ -53,8 +51,8 @@ fn record() -> record::Config {
     }
 }
 
-fn spec() -> ContainerSpec {
-    ContainerSpec {
+fn spec() -> Spec {
+    Spec {
         id: ID.into(),
         root: Root {
             disk: 0,
@@ -107,10 +105,9 @@ fn spec() -> ContainerSpec {
             ..Shares::default()
         },
         privileged: false,
-        network: GuestNetwork::None,
         resolv_conf: None,
         extra_hosts: vec![("10.0.0.1".into(), "one".into())],
-        stdio: Stdio::default(),
+        no_streams: NoStreams::default(),
     }
 }
 

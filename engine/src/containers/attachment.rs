@@ -11,8 +11,8 @@ use std::{
 use anyhow::Context;
 use contracts::guest::TerminalSize;
 use contracts::keeper::{Event as Told, Request};
+use packets::Socket;
 use rustix::net::{Shutdown, shutdown};
-use vmm::control::Socket;
 
 use crate::{Error, ErrorKind, Result};
 

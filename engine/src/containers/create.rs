@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use contracts::guest::{MAX_LAYERS, Shares, Stdio, TerminalSize, Verity};
+use contracts::guest::MAX_LAYERS;
 use coracle_platform::clock;
 use images::store::{Image, LayerFile};
 
@@ -19,7 +19,10 @@ use crate::{
     progress::{Progress, Report},
     spec::Options,
     state::{
-        container::{self, Asked, Config, Isolation, Restart},
+        container::{
+            self, Asked, Config, Isolation, Restart,
+            spec::{Shares, TerminalSize, Verity},
+        },
         host::Hosts,
         journal,
         network::Mode,
@@ -138,9 +141,7 @@ fn config(
         options.hostname = Some(other.config.spec.hostname);
     }
     let trees = trees(request, image)?;
-    let mut spec = options
-        .spec(&id, &image.config, &trees, Stdio::default())
-        .kind(Invalid)?;
+    let mut spec = options.spec(&id, &image.config, &trees).kind(Invalid)?;
     if request.isolation == Isolation::Namespace {
         spec.masked_paths.extend(host::namespace::masked_paths());
     }

@@ -5,7 +5,7 @@ use contracts::keeper::{Request, Work};
 use serde::{Deserialize, Serialize};
 
 use super::{Container, Containers, attachment::Attachment};
-use crate::{Error, ErrorKind, Kind, Result, keeper::client};
+use crate::{Error, ErrorKind, Kind, Result, keeper::client, state::container::spec};
 
 pub use contracts::keeper::{ExecState, ExecStreams};
 
@@ -107,12 +107,12 @@ impl ExecRequest {
     ///
     /// # Errors
     /// [`Invalid`](ErrorKind::Invalid) when it cannot be one.
-    pub fn process(&self, first: &Process) -> Result<Process> {
+    pub fn process(&self, first: &spec::Process) -> Result<Process> {
         let invalid = |words: String| Err(Error::new(ErrorKind::Invalid, words));
         if self.command.is_empty() {
             return invalid("no command specified".into());
         }
-        let mut process = first.clone();
+        let mut process = first.for_guest();
         process.args.clone_from(&self.command);
         process.init = false;
         process.terminal = self.terminal;
@@ -143,12 +143,11 @@ impl ExecRequest {
 
 #[cfg(test)]
 mod tests {
-    use contracts::guest::SeccompProfile;
-
     use super::*;
+    use crate::state::container::spec::SeccompProfile;
 
-    fn first() -> Process {
-        Process {
+    fn first() -> spec::Process {
+        spec::Process {
             args: vec!["/entry".into(), "serve".into()],
             env: vec!["PATH=/bin".into(), "A=1".into()],
             cwd: "/srv".into(),
@@ -176,7 +175,7 @@ mod tests {
         let expected = Process {
             args: vec!["sh".into(), "-c".into(), "true".into()],
             init: false,
-            ..first()
+            ..first().for_guest()
         };
         assert_eq!(process, expected);
     }

@@ -2,7 +2,7 @@
 
 use anyhow::Context;
 use contracts::keeper::{Event, Request};
-use vmm::control::Socket;
+use packets::Socket;
 
 use super::{Container, attachment::unavailable};
 use crate::{Error, ErrorKind, Result, keeper, state::container::Status};

@@ -3,7 +3,7 @@
 use std::os::fd::{AsFd, BorrowedFd};
 
 use contracts::keeper::Request;
-use vmm::control::Socket;
+use packets::Socket;
 
 use super::{Container, keeper::answer};
 use crate::Result;

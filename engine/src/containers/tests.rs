@@ -19,7 +19,7 @@ use crate::{
         log::{Record, Writer},
     },
 };
-use vmm::control::Socket;
+use packets::Socket;
 
 const CONTAINER: &str = include_str!("../keeper/fuzzing/container.json");
 

@@ -5,7 +5,7 @@ use std::{io::Read, os::unix::net::UnixStream};
 use anyhow::{Context, anyhow};
 use contracts::guest::Tool;
 use contracts::keeper::{Event, Request, Work};
-use vmm::control::Socket;
+use packets::Socket;
 
 use super::{Container, attachment::unavailable};
 use crate::{Error, ErrorKind, Result};

@@ -3,13 +3,13 @@
 
 use std::{net::IpAddr, str::FromStr};
 
-use contracts::guest::{Rlimit, is_name, sysctl};
+use contracts::guest::{is_name, sysctl};
 use coracle_platform::size;
 
 use super::{RestartPolicy, Ulimit};
 use crate::{
     capability, signal,
-    state::container::{Isolation, Restart},
+    state::container::{Isolation, Restart, spec::Rlimit},
 };
 
 /// Least memory of a container, in bytes: docker's.

@@ -4,11 +4,11 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use anyhow::Context;
 use contracts::keeper::{Event, Request};
+use packets::Socket;
 use rustix::{
     event::{PollFd, PollFlags, poll},
     io::retry_on_intr,
 };
-use vmm::control::Socket;
 
 use super::{Container, attachment::unavailable};
 use crate::{Result, keeper::client, watch::Watch};

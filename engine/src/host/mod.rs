@@ -21,6 +21,7 @@ use std::{
 
 use anyhow::{Context, Result, anyhow, bail};
 use contracts::monitor::{FromMonitor, Plan, Report, ToMonitor};
+use packets::Socket;
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     fs::{MemfdFlags, memfd_create},
@@ -29,7 +30,6 @@ use rustix::{
     process::setpriority_pgrp,
 };
 use serde::{Deserialize, Serialize};
-use vmm::control::Socket;
 
 use coracle_platform::process::{Process, last_words};
 pub use group::remove_all as remove_groups;

@@ -14,13 +14,13 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
+use packets::Socket;
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     fs::{FlockOperation, MemfdFlags, SealFlags, fcntl_add_seals, flock, memfd_create},
     io::{Errno, FdFlags, fcntl_setfd},
 };
 use serde::{Deserialize, Serialize};
-use vmm::control::Socket;
 
 use coracle_platform::programs;
 use coracle_platform::sys::ending;

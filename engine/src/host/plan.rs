@@ -97,25 +97,12 @@ const NAMES_PER_MIB: u64 = 32;
 /// When more memory or processors are asked for than a guest can have.
 pub fn plan(
     shape: &Shape,
-    layers: Vec<images::disk::Extent>,
+    layers: Vec<Extent>,
     place: Place,
     cache: &std::path::Path,
 ) -> Result<Plan> {
-    let extents = layers.into_iter().map(|extent| match extent {
-        images::disk::Extent::File {
-            path,
-            offset,
-            length,
-        } => Extent::File {
-            path,
-            offset,
-            length,
-        },
-        images::disk::Extent::Bytes(bytes) => Extent::Bytes(bytes),
-        images::disk::Extent::Zeros(length) => Extent::Zeros(length),
-    });
     let mut disks = vec![Disk {
-        extents: extents.collect(),
+        extents: layers,
         read_only: true,
     }];
     disks.extend(shape.disk.iter().map(|(path, length)| Disk {

@@ -10,7 +10,7 @@ pub use create::HostRequest;
 pub use list::Listed;
 pub use stop::HostEnding;
 
-use vmm::control::Socket;
+use packets::Socket;
 
 use crate::{
     Engine, Error, ErrorKind, Kind, Result, keeper,

@@ -13,9 +13,9 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 use contracts::keeper::{Event, VERSION};
+use packets::Socket;
 use rustix::fs::{MemfdFlags, memfd_create};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use vmm::control::Socket;
 
 use super::{Prepared, Start, named, start};
 use crate::host;
@@ -280,7 +280,7 @@ mod tests {
         let plan = contracts::monitor::Plan {
             kernel: "/kernel".into(),
             initramfs: None,
-            command_line: "x".repeat(contracts::monitor::MAX_PACKET),
+            command_line: "x".repeat(packets::MAX_PACKET),
             memory_mib: 64,
             cpus: 1,
             disks: Vec::new(),

@@ -6,11 +6,11 @@ use std::{io, os::fd::AsFd};
 
 use anyhow::{Context, Result, bail};
 use contracts::keeper::{Event, Request, Until, VERSION};
+use packets::Socket;
 use rustix::{
     io::Errno,
     net::{RecvFlags, recv},
 };
-use vmm::control::Socket;
 
 pub use execs::{exec_create, exec_inspect, exec_resize, exec_start, execs, refused};
 
@@ -254,7 +254,7 @@ mod tests {
         assert_eq!(state.wire, 0);
         state.status = Status::Running;
         container.save(&state).unwrap();
-        let process = container.config.spec.process.clone();
+        let process = container.config.spec.process.for_guest();
         let error = exec_create(&container, process, Default::default()).unwrap_err();
         assert_eq!(error.kind(), crate::ErrorKind::Unavailable);
         assert!(error.to_string().contains("coracle restart one"), "{error}");

@@ -3,27 +3,24 @@
 use std::{
     fmt::{Debug, Display},
     os::fd::AsFd,
-    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result};
 use contracts::guest::HostMessage;
 use contracts::keeper::{Event, Exit, Reason, Request, Until, VERSION, Work};
+use packets::Socket;
 use rustix::{
     io::ioctl_fionbio,
     net::{SocketFlags, accept_with},
 };
-use vmm::control::Socket;
 
 use super::{
-    Deadline, Keeper, Kept,
-    phase::{KILL_TIMEOUT, Phase, SIGHUP, SIGINT, SIGKILL, SIGQUIT, later},
+    Keeper, Kept,
+    life::{By, Input},
+    phase::SIGKILL,
 };
 use crate::state::{container::Status, private};
 use crate::{Error, ErrorKind};
-
-/// Least time after an interrupt in which a shell that catches it can become another program, or end.
-const LEAST_GRACE: Duration = Duration::from_secs(1);
 
 /// A command that is connected.
 pub(super) struct Client {
@@ -161,9 +158,9 @@ impl Keeper {
         };
         self.drop_exec_of(number);
         for kept in self.kept.values_mut() {
-            match kept.phase {
-                Phase::Held => kept.streams.forget(number),
-                _ => kept.streams.detach(number, in_order),
+            match kept.life.is_held() {
+                true => kept.streams.forget(number),
+                false => kept.streams.detach(number, in_order),
             }
         }
         if let Role::Attached {
@@ -172,7 +169,7 @@ impl Keeper {
         } = client.role
             && !in_order
         {
-            self.abandon(number);
+            self.on(number, Input::OwnerGone);
         }
     }
 
@@ -244,7 +241,7 @@ impl Keeper {
                 Some(Role::Attached {
                     number,
                     owner: true,
-                }) => self.interrupt(number, signal),
+                }) => self.on(number, Input::Interrupt(signal)),
                 _ => {
                     if let Some(id) = self.process_of(client) {
                         self.say(&HostMessage::Signal { id, signal });
@@ -258,7 +255,7 @@ impl Keeper {
             }
             Request::End { signal } => {
                 if let Some(Role::Attached { number, .. }) = self.role(client) {
-                    self.stop(number, signal, None, false);
+                    self.stop(number, signal, None, By::Keeper);
                 }
             }
             Request::Detach => {
@@ -276,11 +273,11 @@ impl Keeper {
                 // As docker: whoever removes it next finds that it has ended.
                 let number = self.live(&container)?;
                 self.set_role(client, Role::waiting(number));
-                self.stop(number, Some(SIGKILL), None, true);
+                self.stop(number, Some(SIGKILL), None, By::Kill);
             }
             Request::Signal { container, signal } => {
                 let number = self.running(&container)?;
-                self.signal(number, signal);
+                self.on(number, Input::Signal(signal));
                 self.tell(client, &Event::Done);
             }
             Request::Stop {
@@ -290,10 +287,7 @@ impl Keeper {
             } => {
                 let number = self.live(&container)?;
                 self.set_role(client, Role::waiting(number));
-                if let Some(kept) = self.kept.get_mut(&number) {
-                    kept.stop_asked = true;
-                }
-                self.stop(number, signal, seconds, true);
+                self.stop(number, signal, seconds, By::Stop);
             }
             Request::Wait { container, until } => self.wait_for(client, &container, until)?,
             Request::Rename { container } => {
@@ -362,10 +356,7 @@ impl Keeper {
     fn attachable(&self, id: &str) -> Result<u32> {
         if let Some(number) = self.number_of(id)
             && let Some(kept) = self.kept.get(&number)
-            && matches!(
-                kept.phase,
-                Phase::Held | Phase::Booting(_) | Phase::Starting
-            )
+            && (kept.life.is_held() || kept.life.is_on_its_way())
         {
             return Ok(number);
         }
@@ -386,10 +377,7 @@ impl Keeper {
     pub(super) fn running(&self, id: &str) -> Result<u32> {
         let number = self.live(id)?;
         match self.kept.get(&number) {
-            Some(Kept {
-                phase: Phase::Running,
-                ..
-            }) => Ok(number),
+            Some(kept) if kept.life.is_running() => Ok(number),
             Some(kept) if kept.state.status == Status::Restarting => {
                 Err(conflict(kept.record.config.is_restarting()))
             }
@@ -436,59 +424,13 @@ impl Keeper {
     }
 
     /// Asks a container to stop, and kills it when the grace time is over.
-    pub(super) fn stop(
-        &mut self,
-        number: u32,
-        signal: Option<u8>,
-        seconds: Option<u64>,
-        by_person: bool,
-    ) {
-        let Some(kept) = self.kept.get_mut(&number) else {
-            return;
+    pub(super) fn stop(&mut self, number: u32, signal: Option<u8>, seconds: Option<u64>, by: By) {
+        let stop = Input::Stop {
+            signal,
+            seconds,
+            by,
         };
-        kept.state.stopped |= by_person;
-        kept.stopping = true;
-        let config = &kept.record.config;
-        let signal = signal.unwrap_or(config.stop_signal);
-        let grace = Duration::from_secs(seconds.unwrap_or(config.stop_timeout));
-        let id = config.id.clone();
-        match kept.phase {
-            Phase::Running => {}
-            // It may run already, and its word be on the way.
-            Phase::Starting => {
-                kept.message_at_start = Some(HostMessage::Signal { id, signal });
-                kept.deadline = Some((later(Instant::now(), grace), Deadline::Kill));
-                return;
-            }
-            // Nothing runs; it only does not start again.
-            Phase::Waiting => {
-                kept.deadline = Some((Instant::now(), Deadline::Restart));
-                return;
-            }
-            // There is nothing to stop.
-            Phase::Held => return,
-            Phase::Booting(_) | Phase::Draining(_) => {
-                self.force(number);
-                return;
-            }
-        }
-        // A second request does not make the time longer.
-        let end = later(Instant::now(), grace);
-        match kept.deadline {
-            Some((at, Deadline::Kill | Deadline::Force)) if at <= end => {}
-            // What was killed has no signal left to wait for.
-            _ if signal == SIGKILL => {
-                kept.deadline = Some((Instant::now() + KILL_TIMEOUT, Deadline::Force));
-            }
-            _ => kept.deadline = Some((end, Deadline::Kill)),
-        }
-        let paused = kept.state.status == Status::Paused;
-        self.journal(number, "kill", &[("signal", signal.to_string())]);
-        self.say(&HostMessage::Signal { id, signal });
-        if paused {
-            // It cannot hear the signal otherwise.
-            let _ = self.pause(0, number, false);
-        }
+        self.on(number, stop);
     }
 
     /// Stops all containers, in good order.
@@ -497,65 +439,8 @@ impl Keeper {
         self.let_all_holders_go("the keeper was told to stop");
         let all: Vec<u32> = self.kept.keys().copied().collect();
         for number in all {
-            self.stop(number, None, seconds, false);
+            self.stop(number, None, seconds, By::Keeper);
         }
-    }
-
-    /// A signal that the owner of a container has got, for its first process.
-    fn interrupt(&mut self, number: u32, signal: u8) {
-        let Some(kept) = self.kept.get_mut(&number) else {
-            return;
-        };
-        // As docker: what a person interrupts is not started again.
-        kept.stopping |= signal == SIGINT || signal == SIGQUIT;
-        let config = &kept.record.config;
-        let message = HostMessage::Interrupt {
-            id: config.id.clone(),
-            signal,
-            again: false,
-        };
-        let grace = Duration::from_secs(config.stop_timeout).max(LEAST_GRACE);
-        if [SIGHUP, SIGINT, SIGQUIT].contains(&signal) {
-            let at = later(Instant::now(), grace);
-            kept.interrupted.get_or_insert((at, signal));
-        }
-        match kept.phase {
-            Phase::Running => self.say(&message),
-            Phase::Starting => kept.message_at_start = Some(message),
-            // Nothing runs that could do something else with it.
-            _ if [SIGHUP, SIGINT, SIGQUIT].contains(&signal) => self.force(number),
-            _ => {}
-        }
-    }
-
-    /// Ends the containers that have neither ended by an interrupt nor handle it, when they have had their time.
-    pub(super) fn interrupt_again(&mut self, now: Instant) {
-        let mut messages = Vec::new();
-        for kept in self.kept.values_mut() {
-            let due = kept.interrupted.take_if(|(at, _)| *at <= now);
-            if let (Some((_, signal)), Phase::Running) = (due, &kept.phase) {
-                messages.push(HostMessage::Interrupt {
-                    id: kept.record.config.id.clone(),
-                    signal,
-                    again: true,
-                });
-            }
-        }
-        for message in messages {
-            self.say(&message);
-        }
-    }
-
-    /// A signal of a person's for a container's first process.
-    fn signal(&mut self, number: u32, signal: u8) {
-        let Some(kept) = self.kept.get_mut(&number) else {
-            return;
-        };
-        // As docker: what a person killed is not started again.
-        kept.state.stopped |= signal == SIGKILL || signal == kept.record.config.stop_signal;
-        let id = kept.record.config.id.clone();
-        self.journal(number, "kill", &[("signal", signal.to_string())]);
-        self.say(&HostMessage::Signal { id, signal });
     }
 
     /// The end of a container, as clients are told.
@@ -564,7 +449,7 @@ impl Keeper {
             code: u8::try_from(kept.state.exit_code).unwrap_or(u8::MAX),
             oom: kept.state.oom,
             warnings: kept.warnings.clone(),
-            timed_out: kept.timed_out,
+            timed_out: kept.life.has_timed_out(),
             kernel: self.kernel.clone(),
             timeline: match self.named {
                 None => [&self.timeline[..], &kept.timeline].concat(),

@@ -22,7 +22,7 @@ pub(super) const MAX_EXECS: usize = 1024;
 /// Exit codes of docker's for a program that could not be started.
 pub(super) const NOT_EXECUTABLE: u8 = 126;
 pub(super) const NOT_FOUND: u8 = 127;
-const FAILED: u8 = 125;
+pub(super) const FAILED: u8 = 125;
 
 /// Something that runs beside a container's first process.
 pub(super) struct Exec {
@@ -38,6 +38,9 @@ pub(super) struct Exec {
 
 /// How long the streams of what has ended may be on their way: a thousand times what they take.
 const LATE_STREAMS: Duration = Duration::from_secs(10);
+
+/// What is said of a process that has ended, while the guest has never connected its output.
+pub(super) const NO_OUTPUT: &str = "its output is lost: the guest has not connected it";
 
 /// Who is told of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -237,9 +240,9 @@ impl Keeper {
                 // They may never have been connected.
                 exec.stdio = Stdio::default();
             }
-            // An end follows a start, and a start that failed is none.
-            let ended = matches!(message, GuestMessage::Exited { .. });
-            if exec.end.is_some() || exec.started != ended {
+            // An end follows a start; it has failed before that, or later for a stream that could not be connected.
+            let too_early = matches!(message, GuestMessage::Exited { .. }) && !exec.started;
+            if exec.end.is_some() || too_early {
                 return false;
             }
             let id = exec.id.clone();
@@ -265,9 +268,12 @@ impl Keeper {
             (exec.end.as_ref()).is_some_and(|(_, until)| complete || *until <= now)
         };
         let over: Vec<Exec> = self.execs.extract_if(.., over).collect();
-        for Exec { client, end, .. } in over {
-            if let Some((event, _)) = end {
-                self.end_exec(client, event);
+        for exec in over {
+            let late = exec.stdio.stdout.is_some() || exec.stdio.stderr.is_some();
+            match exec.end {
+                Some((Event::Exited(_), _)) if late => self.end_exec(exec.client, without_output()),
+                Some((event, _)) => self.end_exec(exec.client, event),
+                None => {}
             }
         }
     }
@@ -325,6 +331,14 @@ impl Keeper {
     }
 }
 
+/// What is told of something whose output never came: it must not seem to have ended well without any.
+fn without_output() -> Event {
+    Event::Failed {
+        message: NO_OUTPUT.into(),
+        code: FAILED,
+    }
+}
+
 /// What is told of something that ends with its guest.
 pub(super) fn killed() -> Event {
     Event::Exited(Exit {
@@ -344,7 +358,7 @@ pub(super) fn code_of(kind: FailureKind) -> u8 {
 
 #[cfg(test)]
 pub(super) mod tests {
-    use vmm::control::Socket;
+    use packets::Socket;
 
     use super::*;
     use crate::keeper::clients::Role;
@@ -374,6 +388,22 @@ pub(super) mod tests {
             started: true,
             end: None,
         }
+    }
+
+    #[test]
+    fn what_has_ended_without_its_output_has_failed() {
+        let (_directory, mut keeper) = keeper();
+        let (ours, theirs) = Socket::pair().unwrap();
+        let client = keeper.add_client(theirs, Role::Running);
+        let stdio = keeper.promise(false, true, false).unwrap();
+        keeper.execs.push(Exec {
+            end: Some((Event::Exited(Exit::default()), Instant::now())),
+            ..running("lost", client, stdio)
+        });
+        keeper.settle_execs();
+        let (event, _) = ours.receive::<Event>().unwrap().unwrap();
+        let message = NO_OUTPUT.into();
+        assert_eq!(event, Event::Failed { message, code: 125 });
     }
 
     #[test]

@@ -18,10 +18,7 @@ use rustix::{
     net::{RecvFlags, recv},
 };
 
-use super::{
-    Keeper, execs,
-    phase::{Phase, later},
-};
+use super::{Keeper, execs, phase::later};
 use crate::state::container::{Health, MAX_PROBE_OUTPUT, ProbeResult, Status, Wellness};
 use coracle_platform::clock;
 
@@ -200,10 +197,10 @@ impl Keeper {
             return;
         }
         kept.probe = Probe::Due(later(now, pause(&health)));
-        if !matches!(kept.phase, Phase::Running) || kept.state.status != Status::Running {
+        if !kept.life.is_running() || kept.state.status != Status::Running {
             return;
         }
-        let mut process = kept.record.config.spec.process.clone();
+        let mut process = kept.record.config.spec.process.for_guest();
         process.args = health.command;
         process.terminal = None;
         process.init = false;

@@ -9,7 +9,7 @@ use super::{
     Keeper, Kept, Role,
     clients::{conflict, just_exited},
     health::Probe,
-    phase::{LackOfMemory, Phase},
+    life::{Life, Terms},
     prepare::{boots_own_kernel, prepare},
     streams::Streams,
 };
@@ -21,21 +21,15 @@ impl Keeper {
     /// Takes a container over that does not run, and starts it when somebody asks for it.
     pub(super) fn hold(&mut self, record: Container, lock: Lock) -> Result<u32> {
         let number = self.new_number();
+        let terms = Terms::of(&record.config, self.named.is_none());
         let kept = Kept {
             layers: Vec::new(),
             state: record.state()?,
             record,
-            phase: Phase::Held,
+            life: Life::held(terms),
             streams: Streams::new(Stdio::default(), false, None),
             timeline: Vec::new(),
-            deadline: None,
-            stopping: false,
-            timed_out: false,
             warnings: Vec::new(),
-            stop_asked: false,
-            message_at_start: None,
-            interrupted: None,
-            lack_of_memory: LackOfMemory::default(),
             probe: Probe::Off,
             health_saved: None,
             health_is_unsaved: false,
@@ -72,7 +66,7 @@ impl Keeper {
 
     pub(super) fn is_held(&self, number: u32) -> bool {
         let kept = self.kept.get(&number);
-        kept.is_some_and(|kept| matches!(kept.phase, Phase::Held))
+        kept.is_some_and(|kept| kept.life.is_held())
     }
 
     /// Starts a container that is held, in a machine of its own or in the host. It stays held when it cannot be.
@@ -83,6 +77,8 @@ impl Keeper {
         // It may have been renamed, or else changed, since it is held.
         let id = kept.record.config.id.clone();
         kept.record = self.containers.open(&id)?;
+        let terms = Terms::of(&kept.record.config, self.named.is_none());
+        kept.life.renew(terms);
         if self.named.is_some() {
             return self.begin(number);
         }

@@ -6,13 +6,9 @@ use std::{
 };
 
 use anyhow::{Result, anyhow, bail};
-use contracts::guest::{CONTROL_PORT, GuestMessage, HostMessage, VERSION};
+use contracts::guest::{CONTROL_PORT, GuestMessage, VERSION};
 
-use super::{
-    Deadline, Keeper, Named,
-    execs::code_of,
-    phase::{End, Phase},
-};
+use super::{Keeper, Named, carry::Unexpected, execs::code_of, life::Input};
 use crate::Guest;
 use crate::host;
 use coracle_platform::clock;
@@ -52,9 +48,9 @@ impl Keeper {
                 let start = Instant::now() + machine.start_timeout;
                 let jail = machine.host.jail().to_owned();
                 for kept in self.started_ones() {
-                    kept.deadline = Some((start, Deadline::Start));
                     kept.state.jail.clone_from(&jail);
                 }
+                self.on_all(&Input::Expected(start));
                 self.mark(CHANNEL_UP);
             }
             return Ok(());
@@ -95,9 +91,7 @@ impl Keeper {
             // The monitor says why soon, if the machine died.
             machine.guest = None;
             let end = Instant::now() + machine.start_timeout;
-            for kept in self.started_ones() {
-                kept.deadline.get_or_insert((end, Deadline::Start));
-            }
+            self.on_all(&Input::ChannelClosed(end));
         }
         Ok(())
     }
@@ -138,84 +132,18 @@ impl Keeper {
             }
             return Ok(());
         }
-        let number = match &message {
-            GuestMessage::Started { id, .. }
-            | GuestMessage::Exited { id, .. }
-            | GuestMessage::OutOfMemory { id }
-            | GuestMessage::Failed { id, .. } => self.number_of(id),
-            GuestMessage::Hello { .. } | GuestMessage::Forgotten { .. } => None,
+        let (id, name, input) = word(message);
+        let known = match (self.number_of(&id), input) {
+            (Some(number), Some(input)) => self.on_word(number, input)?,
+            _ => Err(Unexpected),
         };
-        let kept = number.and_then(|number| Some((number, self.kept.get_mut(&number)?)));
-        match (kept, message) {
-            (Some((number, kept)), GuestMessage::Started { pid, .. })
-                if matches!(kept.phase, Phase::Starting) =>
-            {
-                kept.phase = Phase::Running;
-                kept.state.pid = pid;
-                self.started(number);
-            }
-            (Some((number, kept)), GuestMessage::Failed { kind, message, .. })
-                if matches!(kept.phase, Phase::Starting) =>
-            {
-                let end = End {
-                    code: code_of(kind),
-                    error: format!("cannot start the container: {}", crate::clean(&message)),
-                    ..End::default()
-                };
-                self.ended(number, end);
-            }
-            (
-                Some((number, kept)),
-                GuestMessage::Exited {
-                    status,
-                    oom,
-                    damaged,
-                    ..
-                },
-            ) if matches!(kept.phase, Phase::Running) => {
-                let end = End {
-                    code: status.code(),
-                    oom,
-                    damaged,
-                    error: String::new(),
-                };
-                self.mark_of(number, "container's exit seen");
-                self.ended(number, end);
-            }
-            (Some((number, kept)), GuestMessage::OutOfMemory { .. })
-                if matches!(kept.phase, Phase::Running | Phase::Draining(_)) =>
-            {
-                if !kept.lack_of_memory.count(Instant::now()) {
-                    bail!("guest protocol error: it tells of nothing but lack of memory");
-                }
-                // One that is given up has no state but its end.
-                if matches!(kept.phase, Phase::Running) {
-                    if !std::mem::replace(&mut kept.state.oom, true) {
-                        kept.save();
-                    }
-                    self.journal(number, "oom", &[]);
-                }
-            }
-            // News of a container that this keeper has given up already; it may be about to start again, or
-            // have been asked for again, and then no news of it fits yet.
-            (
-                _,
-                GuestMessage::Started { .. }
-                | GuestMessage::Exited { .. }
-                | GuestMessage::OutOfMemory { .. }
-                | GuestMessage::Failed { .. },
-            ) if self.named.as_mut().is_some_and(Named::takes_late_news) => {}
-            (_, message) => {
-                let name = match message {
-                    GuestMessage::Hello { .. } => "hello",
-                    GuestMessage::Started { .. } => "started",
-                    GuestMessage::Exited { .. } => "exited",
-                    GuestMessage::Failed { .. } => "failed",
-                    GuestMessage::OutOfMemory { .. } => "out of memory",
-                    GuestMessage::Forgotten { .. } => "forgotten",
-                };
-                bail!("guest protocol error: {name:?} does not belong here")
-            }
+        // News of a container that this keeper has given up already; it may be about to start again, or
+        // have been asked for again, and then no news of it fits yet.
+        let mut is_late = || self.named.as_mut().is_some_and(Named::takes_late_news);
+        if let Err(Unexpected) = known
+            && !is_late()
+        {
+            bail!("guest protocol error: {name:?} does not belong here");
         }
         Ok(())
     }
@@ -246,33 +174,54 @@ impl Keeper {
             let init = now - (at - init_at);
             self.timeline.push(("init begins".into(), init));
         }
-        let mut specs = Vec::new();
-        for kept in self.kept.values_mut() {
-            match std::mem::replace(&mut kept.phase, Phase::Starting) {
-                Phase::Booting(spec) => specs.push(spec),
-                phase => kept.phase = phase,
-            }
-        }
-        for spec in specs {
-            self.say(&HostMessage::Run(spec));
+        let all = self.kept.iter().filter(|(_, kept)| kept.life.is_booting());
+        let all: Vec<u32> = all.map(|(number, _)| *number).collect();
+        for number in all {
+            self.on(number, Input::Ready);
             self.mark("spec sent");
         }
         self.host_is_up();
         Ok(())
     }
 
-    pub(super) fn silent(&self, number: u32) -> anyhow::Error {
-        let running = matches!(
-            self.kept.get(&number).map(|kept| &kept.phase),
-            Some(Phase::Running)
-        );
-        if running {
-            return anyhow!("the guest closed its control channel without stopping");
+    /// A guest does not answer. Where it is the container's own it is lost; else the others go on.
+    pub(super) fn silent(&mut self, number: u32, ran: bool) {
+        let error = if ran {
+            anyhow!("the guest closed its control channel without stopping")
+        } else {
+            let machine = self.machine.as_ref();
+            let limit = machine.map_or(Duration::ZERO, |machine| machine.start_timeout);
+            anyhow!(
+                "the guest is not responding: no container within {limit:?} of its first message"
+            )
+        };
+        match self.named {
+            None => self.lost(&error),
+            Some(_) => self.on(number, Input::GivenUp(format!("{error:#}"))),
         }
-        let limit = self
-            .machine
-            .as_ref()
-            .map_or(Duration::ZERO, |machine| machine.start_timeout);
-        anyhow!("the guest is not responding: no container within {limit:?} of its first message")
+    }
+}
+
+/// Whom a message is about, what it is called, and what it says of a container.
+fn word(message: GuestMessage) -> (String, &'static str, Option<Input>) {
+    match message {
+        GuestMessage::Hello { .. } => (String::new(), "hello", None),
+        GuestMessage::Forgotten { .. } => (String::new(), "forgotten", None),
+        GuestMessage::Started { id, pid, .. } => (id, "started", Some(Input::Started { pid })),
+        GuestMessage::OutOfMemory { id } => (id, "out of memory", Some(Input::OutOfMemory)),
+        GuestMessage::Failed { id, kind, message } => {
+            let (code, message) = (code_of(kind), crate::clean(&message));
+            (id, "failed", Some(Input::Failed { code, message }))
+        }
+        GuestMessage::Exited {
+            id,
+            status,
+            oom,
+            damaged,
+            ..
+        } => {
+            let code = status.code();
+            (id, "exited", Some(Input::Exited { code, oom, damaged }))
+        }
     }
 }

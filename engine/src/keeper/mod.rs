@@ -6,6 +6,7 @@
 //! `begin` says how it comes to be.
 
 mod begin;
+mod carry;
 pub mod client;
 mod clients;
 mod end;
@@ -17,6 +18,7 @@ mod health;
 mod held;
 mod incoming;
 mod kept;
+mod launch;
 mod life;
 mod named;
 mod network;
@@ -39,21 +41,20 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use contracts::guest::HostMessage;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 /// The program `coracle-keeper`.
 pub use begin::main;
 pub use incoming::CHANNEL_UP;
 pub use named::start as start_host;
+/// A connection to a keeper.
+pub use packets::Socket as Link;
 pub use prepare::{Prepared, boots_own_kernel, prepare, prepare_host};
 pub use restart::wants_start;
 pub use socket::connect;
 #[cfg(test)]
 pub(crate) use socket::{listener, path as socket_path};
 pub use start::{Start, refuse_running, start};
-/// A connection to a keeper.
-pub use vmm::control::Socket as Link;
 
 use crate::Guest;
 use crate::host::Host;
@@ -66,9 +67,9 @@ use clients::{Client, Role};
 use coracle_platform::sys::Signals;
 use execs::Exec;
 use health::Probe;
+use life::Life;
 use named::Named;
 use network::Addresses;
-use phase::{LackOfMemory, Phase};
 use proof::Unproved;
 use sessions::Sessions;
 use streams::{PIECE, Source, Streams};
@@ -77,25 +78,12 @@ use streams::{PIECE, Source, Streams};
 struct Kept {
     record: Container,
     state: State,
-    phase: Phase,
+    life: Life,
     streams: Streams,
     /// Steps of its start and end, beside those of its machine.
     timeline: Vec<(String, u64)>,
-    /// What is due, and when.
-    deadline: Option<(Instant, Deadline)>,
-    /// A person has asked it to end.
-    stopping: bool,
-    timed_out: bool,
     /// What went wrong that it could only see as an I/O error, in words.
     warnings: Vec<String>,
-    /// A person has asked it to stop, not only to end.
-    stop_asked: bool,
-    /// A signal that came while it started.
-    message_at_start: Option<HostMessage>,
-    /// A signal by which a person has interrupted it, and when it is looked at whether it still handles that.
-    interrupted: Option<(Instant, u8)>,
-    /// When a lack of memory was told last, and how often within some seconds.
-    lack_of_memory: LackOfMemory,
     probe: Probe,
     /// When its health was written down last, and whether it has changed since.
     health_saved: Option<Instant>,
@@ -105,21 +93,6 @@ struct Kept {
     /// While they are open nobody removes the layers.
     layers: Vec<File>,
     lock: Lock,
-}
-
-/// What happens when a container's deadline passes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Deadline {
-    /// The guest was to start it.
-    Start,
-    /// It has run for as long as it may.
-    Timeout,
-    /// It was asked to stop.
-    Kill,
-    /// It was killed, and its end has to be seen.
-    Force,
-    /// It is to be started again.
-    Restart,
 }
 
 /// The guest, while there is one.
@@ -192,13 +165,14 @@ impl Keeper {
         for token in self.wait(latest)? {
             self.ready(token, piece)?;
         }
-        self.deadlines()?;
+        self.deadlines();
         self.unproved.expire();
         self.tidy();
         self.settle_execs();
         self.probe();
         self.let_go_of_unwanted();
-        self.settle()
+        self.settle();
+        Ok(())
     }
 
     /// Waits until something is ready or due.
@@ -231,13 +205,10 @@ impl Keeper {
                 waiting.add(Token::Probe(*number, index), descriptor, false);
             }
         }
-        let deadlines = self.kept.values().filter_map(|kept| kept.deadline);
-        let interrupted = self.kept.values().filter_map(|kept| kept.interrupted);
-        let interrupted = interrupted.map(|(at, _)| at);
+        let deadlines = self.kept.values().filter_map(|kept| kept.life.next());
         let probes = self.kept.values().filter_map(|kept| kept.probe.at());
         let named = self.named.iter().filter_map(Named::next);
-        let next = deadlines.map(|(at, _)| at).chain(probes).chain(named);
-        let next = next.chain(interrupted);
+        let next = deadlines.chain(probes).chain(named);
         let guest = self.machine.iter().flat_map(|machine| &machine.guest);
         let next = next.chain(guest.filter_map(Guest::deadline));
         let next = next

@@ -10,13 +10,13 @@ use anyhow::{Context, Result, bail};
 use contracts::guest::{HostMessage, Upper};
 use contracts::keeper::{Event, VERSION};
 use contracts::monitor::Place;
-use vmm::control::Socket;
+use packets::Socket;
 
 use super::{
-    Deadline, Keeper, Prepared, Role,
+    Keeper, Kept, Prepared, Role,
     begin::{Work, begin},
     clients::conflict,
-    phase::{End, KILL_TIMEOUT, Phase, SIGKILL},
+    life::Input,
     restart,
     shelf::{Forgotten, Shelf},
     start::new_keeper,
@@ -201,12 +201,7 @@ impl Keeper {
         named.ends = true;
         self.let_all_holders_go("its host ends");
         self.over = self.kept.is_empty();
-        for kept in self.kept.values_mut() {
-            kept.stopping = true;
-            if matches!(kept.phase, Phase::Waiting) {
-                kept.deadline = Some((Instant::now(), Deadline::Restart));
-            }
-        }
+        self.on_all(&Input::HostEnds);
     }
 
     /// A person wants the host to stop.
@@ -301,12 +296,11 @@ impl Keeper {
             bail!("the host is gone");
         };
         let start = Instant::now() + machine.start_timeout;
-        kept.deadline = Some((start, Deadline::Start));
         kept.state.started = clock::wall();
         let config = &kept.record.config;
         let checked = config.spec.root.is_checked();
         let (layers, insertions) = named.shelf.take(number, &config.layers, checked)?;
-        if let Phase::Booting(spec) = &mut kept.phase {
+        if let Some(spec) = kept.life.spec_mut() {
             let wanted = std::mem::replace(&mut spec.root.layers, layers);
             for (layer, wanted) in spec.root.layers.iter_mut().zip(wanted) {
                 layer.verity = wanted.verity;
@@ -328,6 +322,7 @@ impl Keeper {
                 failed = Err(error);
             }
         }
+        self.on(number, Input::Expected(start));
         failed
     }
 
@@ -336,22 +331,17 @@ impl Keeper {
         let Some(named) = &self.named else {
             return;
         };
-        let mut ready = Vec::new();
-        for (number, kept) in &mut self.kept {
-            let booting = matches!(kept.phase, Phase::Booting(_));
-            if !booting || !named.shelf.is_ready(*number) {
-                continue;
-            }
-            if let Phase::Booting(spec) = std::mem::replace(&mut kept.phase, Phase::Starting) {
-                ready.push((*number, spec));
-            }
-        }
+        let is_ready = |(number, kept): &(&u32, &Kept)| {
+            kept.life.is_booting() && named.shelf.is_ready(**number)
+        };
+        let ready = self.kept.iter().filter(is_ready);
+        let ready: Vec<u32> = ready.map(|(number, _)| *number).collect();
         if !ready.is_empty() {
             self.say(&HostMessage::Time(clock::wall()));
         }
-        for (number, spec) in ready {
+        for number in ready {
             self.mark_of(number, "spec sent");
-            self.say(&HostMessage::Run(spec));
+            self.on(number, Input::Ready);
         }
     }
 
@@ -416,56 +406,7 @@ impl Keeper {
 
     /// A container could not be started, for a reason that is not the guest's.
     pub(super) fn fail(&mut self, number: u32, words: &str) {
-        let end = End {
-            code: 125,
-            error: words.into(),
-            ..End::default()
-        };
-        self.ended(number, end);
-    }
-
-    /// A container has not been started in time. Where the machine is its own, that is lost; else the
-    /// others go on.
-    pub(super) fn not_started(&mut self, number: u32) {
-        let error = self.silent(number);
-        if self.named.is_none() {
-            self.lost(&error);
-            return;
-        }
-        self.kill_in_guest(number);
-        if let Some(named) = &mut self.named {
-            named.expect_late_news();
-        }
-        self.fail(number, &format!("{error:#}"));
-    }
-
-    /// The owner of a container is gone, and so the container goes.
-    pub(super) fn abandon(&mut self, number: u32) {
-        let sent = self
-            .kept
-            .get(&number)
-            .is_some_and(|kept| matches!(kept.phase, Phase::Starting | Phase::Running));
-        if self.named.is_none() || !sent {
-            self.force(number);
-            return;
-        }
-        self.kill_in_guest(number);
-        if let Some(kept) = self.kept.get_mut(&number) {
-            kept.stopping = true;
-            kept.streams.release();
-            kept.deadline = Some((Instant::now() + KILL_TIMEOUT, Deadline::Force));
-        }
-    }
-
-    fn kill_in_guest(&mut self, number: u32) {
-        let id = self
-            .kept
-            .get(&number)
-            .map(|kept| kept.record.config.id.clone());
-        if let Some(id) = id {
-            let signal = SIGKILL;
-            self.say(&HostMessage::Signal { id, signal });
-        }
+        self.on(number, Input::Unstartable(words.into()));
     }
 }
 

@@ -1,29 +1,12 @@
-//! Where a container is in its life, and what ends it.
+//! What ends a container, and what is written down of that.
 
 use std::time::{Duration, Instant};
-
-use contracts::guest::ContainerSpec;
 
 use crate::containers::values::FOREVER;
 use crate::state::container::{State, Status};
 
-/// Where a container is.
-pub(super) enum Phase {
-    /// It was never started by this keeper, which holds its streams for clients that came before its start.
-    Held,
-    /// There is no channel to the guest yet: the spec waits.
-    Booting(Box<ContainerSpec>),
-    /// The spec was sent.
-    Starting,
-    Running,
-    /// It has ended; its output is still being read.
-    Draining(End),
-    /// It waits to be started again.
-    Waiting,
-}
-
 /// How a container ended.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct End {
     pub(super) code: u8,
     pub(super) oom: bool,
@@ -50,6 +33,15 @@ impl End {
             state.finished = now;
         }
     }
+}
+
+/// It runs, and has not ended in any way yet.
+pub(super) fn run(state: &mut State, now: u64) {
+    state.status = Status::Running;
+    state.started = now;
+    state.exit_code = 0;
+    state.oom = false;
+    state.error.clear();
 }
 
 /// A moment so much later. Who asks for more time than there is waits for ever: what a client or a record says

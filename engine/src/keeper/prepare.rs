@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use contracts::monitor::Plan;
+use contracts::monitor::{Extent, Plan};
 use serde::{Deserialize, Serialize};
 
 use crate::host::{self, Design, Place, Shape};
@@ -87,7 +87,7 @@ pub fn prepare_host(
         }),
         limits: config.disk.is_some(),
     };
-    let empty = vec![images::disk::Extent::Zeros(super::shelf::SIZE)];
+    let empty = vec![Extent::Zeros(super::shelf::SIZE)];
     prepared(config.machine, directories, |place| {
         host::plan(&shape, empty, place, &directories.cache)
     })

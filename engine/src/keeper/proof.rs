@@ -3,7 +3,8 @@
 //! Ports count up, and whoever may open a vsock socket in the guest can connect to one that was
 //! promised before init does. So a promise comes with a secret that init alone is told
 //! ([`contracts::guest::Secret`]), and a connection is nobody's until it has sent it: nothing else
-//! is read from it and nothing written to it, and it does not use the promise up.
+//! is read from it and nothing written to it, and it does not use the promise up. One that has proved it is told that it is
+//! taken; where init sees a connection closed before, it makes another one, so that no flood of others takes a stream away.
 
 use std::{
     os::{
@@ -14,10 +15,10 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use contracts::guest::{Port, SECRET_BYTES, Secret, Stdio};
+use contracts::guest::{Port, SECRET_BYTES, Secret, Stdio, TAKEN};
 use rustix::{
     io::Errno,
-    net::{RecvFlags, recv},
+    net::{RecvFlags, SendFlags, recv, send},
 };
 
 use super::Keeper;
@@ -167,9 +168,7 @@ impl Keeper {
     /// Takes a guest's connection to a port that was promised, until it has proved whose it is; any
     /// other is closed.
     pub(super) fn doubt(&mut self, port: u32, stream: UnixStream) {
-        let mut all = self.kept.values();
-        let promised = all.find_map(|kept| kept.streams.promised(port));
-        let Some(secret) = promised.or_else(|| self.promised_to_exec(port)) else {
+        let Some(secret) = self.promised(port) else {
             return;
         };
         let machine = self.machine.as_ref();
@@ -183,11 +182,22 @@ impl Keeper {
         self.prove(number);
     }
 
+    /// What proves that a connection to a port is init's, while one is waited for.
+    fn promised(&self, port: u32) -> Option<Secret> {
+        let mut all = self.kept.values();
+        let promised = all.find_map(|kept| kept.streams.promised(port));
+        promised.or_else(|| self.promised_to_exec(port))
+    }
+
     /// Goes on with a connection that has something to read.
     pub(super) fn prove(&mut self, number: u64) {
         let Some((port, stream)) = self.unproved.read(number) else {
             return;
         };
+        // Its promise may be used up meanwhile, and init may have given it up.
+        if self.promised(port).is_none() || !answer(&stream) {
+            return;
+        }
         let mut left = Some(stream);
         for kept in self.kept.values_mut() {
             left = left.and_then(|stream| kept.streams.connect(port, stream));
@@ -196,6 +206,12 @@ impl Keeper {
             self.connect_exec(port, &stream);
         }
     }
+}
+
+/// Tells init that its connection is taken: it waits for that, and there is room.
+fn answer(stream: &UnixStream) -> bool {
+    let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
+    send(stream, &[TAKEN], flags) == Ok(1)
 }
 
 fn secret() -> Result<Secret> {

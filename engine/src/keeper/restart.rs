@@ -1,12 +1,10 @@
 //! Containers that are started again by their policy.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::Result;
-use contracts::keeper::Event;
 use rustix::process::{WaitOptions, wait};
 
-use super::{Deadline, Keeper, Role, prepare};
+use super::{Keeper, Role, life::Input, prepare};
 use crate::kernel::Unobserved;
 use crate::state::container::{Restart, State, Status};
 use coracle_platform::clock;
@@ -22,46 +20,15 @@ const GOOD_RUN: u64 = 10 * clock::SECOND;
 pub(super) const HOST_STOPPED: &str = "the software host was stopped ('coracle machine stop'); 'coracle system start' starts this again";
 
 impl Keeper {
-    /// Starts a container again after a pause.
-    pub(super) fn restart_after(&mut self, number: u32, pause: Duration) {
-        let Some(kept) = self.kept.get_mut(&number) else {
+    /// Starts a container again whose pause is over.
+    pub(super) fn start_again(&mut self, number: u32) {
+        if let Some(why) = self.hindered() {
+            self.on(number, Input::Hindered(why));
             return;
-        };
-        kept.state.status = Status::Restarting;
-        kept.state.restarts = kept.state.restarts.saturating_add(1);
-        kept.deadline = Some((Instant::now() + pause, Deadline::Restart));
-    }
-
-    /// Starts a container again whose pause is over, unless it was stopped in it.
-    pub(super) fn start_again(&mut self, number: u32) -> Result<()> {
-        let Some(kept) = self.kept.get_mut(&number) else {
-            return Ok(());
-        };
-        let without_host =
-            self.in_software_host && coracle_software_host::was_stopped(&self.directories);
-        if without_host {
-            kept.state.error = HOST_STOPPED.into();
-        }
-        if kept.stopping || without_host {
-            // It was stopped while it waited.
-            kept.state.status = Status::Exited;
-            kept.save();
-            let stop_asked = kept.stop_asked;
-            if stop_asked {
-                self.journal(number, "stop", &[]);
-            }
-            let Some(kept) = self.kept.get(&number) else {
-                return Ok(());
-            };
-            let event = Event::Exited(self.exit_of(kept));
-            self.let_go(number);
-            self.tell_end(number, &event, false);
-            self.gone(number);
-            return Ok(());
         }
         let number = self.renumber(number);
         let Some(kept) = self.kept.get_mut(&number) else {
-            return Ok(());
+            return;
         };
         // Monitors of earlier starts, which nobody waited for when they had reported.
         while let Ok(Some(_)) = wait(WaitOptions::NOHANG) {}
@@ -72,17 +39,16 @@ impl Keeper {
         if let Err(error) = ready.and_then(|()| self.expect_start(number)) {
             // Its neighbours go on.
             self.fail(number, &format!("{error:#}"));
-            return Ok(());
+            return;
         }
         if self.named.is_some() {
             self.place(number);
-            return Ok(());
+            return;
         }
         match prepare(&config, &self.directories, &mut Unobserved) {
             Ok(prepared) => self.boot(prepared),
             Err(error) => self.lost(&error),
         }
-        Ok(())
     }
 
     /// Gives a container another number for its next start, and returns it: what was asked for in the start

@@ -233,7 +233,7 @@ mod tests {
 
     fn process() -> Process {
         let config: Config = serde_json::from_str(CONTAINER).unwrap();
-        config.spec.process
+        config.spec.process.for_guest()
     }
 
     fn create(sessions: &mut Sessions, container: u32) -> Result<String> {

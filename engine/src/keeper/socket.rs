@@ -2,27 +2,16 @@
 
 use std::{
     fs,
-    os::fd::{AsRawFd, OwnedFd},
+    io::ErrorKind,
+    os::fd::OwnedFd,
     path::{Path, PathBuf},
 };
 
 use anyhow::{Context, Result, ensure};
-use rustix::{
-    fs::{Mode, OFlags, open},
-    io::Errno,
-    net::{
-        AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, connect as connect_to,
-        listen, socket_with,
-    },
-};
-use vmm::control::Socket;
-
 use contracts::keeper::{Request, VERSION};
+use packets::Socket;
 
-use crate::state::{create_directory, private};
-
-/// Connections that may wait to be accepted.
-const BACKLOG: i32 = 128;
+use crate::state::create_directory;
 
 /// Digits of an identifier that name a socket.
 const DIGITS: usize = 32;
@@ -42,12 +31,7 @@ pub(crate) fn listener(path: &Path) -> Result<OwnedFd> {
             create_directory(directory)?;
         }
         let _ = fs::remove_file(path);
-        let socket = packets()?;
-        let (_directory, address) = short(path)?;
-        private::close_socket(&socket)?;
-        bind(&socket, &address)?;
-        listen(&socket, BACKLOG)?;
-        Ok(socket)
+        Ok(packets::listener(path)?)
     };
     make().with_context(|| format!("cannot listen at {}", path.display()))
 }
@@ -63,13 +47,7 @@ pub fn connect(path: &Path, version: u16) -> Result<Option<Socket>> {
         "its keeper is of a later release of Coracle (wire version {version}, and this release knows {VERSION}); use \
          that release, or stop it there first"
     );
-    let attempt = || -> Result<Socket, Errno> {
-        let socket = packets()?;
-        let (_directory, address) = short(path)?;
-        connect_to(&socket, &address)?;
-        Ok(Socket::from(socket))
-    };
-    match attempt() {
+    match Socket::connect(path) {
         Ok(socket) => {
             if version > 0 {
                 // One that is gone meanwhile is seen by its silence.
@@ -77,32 +55,16 @@ pub fn connect(path: &Path, version: u16) -> Result<Option<Socket>> {
             }
             Ok(Some(socket))
         }
-        Err(Errno::NOENT | Errno::CONNREFUSED) => Ok(None),
-        Err(error) => Err(error).with_context(|| format!("cannot connect to {}", path.display())),
+        Err(error) => match error.kind() {
+            ErrorKind::NotFound | ErrorKind::ConnectionRefused => Ok(None),
+            _ => Err(error).with_context(|| format!("cannot connect to {}", path.display())),
+        },
     }
-}
-
-fn packets() -> Result<OwnedFd, Errno> {
-    let kind = SocketType::SEQPACKET;
-    socket_with(AddressFamily::UNIX, kind, SocketFlags::CLOEXEC, None)
-}
-
-/// An address of a path of any length, of which a socket's address holds 107 bytes; it is good for
-/// as long as the descriptor of its directory is open.
-fn short(path: &Path) -> Result<(OwnedFd, SocketAddrUnix), Errno> {
-    let directory = path.parent().unwrap_or(Path::new("/"));
-    let name = path.file_name().unwrap_or_default();
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let directory = open(directory, flags, Mode::empty())?;
-    let number = directory.as_raw_fd().to_string();
-    let address = SocketAddrUnix::new(Path::new("/proc/self/fd").join(number).join(name))?;
-    Ok((directory, address))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::MetadataExt;
 
     /// What a keeper hears first of a command that knows its version.
     fn first(version: u16) -> Option<Request> {
@@ -130,15 +92,5 @@ mod tests {
         let _listener = listener(&path).unwrap();
         let error = connect(&path, VERSION + 1).unwrap_err();
         assert!(error.to_string().contains("later release"), "{error}");
-    }
-
-    #[test]
-    fn socket_with_a_long_path_is_reached() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("x".repeat(150)).join("socket");
-        assert!(connect(&path, 0).unwrap().is_none());
-        let _listener = listener(&path).unwrap();
-        assert!(connect(&path, VERSION).unwrap().is_some());
-        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
     }
 }

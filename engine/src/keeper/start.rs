@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fs::File, path::PathBuf};
 
 use anyhow::{Context, Result};
 use contracts::keeper::Event;
-use vmm::control::Socket;
+use packets::Socket;
 
 use super::{
     Keeper, Prepared, Role,

@@ -339,6 +339,11 @@ impl Streams {
             .all(|output| output.guest.is_none() && !output.promised)
     }
 
+    /// Output was promised, and the guest has never connected it.
+    pub(super) fn lacks_output(&self) -> bool {
+        self.outputs.iter().any(|output| output.promised)
+    }
+
     /// A client has no room for output.
     pub(super) fn is_held_back(&self) -> bool {
         let mut takers = self.outputs.iter().flat_map(|output| &output.takers);

@@ -61,7 +61,9 @@ fn output_and_exit_code_come_back() {
 #[ignore = "needs root"]
 fn signal_that_ends_the_program_comes_back() {
     let mut guest = Guest::start(NEEDS);
-    guest.send(&HostMessage::Run(Box::new(spec(&["sleep", "1000"]))));
+    let mut spec = spec(&["sleep", "1000"]);
+    spec.stdio = Stdio::default();
+    guest.send(&HostMessage::Run(Box::new(spec)));
     assert!(matches!(guest.receive(), GuestMessage::Started { .. }));
     guest.send(&HostMessage::Signal {
         id: "test".into(),
@@ -108,6 +110,45 @@ fn megabytes_through_stdin_come_back_unchanged() {
         "{} bytes came back",
         result.stdout.len()
     );
+}
+
+#[test]
+#[ignore = "needs root"]
+fn streams_that_the_host_did_not_take_at_first_lose_nothing() {
+    let mut guest = Guest::start(NEEDS);
+    guest.send(&HostMessage::Run(Box::new(spec(&["cat"]))));
+    for _ in 0..20 {
+        (0..3).for_each(|index| guest.refuse(index));
+    }
+    let (mut stdin, stdout) = (guest.accept(0), guest.accept(1));
+    let _stderr = guest.accept(2);
+    std::io::Write::write_all(&mut stdin, b"input").unwrap();
+    drop(stdin);
+    assert_eq!(std::io::read_to_string(stdout).unwrap(), "input");
+    assert!(matches!(guest.receive(), GuestMessage::Started { .. }));
+    assert_eq!(guest.exit(), ExitStatus::Code(0));
+}
+
+/// It ends, although it would have ended well without its output, or with none of its input.
+#[test]
+#[ignore = "needs root"]
+fn container_without_a_stream_that_it_was_promised_has_failed() {
+    for lost in 0..3 {
+        let mut guest = Guest::start(NEEDS);
+        guest.send(&HostMessage::Run(Box::new(spec(&["sleep", "1000"]))));
+        let mut others = Vec::new();
+        for index in (0..3).filter(|index| *index != lost) {
+            others.push(guest.accept(index));
+        }
+        let message = loop {
+            match guest.refuse_until_told(lost) {
+                Some(GuestMessage::Started { .. }) | None => {}
+                Some(GuestMessage::Failed { message, .. }) => break message,
+                Some(other) => panic!("{other:?}"),
+            }
+        };
+        assert!(message.contains("did not take"), "{message}");
+    }
 }
 
 #[test]

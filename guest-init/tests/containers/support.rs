@@ -17,7 +17,7 @@ use std::{
 
 use contracts::guest::{
     ContainerSpec, ExitStatus, FailureKind, GuestMessage, HostMessage, Port, Process, Resources,
-    Root, SECRET_BYTES, SeccompProfile, Secret, Stdio, Upper,
+    Root, SECRET_BYTES, SeccompProfile, Secret, Stdio, TAKEN, Upper,
     frame::{self, Decoder},
 };
 use coracle_init::{
@@ -245,9 +245,31 @@ impl Guest {
             read => {
                 read.unwrap();
                 assert!(PORTS[index].secret.is_proved_by(&sent), "{sent:?}");
+                // Who has ended meanwhile does not hear it.
+                let _ = stream.write_all(&[TAKEN]);
             }
         }
         stream
+    }
+
+    /// Does not take the next connection to the port of a stream.
+    pub(crate) fn refuse(&self, index: usize) {
+        drop(accept(&self.listeners[index], &self.end));
+    }
+
+    /// Takes no connection to the port of a stream; what init says meanwhile, if it says something.
+    pub(crate) fn refuse_until_told(&mut self, index: usize) -> Option<GuestMessage> {
+        let listener = &self.listeners[index];
+        let mut either = [
+            PollFd::new(&self.control, PollFlags::IN),
+            PollFd::new(listener, PollFlags::IN),
+        ];
+        poll(&mut either, None).unwrap();
+        let [told, connected] = either.map(|one| !one.revents().is_empty());
+        if connected {
+            drop(listener.accept().unwrap());
+        }
+        told.then(|| self.receive())
     }
 
     /// All that comes by the next connection to the port of a stream.

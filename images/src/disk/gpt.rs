@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use super::Extent;
 use crate::crc;
+use contracts::monitor::Extent;
 
 /// Bytes of a sector.
 const SECTOR: u64 = 512;

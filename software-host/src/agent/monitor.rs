@@ -10,12 +10,12 @@ use std::{
 
 use anyhow::{Context, Result};
 use contracts::monitor::{FromMonitor, Plan, Report, StopReason, ToMonitor};
+use packets::Socket;
 use rustix::fs::{MemfdFlags, memfd_create};
 
 use super::{
     super::{
         mux::Channel,
-        packets::Packets,
         relay::{self, Exchange, MAX_MESSAGE, Messages},
         sys,
     },
@@ -77,8 +77,8 @@ fn start(
     program: &str,
     plan: &[u8],
     substitutes: Vec<sys::Substitute>,
-) -> Result<(Process, File, Packets)> {
-    let (control, theirs) = Packets::pair().context("cannot make a socket")?;
+) -> Result<(Process, File, Socket)> {
+    let (control, theirs) = Socket::pair().context("cannot make a socket")?;
     let theirs = OwnedFd::from(theirs);
     let plan = OwnedFd::from(memory_file("plan", plan).context("cannot keep the plan")?);
     let words = memory_file("words", &[]).context("cannot make a file in memory")?;
@@ -151,7 +151,7 @@ mod tests {
     fn monitor_that_dies_without_a_report_gets_one_with_its_words() {
         let (mut child, words, control) =
             start("/bin/sh", b"{}", Vec::new()).expect("a shell refuses these options, with words");
-        assert!(control.receive().unwrap().is_none());
+        assert!(control.receive_bytes().unwrap().is_none());
 
         let packet = last_words(b"", &mut child, words).unwrap();
         let FromMonitor::Stopped(report) = serde_json::from_slice(&packet).unwrap() else {
@@ -169,7 +169,7 @@ mod tests {
     #[test]
     fn monitor_that_reports_has_the_last_word() {
         let (mut child, words, control) = start("/bin/true", b"{}", Vec::new()).unwrap();
-        assert!(control.receive().unwrap().is_none());
+        assert!(control.receive_bytes().unwrap().is_none());
         let report = failure("it is over".into());
         assert_eq!(last_words(&report, &mut child, words), None);
     }

@@ -14,12 +14,12 @@ use std::{
 };
 
 use anyhow::{Context, Result};
+use packets::Socket;
 
 use super::{
     super::{
         Status,
         mux::Channel,
-        packets::Packets,
         relay::{self, Exchange, MAX_MESSAGE, Messages, Purpose},
         wire::{self, Envelope, Reply, Request},
     },
@@ -86,14 +86,14 @@ impl Clients {
     ///
     /// # Errors
     /// When there cannot be one more thread.
-    pub(super) fn serve(self: &Arc<Self>, packets: Packets) -> Result<()> {
+    pub(super) fn serve(self: &Arc<Self>, packets: Socket) -> Result<()> {
         let this = self.clone();
         let work = move || {
             let packets = Arc::new(packets);
             if let Err(error) = this.answer(&packets) {
                 super::println_to_log(&format!("{error:#}"));
                 // A client that has gone away needs no answer.
-                let _ = wire::send(&packets, &Reply::Failed(format!("{error:#}")));
+                let _ = packets.send(&Reply::Failed(format!("{error:#}")), None);
             }
         };
         thread::Builder::new()
@@ -103,12 +103,15 @@ impl Clients {
         Ok(())
     }
 
-    fn answer(&self, packets: &Arc<Packets>) -> Result<()> {
-        let Some((envelope, attached)) = wire::receive::<Envelope>(packets)? else {
+    fn answer(&self, packets: &Arc<Socket>) -> Result<()> {
+        let Some((envelope, attached)) = packets
+            .receive::<Envelope>()
+            .context("cannot receive a request")?
+        else {
             return Ok(());
         };
         match wire::open(envelope)? {
-            Request::Status => Ok(wire::send(packets, &Reply::Status(self.status()))?),
+            Request::Status => Ok(packets.send(&Reply::Status(self.status()), None)?),
             Request::Stop => {
                 self.stopping.store(true, Ordering::Release);
                 wake(&self.waker);
@@ -139,12 +142,7 @@ impl Clients {
         result
     }
 
-    fn relay(
-        &self,
-        packets: &Arc<Packets>,
-        purpose: &Purpose,
-        plan: Option<OwnedFd>,
-    ) -> Result<()> {
+    fn relay(&self, packets: &Arc<Socket>, purpose: &Purpose, plan: Option<OwnedFd>) -> Result<()> {
         let channel = self
             .exchange
             .open(purpose)
@@ -156,7 +154,7 @@ impl Clients {
         if let Some(plan) = plan {
             relay::send(&mut sender, 0, &read(plan)?).context("the software host takes no plan")?;
         }
-        wire::send(packets, &Reply::Done)?;
+        packets.send(&Reply::Done, None)?;
         self.exchange.relay(
             packets,
             sender,

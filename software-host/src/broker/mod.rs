@@ -16,15 +16,15 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
+use packets::Socket;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::{Deserialize, Serialize};
 
 use super::{
     mux::{Mux, Reading, Side},
-    packets::{self, Packets},
     relay::{Exchange, Purpose},
     share,
-    wire::{self, Notice},
+    wire::Notice,
 };
 use clients::Clients;
 use coracle_platform::sys::Signals;
@@ -91,7 +91,7 @@ fn parse(settings: &OsString) -> Result<Settings> {
 
 /// Starts the machine, serves until it is told to stop or nobody needs it, and stops it.
 fn serve(settings: &Settings) -> Result<()> {
-    let starter = Packets::from(io::stdin().as_fd().try_clone_to_owned()?);
+    let starter = Socket::from(io::stdin().as_fd().try_clone_to_owned()?);
     rustix::stdio::dup2_stdin(fs::File::open("/dev/null")?)?;
     // Before any other thread: they are to leave these signals to this one.
     let signals = Signals::new(&[libc::SIGTERM, libc::SIGINT, libc::SIGHUP])?;
@@ -100,7 +100,7 @@ fn serve(settings: &Settings) -> Result<()> {
         Ok(up) => up,
         Err(error) => {
             // A starter that has gone away needs no notice.
-            let _ = wire::send(&starter, &Notice::Failed(format!("{error:#}")));
+            let _ = starter.send(&Notice::Failed(format!("{error:#}")), None);
             return Err(error);
         }
     };
@@ -109,7 +109,7 @@ fn serve(settings: &Settings) -> Result<()> {
         started.elapsed().as_secs_f32()
     ));
     // As above; the machine is of use to the next command.
-    let _ = wire::send(&starter, &Notice::Ready);
+    let _ = starter.send(&Notice::Ready, None);
     drop(starter);
     // Closes the locked file: from here on, the socket tells commands that the machine is up.
     rustix::stdio::dup2_stdout(output::descriptor(Stream::Error))?;
@@ -236,7 +236,7 @@ impl Up {
                 bail!("the software host ended by itself; {words}");
             }
             if listener {
-                let packets = Packets::accept(&self.listener).context("cannot take a command")?;
+                let packets = Socket::accept(&self.listener).context("cannot take a command")?;
                 self.clients.serve(packets)?;
             }
         }

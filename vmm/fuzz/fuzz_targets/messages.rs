@@ -6,7 +6,8 @@ use std::io::Write;
 
 use contracts::monitor::{FromMonitor, ToMonitor};
 use libfuzzer_sys::fuzz_target;
-use vmm::{control::Socket, plan};
+use packets::Socket;
+use vmm::plan;
 
 fuzz_target!(|bytes: &[u8]| {
     if let Ok(plan) = plan::read(bytes) {

@@ -53,7 +53,7 @@ fn opening_a_file_ends_the_process() {
 fn processor_thread_cannot_receive_messages() {
     if inside() {
         sys::forbid_new_privileges().unwrap();
-        let (socket, _other) = crate::control::Socket::pair().unwrap();
+        let (socket, _other) = packets::Socket::pair().unwrap();
         filter(Kind::Vcpu).apply();
         let _ = socket.receive::<contracts::monitor::ToMonitor>();
         return;

@@ -1,4 +1,3 @@
-use contracts::guest::Mount as GuestMount;
 use images::image::ContainerConfig;
 
 use super::*;
@@ -218,7 +217,7 @@ fn temporary_file_systems_of_both_forms_are_mounted() {
     });
     let mounts = config.unwrap().spec.mounts;
     let has = |target: &str, option: &str| {
-        let is = |mount: &&GuestMount| mount.target == target;
+        let is = |mount: &&container::spec::Mount| mount.target == target;
         let mount = mounts.iter().find(is).unwrap();
         mount.options.iter().any(|other| other == option)
     };

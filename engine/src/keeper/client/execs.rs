@@ -3,7 +3,7 @@
 use anyhow::Context;
 use contracts::guest::{Process, TerminalSize};
 use contracts::keeper::{Event, ExecState, ExecStreams, Reason, Request};
-use vmm::control::Socket;
+use packets::Socket;
 
 use super::too_old;
 use crate::keeper::{

@@ -1,3 +1,5 @@
+use std::time::{Duration, Instant};
+
 use super::*;
 use crate::{
     keeper::execs::tests::keeper,
@@ -9,8 +11,8 @@ use crate::{
 
 const CONTAINER: &str = include_str!("../fuzzing/container.json");
 
-/// A keeper with a container in this phase, which is given all the time that there is, and more.
-fn patient(phase: Phase) -> (tempfile::TempDir, Keeper, u32) {
+/// A keeper with a container that runs or starts, which is given all the time that there is, and more.
+fn patient(runs: bool) -> (tempfile::TempDir, Keeper, u32) {
     let (directory, mut keeper) = keeper();
     let path = directory.path();
     let directories = Directories {
@@ -24,36 +26,36 @@ fn patient(phase: Phase) -> (tempfile::TempDir, Keeper, u32) {
     let record = Containers::new(&directories).create(config).unwrap();
     let lock = record.keeper_lock().unwrap();
     let number = keeper.take(record, lock).unwrap();
-    keeper.kept.get_mut(&number).unwrap().phase = phase;
+    let life = &mut keeper.kept.get_mut(&number).unwrap().life;
+    match runs {
+        true => life.runs(),
+        false => life.starts(),
+    }
     (directory, keeper, number)
 }
 
 #[test]
 fn no_time_to_stop_is_too_long_for_a_keeper() {
     let years = Duration::from_secs(90 * 365 * 86400);
-    for phase in [Phase::Running, Phase::Starting] {
+    for runs in [true, false] {
         for seconds in [Some(u64::MAX), Some(u64::MAX / 2), None] {
-            let phase = match phase {
-                Phase::Running => Phase::Running,
-                _ => Phase::Starting,
-            };
-            let (_directory, mut keeper, number) = patient(phase);
-            keeper.stop(number, None, seconds, true);
-            let (at, _) = keeper.kept[&number].deadline.unwrap();
-            assert!(at > Instant::now() + years);
+            let (_directory, mut keeper, number) = patient(runs);
+            let next = |keeper: &Keeper| keeper.kept[&number].life.next().unwrap();
+            keeper.stop(number, None, seconds, By::Stop);
+            assert!(next(&keeper) > Instant::now() + years);
             // A shorter time is heard after it.
-            keeper.stop(number, None, Some(1), true);
-            let (at, _) = keeper.kept[&number].deadline.unwrap();
-            assert!(at < Instant::now() + years);
+            keeper.stop(number, None, Some(1), By::Stop);
+            assert!(next(&keeper) < Instant::now() + years);
         }
     }
 }
 
 #[test]
 fn no_time_of_a_container_is_too_long_for_its_keeper() {
-    let (_directory, mut keeper, number) = patient(Phase::Running);
-    keeper.interrupt(number, SIGINT);
-    assert!(keeper.kept[&number].interrupted.is_some());
-    keeper.started(number);
-    assert!(keeper.kept[&number].deadline.is_some());
+    let (_directory, mut keeper, number) = patient(true);
+    keeper.on(number, Input::Interrupt(2));
+    assert!(keeper.kept[&number].life.next().is_some());
+    let (_directory, mut keeper, number) = patient(false);
+    keeper.on(number, Input::Started { pid: 7 });
+    assert!(keeper.kept[&number].life.next().is_some());
 }

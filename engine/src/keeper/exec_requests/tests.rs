@@ -2,7 +2,7 @@ use std::{io::Write, os::unix::net::UnixStream, time::Duration};
 
 use contracts::guest::{ExitStatus, FailureKind, GuestMessage, Port, frame};
 use contracts::keeper::{ExecState, Exit, Reason};
-use vmm::control::Socket;
+use packets::Socket;
 
 use super::*;
 use crate::keeper::{
@@ -11,7 +11,6 @@ use crate::keeper::{
         MAX_EXECS,
         tests::{keeper, running},
     },
-    phase::Phase,
 };
 use crate::state::{
     Directories,
@@ -46,7 +45,7 @@ impl Scene {
         let lock = record.keeper_lock().unwrap();
         let container = record.config.id.clone();
         let number = keeper.take(record, lock).unwrap();
-        keeper.kept.get_mut(&number).unwrap().phase = Phase::Running;
+        keeper.kept.get_mut(&number).unwrap().life.runs();
         let (monitor, control) = Socket::pair().unwrap();
         let (guest, channel) = UnixStream::pair().unwrap();
         guest.set_nonblocking(true).unwrap();
@@ -86,7 +85,7 @@ impl Scene {
 
     fn create(&mut self, streams: ExecStreams) -> String {
         let kept = &self.keeper.kept[&self.number];
-        let process = kept.record.config.spec.process.clone();
+        let process = kept.record.config.spec.process.for_guest();
         let created = self.told(Request::ExecCreate {
             container: self.container.clone(),
             process: Box::new(process),
@@ -288,7 +287,7 @@ fn container_that_is_paused_or_has_ended_has_no_execs() {
     let start = scene.start(&exec, false);
     assert_eq!(event(&start), None);
     scene.keeper.force(scene.number);
-    scene.keeper.settle().unwrap();
+    scene.keeper.settle();
     let gone = scene.told(Request::ExecInspect { exec });
     assert_eq!(reason(&gone), Reason::NotFound);
 }
@@ -313,7 +312,7 @@ fn program_that_ends_with_its_container_is_known_to_have_been_killed() {
             scene.keeper.end_sessions(scene.number);
         } else {
             scene.keeper.force(scene.number);
-            scene.keeper.settle().unwrap();
+            scene.keeper.settle();
             let told = event(&link).unwrap();
             assert!(
                 matches!(told, Event::Exited(Exit { code: 137, .. })),

@@ -15,11 +15,11 @@ use contracts::guest::{
 };
 use contracts::keeper::{self as wire, Event, Request, Until, Work};
 use contracts::monitor::{FromMonitor, Place, Report, StopReason, ToMonitor};
+use packets::Socket;
 use rustix::{
     io::ioctl_fionbio,
     net::{Shutdown, shutdown},
 };
-use vmm::control::Socket;
 
 use super::{Keeper, Machine, PIECE, clients::Role};
 use crate::host::Host;
@@ -297,7 +297,7 @@ impl Scene {
     fn time_passes(&mut self) {
         let now = Instant::now();
         for kept in self.keeper.kept.values_mut() {
-            kept.deadline = kept.deadline.take().map(|(_, what)| (now, what));
+            kept.life.hurry(now);
         }
     }
 
@@ -473,7 +473,7 @@ impl Scene {
             },
             1..=2 => Request::Exec {
                 container,
-                work: Box::new(Work::Program(self.config.spec.process.clone())),
+                work: Box::new(Work::Program(self.config.spec.process.for_guest())),
                 input: flag,
                 output: byte % 3 == 0,
             },
@@ -527,7 +527,7 @@ impl Scene {
             15 => Request::Release { container },
             16 => Request::ExecCreate {
                 container,
-                process: Box::new(self.config.spec.process.clone()),
+                process: Box::new(self.config.spec.process.for_guest()),
                 streams: wire::ExecStreams {
                     stdin: flag,
                     stdout: byte % 3 == 0,

@@ -5,8 +5,8 @@ use std::{
 };
 
 use contracts::keeper::{Exit, Reason, Request, VERSION, Work};
+use packets::Socket;
 use rustix::io::ioctl_fionbio;
-use vmm::control::Socket;
 
 use super::*;
 use crate::{
@@ -183,7 +183,7 @@ fn what_needs_a_container_that_runs_is_refused() {
     let mut scene = Scene::new();
     let container = scene.id();
     let client = scene.client();
-    let process = scene.record.config.spec.process.clone();
+    let process = scene.record.config.spec.process.for_guest();
     let asked = [
         Request::Exec {
             container: container.clone(),

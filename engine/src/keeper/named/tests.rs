@@ -5,7 +5,7 @@ use contracts::keeper::{Request, Until};
 use tempfile::TempDir;
 
 use super::{
-    super::{Machine, execs, phase::Phase},
+    super::{Machine, execs},
     *,
 };
 use crate::Guest;
@@ -101,13 +101,13 @@ impl Scene {
         let lock = record.keeper_lock().unwrap();
         let number = self.keeper.take(record, lock).unwrap();
         let kept = self.keeper.kept.get_mut(&number).unwrap();
-        kept.phase = Phase::Running;
+        kept.life.runs();
         kept.state.pid = 7;
         number
     }
 
-    fn phase(&self, number: u32) -> &Phase {
-        &self.keeper.kept[&number].phase
+    fn stage(&self, number: u32) -> &'static str {
+        self.keeper.kept[&number].life.word()
     }
 
     fn says(&mut self, message: &GuestMessage) {
@@ -147,28 +147,28 @@ fn late_news_of_a_container_that_starts_again_ends_no_host() {
     let mut scene = Scene::new();
     let number = scene.run();
     scene.keeper.force(number);
-    scene.keeper.settle().unwrap();
-    assert!(matches!(scene.phase(number), Phase::Waiting));
+    scene.keeper.settle();
+    assert_eq!(scene.stage(number), "waiting");
     let id = scene.keeper.kept[&number].record.config.id.clone();
     for message in news(&id) {
         scene.says(&message);
         assert!(scene.keeper.guest().is_some(), "{message:?}");
-        assert!(matches!(scene.phase(number), Phase::Waiting));
+        assert_eq!(scene.stage(number), "waiting");
     }
     scene.keeper.open_streams(number).unwrap();
     scene.keeper.expect_start(number).unwrap();
     for message in news(&id) {
         scene.says(&message);
         assert!(scene.keeper.guest().is_some(), "{message:?}");
-        assert!(matches!(scene.phase(number), Phase::Booting(_)));
+        assert_eq!(scene.stage(number), "booting");
     }
     // Its spec was sent, and this is what was left of its earlier start.
-    scene.keeper.kept.get_mut(&number).unwrap().phase = Phase::Starting;
+    scene.keeper.kept.get_mut(&number).unwrap().life.starts();
     let [memory, _, exited, _] = news(&id);
     for message in [memory, exited.clone()] {
         scene.says(&message);
         assert!(scene.keeper.guest().is_some(), "{message:?}");
-        assert!(matches!(scene.phase(number), Phase::Starting));
+        assert_eq!(scene.stage(number), "starting");
     }
     // No end of it is believed.
     for _ in 0..NEWS {
@@ -184,13 +184,13 @@ fn container_that_cannot_start_again_ends_alone() {
     let mut scene = Scene::new();
     let number = scene.run();
     scene.keeper.force(number);
-    scene.keeper.settle().unwrap();
+    scene.keeper.settle();
     let record = scene.keeper.kept[&number].record.clone();
     let log = record.directory().join("log");
     std::fs::remove_file(&log).unwrap();
     std::fs::create_dir(&log).unwrap();
-    scene.keeper.start_again(number).unwrap();
-    scene.keeper.settle().unwrap();
+    scene.keeper.start_again(number);
+    scene.keeper.settle();
     assert!(scene.keeper.kept.is_empty());
     assert!(!scene.keeper.over && scene.keeper.guest().is_some());
     assert!(record.state().unwrap().error.contains("log"));
@@ -243,11 +243,11 @@ fn late_answer_reaches_no_other_container() {
     let wellness = |scene: &Scene, number| scene.keeper.kept[&number].state.health;
     let of_first = health(&mut scene, first);
     scene.keeper.force(first);
-    scene.keeper.settle().unwrap();
+    scene.keeper.settle();
     // Somebody waits for its end while it waits for its next start.
     let (waiting, theirs) = Socket::pair().unwrap();
     let client = scene.keeper.add_client(theirs, Role::waiting(first));
-    scene.keeper.start_again(first).unwrap();
+    scene.keeper.start_again(first);
     let again = *scene.keeper.kept.keys().next().unwrap();
     assert_ne!(again, first);
     assert_eq!(scene.keeper.clients[&client].role, Role::waiting(again));
@@ -255,10 +255,9 @@ fn late_answer_reaches_no_other_container() {
     assert_eq!(wellness(&scene, again), None);
     // And gone for good.
     let of_again = health(&mut scene, again);
-    let kept = scene.keeper.kept.get_mut(&again).unwrap();
-    kept.stopping = true;
+    scene.keeper.on(again, Input::HostEnds);
     scene.keeper.force(again);
-    scene.keeper.settle().unwrap();
+    scene.keeper.settle();
     assert!(scene.keeper.kept.is_empty());
     let (event, _) = waiting.receive::<Event>().unwrap().unwrap();
     assert!(matches!(event, Event::Exited(_)), "{event:?}");
@@ -319,7 +318,7 @@ fn clients_that_came_before_the_start_lose_nothing() {
     assert_eq!(event(&attached).0, Event::Done);
     let [(_, output), (_, errors)] = streams;
     let number = scene.keeper.number_of(&container).unwrap();
-    assert!(matches!(scene.phase(number), Phase::Starting));
+    assert_eq!(scene.stage(number), "starting");
     assert_eq!(record.state().unwrap().status.word(), "running");
     // The guest's end of the streams.
     let kept = scene.keeper.kept.get_mut(&number).unwrap();

@@ -1,7 +1,7 @@
 use std::io::{Read, Write};
 
 use contracts::keeper::Event;
-use vmm::control::Socket;
+use packets::Socket;
 
 use super::*;
 use crate::keeper::{clients::Role, execs};
@@ -85,6 +85,10 @@ fn who_does_not_know_the_secret_gets_nothing_and_leaves_the_promise() {
     let secret = stage.secret();
     let mut guest = stage.connect(&[&secret[..], b"real"].concat());
     let mut stream = stage.given().unwrap();
+    // Init is told, and nobody else is.
+    let mut answer = [0];
+    guest.read_exact(&mut answer).unwrap();
+    assert_eq!(answer, [TAKEN]);
     guest.shutdown(std::net::Shutdown::Write).unwrap();
     let mut text = String::new();
     stream.read_to_string(&mut text).unwrap();
@@ -106,11 +110,13 @@ fn who_comes_first_and_says_nothing_keeps_nobody_out_and_gets_no_input() {
     let nothing = silent.read(&mut [0]).unwrap_err();
     assert_eq!(nothing.kind(), std::io::ErrorKind::WouldBlock);
     // Even with the right secret it comes too late.
+    silent.set_nonblocking(false).unwrap();
     silent.write_all(&secret).unwrap();
     let (number, _) = stage.keeper.unproved.sources().next().unwrap();
     stage.keeper.prove(number);
     assert!(stage.given().is_none());
     assert!(stage.keeper.unproved.all.is_empty());
+    assert!(is_closed(silent));
 }
 
 #[test]

@@ -8,11 +8,11 @@ use std::{
 };
 
 use anyhow::{Result, anyhow};
-use contracts::guest::{ContainerSpec, is_name};
+use contracts::guest::is_name;
 use images::image::ContainerConfig;
 use serde::{Deserialize, Serialize};
 
-use super::{super::network, CreateRequest, short};
+use super::{super::network, CreateRequest, short, spec::Spec};
 use crate::state::MachineMode;
 use crate::state::journal::{Noted, Subject};
 
@@ -77,8 +77,8 @@ pub struct Config {
     pub aliases: Vec<String>,
     /// Command that tells whether it is well.
     pub health: Option<Health>,
-    /// What the guest is told; its streams are filled in at the start.
-    pub spec: ContainerSpec,
+    /// What it is to its guest: its image's configuration merged with what was asked for.
+    pub spec: Spec,
     /// What it was made of; records of releases that did not keep it have none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub asked: Option<Box<Asked>>,

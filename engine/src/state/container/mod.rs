@@ -22,6 +22,7 @@ mod config;
 mod execs;
 mod probes;
 mod request;
+pub mod spec;
 mod state;
 
 use std::{

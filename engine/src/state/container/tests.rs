@@ -43,6 +43,33 @@ fn record_of_an_earlier_release_is_read() {
     assert_eq!(config.spec.process.args, ["sh", "-c", "true"]);
 }
 
+/// Earlier releases kept the guest's own spec, and read it from a record of this one: what they need is there, by the
+/// names that it had.
+#[test]
+fn record_has_the_form_that_earlier_releases_read() {
+    let config: Config = serde_json::from_str(OLD).unwrap();
+    let written = serde_json::to_value(&config).unwrap();
+    let mut expected: serde_json::Value = serde_json::from_str(OLD).unwrap();
+    // What a start fills in; they take its absence for these values.
+    let spec = expected["spec"].as_object_mut().unwrap();
+    assert_eq!(spec.remove("network").unwrap(), "None");
+    let layer = spec["root"]["layers"][0].as_object_mut().unwrap();
+    assert!(layer.remove("range").unwrap().is_null());
+    assert_eq!(written, expected);
+}
+
+#[test]
+fn guest_is_told_all_of_what_the_record_says() {
+    use contracts::guest::{Network, Stdio};
+    let config: Config = serde_json::from_str(OLD).unwrap();
+    let spec = config.spec.for_guest(Network::Host, Stdio::default());
+    let mut told = serde_json::to_value(spec).unwrap();
+    let mut expected: serde_json::Value = serde_json::from_str(OLD).unwrap();
+    assert_eq!(told["network"].take(), "Host");
+    expected["spec"]["network"].take();
+    assert_eq!(told, expected["spec"]);
+}
+
 #[test]
 fn record_of_a_later_release_is_an_error_when_it_is_named() {
     let root = tempfile::tempdir().unwrap();

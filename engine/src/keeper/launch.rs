@@ -1,24 +1,19 @@
-//! The beginning of a container's life in its keeper, and what is due in it.
+//! The beginning of a container's life in its keeper, and of its machine's.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Context, Result};
 use contracts::guest::HostMessage;
 use contracts::keeper::VERSION;
 
-use super::{
-    Deadline, Keeper, Kept, Machine, Prepared,
-    health::Probe,
-    phase::{LackOfMemory, Phase, later},
-    streams::Streams,
-};
+use super::{Keeper, Kept, Machine, Prepared, life::Input, streams::Streams};
 use crate::host::{Design, Host, Place};
+use crate::policy;
 use crate::state::{
-    container::{Container, LogPolicy, Wellness},
+    container::{Container, LogPolicy},
     files::Lock,
     journal, log,
 };
-use crate::{Guest, policy};
 
 impl Keeper {
     /// Takes a container over that starts now.
@@ -49,9 +44,9 @@ impl Keeper {
         let begun = kept.record.save(&kept.state);
         let begun = begun.and_then(|()| self.expect_start(number));
         if let Err(error) = begun {
+            self.on(number, Input::TakeBack);
             self.release_network(number);
             if let Some(kept) = self.kept.get_mut(&number) {
-                kept.phase = Phase::Held;
                 kept.layers.clear();
                 kept.state = before;
                 kept.record.save(&kept.state)?;
@@ -97,18 +92,9 @@ impl Keeper {
                 Some(opened.context("cannot open the container's log")?)
             }
         };
-        let mut spec = config.spec.clone();
-        spec.stdio = kept.streams.stdio();
-        spec.network = network;
-        kept.phase = Phase::Booting(Box::new(spec));
-        kept.stopping = false;
-        kept.timed_out = false;
+        let spec = config.spec.for_guest(network, kept.streams.stdio());
         kept.warnings.clear();
-        kept.stop_asked = false;
-        kept.message_at_start = None;
-        kept.interrupted = None;
-        kept.lack_of_memory = LackOfMemory::default();
-        kept.deadline = None;
+        self.on(number, Input::Begin(Box::new(spec)));
         Ok(())
     }
 
@@ -132,40 +118,16 @@ impl Keeper {
                 // A guest that connects to nobody is given up by its monitor; one that only connects to
                 // somebody else is not.
                 let end = Instant::now() + start_timeout;
-                for kept in self.started_ones() {
-                    kept.deadline.get_or_insert((end, Deadline::Start));
-                }
+                self.on_all(&Input::Expected(end));
             }
             Err(error) => self.lost(&error),
         }
     }
 
-    pub(super) fn started(&mut self, number: u32) {
-        self.mark_of(number, "container's process executed");
-        self.journal(number, "start", &[]);
-        if let Some(kept) = self.kept.get_mut(&number) {
-            let config = &kept.record.config;
-            if !matches!(kept.deadline, Some((_, Deadline::Kill))) {
-                let timeout = config.timeout.map(Duration::from_secs);
-                kept.deadline =
-                    timeout.map(|time| (later(Instant::now(), time), Deadline::Timeout));
-            }
-            kept.state.health = config.health.as_ref().map(|_| Wellness::Starting);
-            kept.state.failing = 0;
-            kept.probe = Probe::first(config.health.as_ref());
-            kept.runs();
-            kept.save();
-            if let Some(message) = kept.message_at_start.take() {
-                self.say(&message);
-            }
-        }
-        self.tell_start(number);
-    }
-
     /// Those that have been started, however far they have come.
     pub(super) fn started_ones(&mut self) -> impl Iterator<Item = &mut Kept> {
         let all = self.kept.values_mut();
-        all.filter(|kept| !matches!(kept.phase, Phase::Held))
+        all.filter(|kept| !kept.life.is_held())
     }
 
     /// Says something to the guest.
@@ -185,38 +147,5 @@ impl Keeper {
             let config = self.containers.as_named_now(&kept.record);
             journal::note(&self.directories.data, &*config, action, attributes);
         }
-    }
-
-    /// Does what is due.
-    pub(super) fn deadlines(&mut self) -> Result<()> {
-        let now = Instant::now();
-        let late = |guest: &Guest| guest.deadline().is_some_and(|until| until <= now);
-        if self.guest().is_some_and(|guest| late(guest)) {
-            self.flush_guest();
-        }
-        let due: Vec<(u32, Deadline)> = self
-            .kept
-            .iter_mut()
-            .filter_map(|(number, kept)| {
-                let (_, deadline) = kept.deadline.take_if(|(at, _)| *at <= now)?;
-                Some((*number, deadline))
-            })
-            .collect();
-        self.interrupt_again(now);
-        for (number, deadline) in due {
-            match deadline {
-                Deadline::Kill => self.kill(number),
-                Deadline::Timeout => {
-                    self.kill(number);
-                    if let Some(kept) = self.kept.get_mut(&number) {
-                        kept.timed_out = true;
-                    }
-                }
-                Deadline::Force => self.overdue(number),
-                Deadline::Start => self.not_started(number),
-                Deadline::Restart => self.start_again(number)?,
-            }
-        }
-        Ok(())
     }
 }
