@@ -14,7 +14,7 @@ use std::{
 use serde_json::Value;
 
 /// The arrows between our own crates; nothing else may be drawn.
-const ARROWS: [(&str, &[&str]); 16] = [
+const ARROWS: [(&str, &[&str]); 17] = [
     (
         "coracle",
         &[
@@ -77,8 +77,12 @@ const ARROWS: [(&str, &[&str]); 16] = [
     ),
     ("coracle-platform", &[]),
     ("coracle-packets", &[]),
-    ("coracle-vmm", &["coracle-contracts", "coracle-packets"]),
-    ("coracle-init", &["coracle-contracts"]),
+    ("coracle-bpf", &[]),
+    (
+        "coracle-vmm",
+        &["coracle-bpf", "coracle-contracts", "coracle-packets"],
+    ),
+    ("coracle-init", &["coracle-bpf", "coracle-contracts"]),
     ("coracle-contracts", &[]),
     ("coracle-images", &["coracle-contracts", "coracle-platform"]),
     ("coracle-tests", &[]),

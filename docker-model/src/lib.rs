@@ -19,11 +19,16 @@
 //! | `HostConfig.Isolation` | `""` | `""`, or `namespace` | a container without a microVM says so |
 //! | `HostConfig.MaskedPaths`, `ReadonlyPaths` | dockerd 26's | those in force | newer docker masks more |
 //! | `State.Pid` | in the host's PID namespace | in the guest's | the host has no such process |
+//! | exec `Pid` | in the host's PID namespace | in the guest's | the same |
 //! | `DNSNames` of `bridge` | `null` | the container's names | its neighbours find it by them |
 //! | `SandboxKey` | a file of a namespace | `""` | there is none on the host |
 //! | `SandboxID`, `EndpointID` | random | the container's ID while it runs | a container has one of each |
 //! | `NetworkID` | random | a constant for each of `bridge`, `host`, `none` | they are the same for all hosts |
 //! | list `Image` when the name was moved to another image | the image's ID | the name as it was given | finding out costs a look at the store for each row |
+//! | `SizeRw` of what runs without a disk of its own, or on a named host | bytes | left out, `SizeRootFs` is the image's | only the guest knows |
+//! | `/info`: numbers of dockerd's own state, commits of containerd and runc | numbers, commits | 0, `""` | there are none |
+//! | `_ping`: `Builder-Version` | 2 | 1 | there is no BuildKit |
+//! | `message` for malformed JSON, behind `invalid JSON: ` | Go's words | serde's words | no client reads them |
 
 pub mod age;
 pub mod container;

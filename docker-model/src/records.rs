@@ -23,7 +23,7 @@ use coracle_engine::{
 
 use crate::container::{
     Address, Config, Container, Coracle, Filter, Health, HealthResult, Healthcheck, HostConfig,
-    Life, LogConfig, Network, RestartPolicy, Seen, Status, Summary, Ulimit, id_of,
+    Life, LogConfig, Network, RestartPolicy, Seen, Size, Status, Summary, Ulimit, id_of,
 };
 use crate::time::rfc3339;
 
@@ -76,6 +76,7 @@ pub fn container(
 /// What a list shows of a container, from the one small record that lists read.
 #[must_use]
 pub fn summary(summary: record::Summary) -> Summary {
+    let live = summary.state.status.is_live();
     let life = life(&summary.state);
     let address = address(summary.state.address);
     let shown = summary.state.shown;
@@ -99,9 +100,21 @@ pub fn summary(summary: record::Summary) -> Summary {
         life,
         network_mode: shown.network,
         networks,
-        ports: BTreeMap::new(),
+        ports: match live {
+            true => shown.exposed.into_iter().map(|port| (port, None)).collect(),
+            false => BTreeMap::new(),
+        },
         mounts: Vec::new(),
         size: None,
+    }
+}
+
+/// Bytes of a container.
+#[must_use]
+pub fn size(size: coracle_engine::containers::Size) -> Size {
+    Size {
+        written: size.written,
+        root: size.image + size.written.unwrap_or(0),
     }
 }
 

@@ -1,12 +1,12 @@
 //! What `--filter` of several commands means.
 
 use anyhow::{Result, anyhow};
-use coracle_engine::state::{Directories, container::Containers};
 use docker_model::{
     container::Named,
     filters::{FilterError, Filters},
 };
-use images::store::{Store, StoreError};
+
+use super::engine;
 
 /// The filters of a command line, which are to be of these.
 ///
@@ -32,24 +32,24 @@ fn refused(error: FilterError, known: &[&str]) -> anyhow::Error {
     }
 }
 
-/// What filters of containers name.
-pub(super) struct Things<'a>(pub(super) &'a Directories);
+/// What filters of containers name. The engine is opened when one names something.
+pub(super) struct Things;
 
-impl Named for Things<'_> {
+impl Named for Things {
     type Error = Failure;
 
     fn created(&mut self, container: &str) -> Result<u64, Failure> {
-        let found = Containers::new(self.0).find(container);
-        Ok(found.map_err(Failure)?.config.created)
+        let containers = engine().map_err(Failure)?.containers();
+        let found = containers.find(container);
+        Ok(found
+            .map_err(|error| Failure(error.into()))?
+            .config()
+            .created)
     }
 
     fn image(&mut self, name: &str) -> Result<Option<String>, Failure> {
-        let store = Store::open(&self.0.data).map_err(|error| Failure(error.into()))?;
-        match store.resolve(name) {
-            Ok(image) => Ok(Some(image.id.to_string())),
-            Err(StoreError::NotFound { .. } | StoreError::Name { .. }) => Ok(None),
-            Err(error) => Err(Failure(error.into())),
-        }
+        let images = engine().map_err(Failure)?.images();
+        images.id(name).map_err(|error| Failure(error.into()))
     }
 }
 

@@ -1,5 +1,7 @@
 //! `coracle ps`.
 
+use std::collections::BTreeMap;
+
 use anyhow::Result;
 use coracle_engine::state::{
     Directories,
@@ -10,13 +12,14 @@ use coracle_platform::clock;
 use coracle_terminal::output::{self, Stream};
 use docker_model::{
     age,
-    container::{FILTERS, Filter, command_line, status},
+    container::{FILTERS, Filter, Size, command_line, ports_text, status},
     records::{self, Row},
     time,
 };
 use serde_json::{Value, json};
 
 use super::{
+    engine,
     filter::{self, Failure, Things},
     format::{self, Format},
     table,
@@ -40,6 +43,9 @@ pub(super) struct Arguments {
     /// Show the last created containers (includes all states)
     #[arg(short = 'n', long, value_name = "NUMBER")]
     last: Option<usize>,
+    /// Show how much each has written, where that is known, and with its image
+    #[arg(short, long)]
+    size: bool,
     /// Filter output based on conditions: ancestor, before, exited, expose, health, host, id, label, name, network,
     /// publish, since, status, volume
     #[arg(short, long, value_name = "NAME=VALUE", value_parser = |text: &str| super::options::pair(text, '='))]
@@ -54,12 +60,19 @@ pub(super) fn main(arguments: &Arguments) -> Result<()> {
     let list = Containers::new(&directories).summaries()?;
     let hosts = Hosts::new(&directories).list()?;
     let filters = filter::filters(&arguments.filter, &FILTERS)?;
-    let filter = Filter::new(filters, &mut Things(&directories)).map_err(|Failure(error)| error)?;
+    let filter = Filter::new(filters, &mut Things).map_err(|Failure(error)| error)?;
+    let sizes = match arguments.size {
+        true => engine()?.containers().sizes(&list)?,
+        false => BTreeMap::new(),
+    };
     let limit = match (arguments.latest, arguments.last) {
         (true, _) => Some(1),
         (false, last) => last,
     };
-    let rows = records::rows(list, &hosts, &filter, arguments.all, limit);
+    let rows = records::rows(list, &hosts, &filter, arguments.all, limit).map(|mut row| {
+        row.summary.size = sizes.get(&row.summary.id).copied().map(records::size);
+        row
+    });
     if arguments.quiet {
         let lines = rows.map(|row| id(&row, arguments.no_trunc) + "\n");
         output::write(Stream::Output, &lines.collect::<String>());
@@ -71,7 +84,7 @@ pub(super) fn main(arguments: &Arguments) -> Result<()> {
             .collect();
         return format::print(format, &values);
     }
-    let mut printed = table::table(&[
+    let mut headings = vec![
         "CONTAINER ID",
         "IMAGE",
         "COMMAND",
@@ -79,19 +92,23 @@ pub(super) fn main(arguments: &Arguments) -> Result<()> {
         "STATUS",
         "PORTS",
         "NAMES",
-    ]);
+    ];
+    headings.extend(arguments.size.then_some("SIZE"));
+    let mut printed = table::table(&headings);
     let now = clock::wall();
     for row in rows {
         let command = command(&row, arguments.no_trunc);
-        printed.add_row([
+        let size = arguments.size.then(|| size(&row));
+        let cells = [
             id(&row, arguments.no_trunc),
             row.summary.image,
             command,
             age::ago(row.summary.created, now),
             status(&row.summary.life, now),
-            String::new(),
+            ports_text(&row.summary.ports),
             row.summary.name,
-        ]);
+        ];
+        printed.add_row(cells.into_iter().chain(size));
     }
     table::print(&printed);
     Ok(())
@@ -119,6 +136,15 @@ fn command(row: &Row, whole: bool) -> String {
     format!("\"{start}…\"")
 }
 
+/// Its size as docker's table has it.
+fn size(row: &Row) -> String {
+    let Some(Size { written, root }) = row.summary.size else {
+        return "0B".into();
+    };
+    let written = written.map_or_else(|| "N/A".into(), table::size);
+    format!("{written} (virtual {})", table::size(root))
+}
+
 fn json(row: &Row, whole: bool, now: u64) -> Value {
     let summary = &row.summary;
     let pairs = summary.labels.iter();
@@ -132,7 +158,7 @@ fn json(row: &Row, whole: bool, now: u64) -> Value {
         "Command": command(row, whole),
         "CreatedAt": time::rfc3339_fixed(summary.created),
         "RunningFor": age::ago(summary.created, now),
-        "Ports": "",
+        "Ports": ports_text(&summary.ports),
         "State": summary.life.status.word(),
         "Status": status(&summary.life, now),
         "Names": summary.name,
@@ -140,7 +166,7 @@ fn json(row: &Row, whole: bool, now: u64) -> Value {
         "Mounts": "",
         "Networks": networks.join(","),
         "LocalVolumes": "0",
-        "Size": "0B",
+        "Size": size(row),
         "Host": row.host,
     })
 }

@@ -148,6 +148,14 @@ fn lists_print_containers_and_images_as_docker_does() {
             "CREATED"
         )
     );
+    // What it would write is nowhere yet.
+    let sized = own.run(&["ps", "-a", "--size"]).expect(0).stdout;
+    let size = sized.lines().last().unwrap();
+    assert!(
+        sized.lines().next().unwrap().ends_with("  NAMES  SIZE"),
+        "{sized}"
+    );
+    assert!(size.contains("  gold1  0B (virtual "), "{sized}");
     // An argument with a space is one.
     let whole = [
         "ps",

@@ -1,12 +1,10 @@
 //! Named hosts: many containers on one kernel, apart from each other, and gone when they should be.
 
-use std::{
-    io::{BufRead, BufReader},
-    process::Stdio,
-    time::Instant,
-};
+use std::{process::Stdio, time::Instant};
 
-use coracle_tests::{Detached, Host, Installation, PATIENCE, coracle, done, run, signal, wait};
+use coracle_tests::{
+    Detached, Host, Installation, PATIENCE, coracle, done, first_line, run, signal, wait,
+};
 use rustix::process::Signal;
 
 /// Which boot of a kernel a container is on.
@@ -214,10 +212,7 @@ fn foreground_container_goes_with_its_command_and_the_host_stays() {
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    let mut line = String::new();
-    let mut output = BufReader::new(child.stdout.as_mut().unwrap());
-    output.read_line(&mut line).unwrap();
-    assert_eq!(line, "ready\n");
+    assert_eq!(first_line(&mut child), "ready\n");
     signal(child.id(), Signal::KILL);
     assert_eq!(wait(child), 137);
     let begun = Instant::now();

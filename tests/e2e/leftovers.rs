@@ -1,12 +1,10 @@
 //! However a run ends, nothing of it stays: no process, no mount, no socket, no file.
 
-use std::{
-    fs,
-    io::{BufRead, BufReader},
-    process::Stdio,
-};
+use std::{fs, process::Stdio};
 
-use coracle_tests::{Installation, done, mounts, no_mounts_since, signal, times, until, wait};
+use coracle_tests::{
+    Installation, done, first_line, mounts, no_mounts_since, signal, times, until, wait,
+};
 use rustix::process::Signal;
 
 /// A run that has said "ready", ended by a signal.
@@ -26,10 +24,7 @@ fn ended_by(installation: &Installation, ending: Signal) {
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    let mut line = String::new();
-    let mut output = BufReader::new(child.stdout.as_mut().unwrap());
-    output.read_line(&mut line).unwrap();
-    assert_eq!(line, "ready\n");
+    assert_eq!(first_line(&mut child), "ready\n");
     signal(child.id(), ending);
     assert_ne!(wait(child), 0);
 }

@@ -10,7 +10,7 @@ mod mounts;
 use std::{
     env,
     fs::File,
-    io::{Read, Seek, Write},
+    io::{BufRead, BufReader, Read, Seek, Write},
     os::unix::process::ExitStatusExt,
     path::PathBuf,
     process::{Child, Command, Stdio},
@@ -301,6 +301,16 @@ impl Drop for Detached {
     fn drop(&mut self) {
         let _ = self.does(&["rm", "--force"]);
     }
+}
+
+/// The first line that a program writes, when it does.
+#[must_use]
+pub fn first_line(child: &mut Child) -> String {
+    let mut line = String::new();
+    let output = child.stdout.as_mut().expect("its output is a pipe");
+    let mut output = BufReader::new(output);
+    output.read_line(&mut line).expect("a line of output");
+    line
 }
 
 /// A field of what an `inspect` shows.

@@ -11,7 +11,8 @@ use crate::{
 };
 
 impl Backend {
-    /// Makes a container of this name, or of one that is free; gives its ID.
+    /// Makes a container of this name, or of one that is free; gives its ID, and what of it
+    /// has no effect.
     ///
     /// # Errors
     /// In docker's words when it cannot be.
@@ -20,13 +21,12 @@ impl Backend {
         name: &str,
         body: &Body,
         platform: Option<String>,
-    ) -> Result<String, ApiError> {
+    ) -> Result<(String, Vec<String>), ApiError> {
         if !name.is_empty() {
             create::check_name(name)?;
             self.check_free(name)?;
         }
-        create::unsupported(body)?;
-        let mut request = body.request(name)?;
+        let mut request = create::request(body, name)?;
         let store = Store::open(self.store());
         let store = store.map_err(|error| ApiError::internal(whole(&error)))?;
         let found = store.resolve(&request.image);
@@ -36,7 +36,7 @@ impl Backend {
         }
         request.platform = platform;
         match self.engine.containers().create(&request, &Silent) {
-            Ok(container) => Ok(container.id().into()),
+            Ok(container) => Ok((container.id().into(), create::warnings(body, &request))),
             Err(error) => Err(self.refused(name, &error)),
         }
     }

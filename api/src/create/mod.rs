@@ -9,5 +9,5 @@ mod tests;
 pub use body::{
     Body, Command, Health, HostConfig, LogConfig, Mount, PortBinding, RestartPolicy, Ulimit,
 };
-pub use refuse::{check_name, unsupported, warnings};
+pub use refuse::{check_name, request, warnings};
 pub use request::HOST_LABEL;

@@ -28,8 +28,8 @@ fn usual_body_is_understood_and_nothing_of_it_refused() {
     assert_eq!(body.cmd, Some(Command::Words(vec!["sh".into()])));
     assert_eq!(body.entrypoint, None);
     assert_eq!(body.host_config.console_size, [40, 120]);
-    assert_eq!(unsupported(&body), Ok(()));
-    assert_eq!(warnings(&body), [""; 0]);
+    let request = request(&body, "").unwrap();
+    assert_eq!(warnings(&body, &request), [""; 0]);
 }
 
 #[test]
@@ -64,28 +64,28 @@ fn what_cannot_be_had_is_refused_by_its_flag() {
         (r#"{"ReadonlyPaths":["/sys"]}"#, "--security-opt"),
     ] {
         let text = format!(r#"{{"Image":"x","HostConfig":{host}}}"#);
-        let error = unsupported(&body(&text)).unwrap_err();
+        let error = request(&body(&text), "").unwrap_err();
         assert_eq!(error.status, 501, "{host}");
         assert!(error.message.contains(word), "{host}: {}", error.message);
     }
     let links = r#"{"EndpointsConfig":{"bridge":{"Links":["a:b"]}}}"#;
     let links = body(&format!(r#"{{"Image":"x","NetworkingConfig":{links}}}"#));
-    assert!(unsupported(&links).unwrap_err().message.contains("--link"));
+    assert!(request(&links, "").unwrap_err().message.contains("--link"));
     // As old clients have it.
     let address = body(r#"{"Image":"x","MacAddress":"02:42:ac:11:00:09"}"#);
-    let error = unsupported(&address).unwrap_err();
+    let error = request(&address, "").unwrap_err();
     assert!(error.message.contains("--mac-address"));
     let anonymous = body(r#"{"Image":"x","Volumes":{"/data":{}}}"#);
-    assert!(unsupported(&anonymous).is_err());
+    assert!(request(&anonymous, "").is_err());
     let address = r#"{"EndpointsConfig":{"bridge":{"IPAMConfig":{"IPv4Address":"172.17.0.9"}}}}"#;
     let address = body(&format!(r#"{{"Image":"x","NetworkingConfig":{address}}}"#));
-    assert!(unsupported(&address).unwrap_err().message.contains("--ip"));
+    assert!(request(&address, "").unwrap_err().message.contains("--ip"));
 }
 
 #[test]
 fn null_takes_no_key_away() {
     let volumes = body(r#"{"Image":"x","Volumes":{"/data":null}}"#);
-    assert_eq!(unsupported(&volumes).unwrap_err().status, 501);
+    assert_eq!(request(&volumes, "").unwrap_err().status, 501);
     let ports = body(r#"{"Image":"x","ExposedPorts":{"80/tcp":null},"Labels":{"a":null}}"#);
     let request = ports.request("").unwrap();
     assert!(request.exposed_ports.iter().any(|port| port == "80/tcp"));
@@ -101,14 +101,15 @@ fn tmpfs_mounts_and_ports_that_are_only_exposed_are_no_reason() {
         r#"{"Image":"x","ExposedPorts":{"80/tcp":{}},"HostConfig":{"PortBindings":{"80/tcp":null},
         "Mounts":[{"Type":"tmpfs","Target":"/t","TmpfsOptions":{"SizeBytes":4096}}]}}"#,
     );
-    assert_eq!(unsupported(&body), Ok(()));
+    assert!(request(&body, "").is_ok());
     assert_eq!(body.host_config.mounts[0].tmpfs_options.size_bytes, 4096);
 }
 
 #[test]
 fn what_is_passed_over_is_said() {
-    let body = body(r#"{"HostConfig":{"CpuShares":512,"Memory":1,"MemorySwap":-1}}"#);
-    let warnings = warnings(&body);
+    let body = body(r#"{"Image":"x","HostConfig":{"CpuShares":512,"MemorySwap":-1}}"#);
+    let request = body.request("").unwrap();
+    let warnings = warnings(&body, &request);
     assert_eq!(warnings.len(), 1);
     assert!(warnings[0].contains("CPU shares"));
 }
@@ -126,8 +127,8 @@ fn each_that_has_no_effect_is_said() {
         r#"{"CpuRealtimeRuntime":1000}"#,
     ] {
         let body = body(&format!(r#"{{"Image":"x","HostConfig":{host}}}"#));
-        assert_eq!(warnings(&body).len(), 1, "{host}");
-        assert_eq!(unsupported(&body), Ok(()), "{host}");
+        let request = request(&body, "").unwrap();
+        assert_eq!(warnings(&body, &request).len(), 1, "{host}");
     }
 }
 

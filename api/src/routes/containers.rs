@@ -27,8 +27,7 @@ pub fn create(api: &Backend, call: &mut Call<'_, '_>) -> Result<(), ApiError> {
     let name = name.strip_prefix('/').unwrap_or(name).to_owned();
     let body: create::Body = json::required(call.exchange())?;
     let platform = call.query.text("platform").map(str::to_owned);
-    let id = api.create(&name, &body, platform)?;
-    let warnings = create::warnings(&body);
+    let (id, warnings) = api.create(&name, &body, platform)?;
     call.json(201, &serde_json::json!({ "Id": id, "Warnings": warnings }))
 }
 

@@ -1,5 +1,7 @@
 //! What there is: containers, and what is known of each.
 
+use std::collections::BTreeMap;
+
 use coracle_engine::{containers::Container, state::host::Hosts};
 use coracle_platform::clock;
 use docker_model::{
@@ -7,13 +9,9 @@ use docker_model::{
     filters::{FilterError, Filters},
     records,
 };
-use images::store::{Store, StoreError};
 
 use super::Call;
-use crate::{
-    backend::Backend,
-    error::{ApiError, whole},
-};
+use crate::{backend::Backend, error::ApiError};
 
 impl From<FilterError> for ApiError {
     fn from(error: FilterError) -> Self {
@@ -32,12 +30,7 @@ impl Named for Things<'_> {
     }
 
     fn image(&mut self, name: &str) -> Result<Option<String>, ApiError> {
-        let failed = |error: StoreError| ApiError::internal(whole(&error));
-        match Store::open(self.0.store()).map_err(failed)?.resolve(name) {
-            Ok(image) => Ok(Some(image.id.to_string())),
-            Err(StoreError::NotFound { .. } | StoreError::Name { .. }) => Ok(None),
-            Err(error) => Err(failed(error)),
-        }
+        Ok(self.0.engine.images().id(name)?)
     }
 }
 
@@ -49,16 +42,26 @@ pub fn containers(api: &Backend, call: &mut Call<'_, '_>) -> Result<(), ApiError
     let limit = usize::try_from(limit).ok().filter(|limit| *limit > 0);
     let list = api.records.summaries()?;
     let hosts = Hosts::new(api.directories()).list()?;
+    let sizes = match call.query.flag("size") {
+        true => api.engine.containers().sizes(&list)?,
+        false => BTreeMap::new(),
+    };
     let rows = records::rows(list, &hosts, &filter, call.query.flag("all"), limit);
     let now = clock::wall();
-    let rows = rows.map(|row| container::list(&row.summary, now));
+    let rows = rows.map(|mut row| {
+        row.summary.size = sizes.get(&row.summary.id).copied().map(records::size);
+        container::list(&row.summary, now)
+    });
     call.json(200, &rows.collect::<Vec<Listed>>())
 }
 
 /// `GET /containers/{}/json`
 pub fn container(api: &Backend, call: &mut Call<'_, '_>) -> Result<(), ApiError> {
     let container = api.find(call.argument(0))?;
-    let known = known(api, &container)?;
+    let mut known = known(api, &container)?;
+    if call.query.flag("size") {
+        known.size = Some(records::size(container.size()?));
+    }
     call.json(200, &container::inspect(&known))
 }
 

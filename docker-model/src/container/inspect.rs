@@ -186,7 +186,7 @@ pub fn inspect(container: &Container) -> Inspect {
         exec_ids: (!container.exec_ids.is_empty()).then(|| container.exec_ids.clone()),
         host_config: container.host_config.clone(),
         graph_driver: GraphDriver::default(),
-        size_rw: container.size.map(|size| size.written),
+        size_rw: container.size.and_then(|size| size.written),
         size_root_fs: container.size.map(|size| size.root),
         mounts: container.mounts.clone(),
         config: container.config.clone(),

@@ -148,7 +148,7 @@ pub fn list(summary: &Summary, now: u64) -> Listed {
         command: command_line(&summary.args),
         created: summary.created / SECOND,
         ports: ports(&summary.ports),
-        size_rw: summary.size.map(|size| size.written),
+        size_rw: summary.size.and_then(|size| size.written),
         size_root_fs: summary.size.map(|size| size.root),
         labels: summary.labels.clone(),
         state: summary.life.status.word(),
@@ -210,6 +210,85 @@ pub fn status(life: &Life, now: u64) -> String {
             life.exit_code,
             age::ago(life.finished, now)
         ),
+    }
+}
+
+/// A container's ports in docker's words for people: `53/udp, 80-81/tcp, 0.0.0.0:8080->80/tcp`. Ports that follow one
+/// another are one range, where they are published under their own numbers or not at all; others come last.
+#[must_use]
+pub fn ports_text(all: &BTreeMap<String, Option<Vec<PortBinding>>>) -> String {
+    let mut rows = ports(all);
+    let key = |port: &Port| {
+        (
+            port.private_port,
+            port.ip.clone(),
+            port.public_port,
+            port.kind.clone(),
+        )
+    };
+    rows.sort_by_key(key);
+    let (mut done, mut ranges, mut moved) = (Vec::new(), Vec::<Range>::new(), Vec::new());
+    for port in rows {
+        let number = port.private_port;
+        if port.public_port.is_some_and(|public| public != number) {
+            let address = address(&port.ip, &port.public_port.unwrap_or(0).to_string());
+            moved.push(format!("{address}->{number}/{}", port.kind));
+            continue;
+        }
+        let same = ranges
+            .iter_mut()
+            .find(|range| range.ip == port.ip && range.kind == port.kind);
+        match same {
+            Some(range) if range.last.checked_add(1) == Some(number) => range.last = number,
+            Some(range) => {
+                done.push(range.text());
+                (range.first, range.last) = (number, number);
+            }
+            None => ranges.push(Range {
+                ip: port.ip,
+                kind: port.kind,
+                first: number,
+                last: number,
+            }),
+        }
+    }
+    done.extend(ranges.iter().map(Range::text));
+    done.extend(moved);
+    done.join(", ")
+}
+
+/// Ports of one kind that follow one another, with the address that they are published at.
+struct Range {
+    ip: String,
+    kind: String,
+    first: u16,
+    last: u16,
+}
+
+impl Range {
+    fn text(&self) -> String {
+        let Self {
+            ip,
+            kind,
+            first,
+            last,
+        } = self;
+        let numbers = match first == last {
+            true => first.to_string(),
+            false => format!("{first}-{last}"),
+        };
+        match ip.is_empty() {
+            true => format!("{numbers}/{kind}"),
+            false => format!("{}->{numbers}/{kind}", address(ip, &numbers)),
+        }
+    }
+}
+
+/// An address and what stands behind it; one of IPv6 is in brackets.
+fn address(ip: &str, numbers: &str) -> String {
+    match ip.contains(':') {
+        true => format!("[{ip}]:{numbers}"),
+        false => format!("{ip}:{numbers}"),
     }
 }
 

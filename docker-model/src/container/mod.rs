@@ -13,7 +13,7 @@ pub use host_config::{
     Device, HostConfig, LogConfig, Mount, PortBinding, RestartPolicy, SHM_SIZE, Ulimit,
 };
 pub use inspect::{Coracle, DRIVER, GraphDriver, Health, HealthResult, Inspect, State, inspect};
-pub use list::{Listed, Port, Summary, command_line, list, status};
+pub use list::{Listed, Port, Summary, command_line, list, ports_text, status};
 pub use network::{Address, Endpoint, IpamConfig, Network, NetworkSettings, id_of, ports};
 
 use std::collections::BTreeMap;
@@ -140,8 +140,8 @@ impl Status {
 /// Bytes of a container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Size {
-    /// What it wrote.
-    pub written: u64,
+    /// What it wrote, where that is known.
+    pub written: Option<u64>,
     /// That and its image.
     pub root: u64,
 }

@@ -405,7 +405,7 @@ fn list_is_dockerds() {
 fn sizes_are_there_when_they_were_asked_for() {
     let mut container = running();
     container.size = Some(Size {
-        written: 5,
+        written: Some(5),
         root: 1_982_560,
     });
     let shown = text(&inspect(&container));
@@ -506,4 +506,37 @@ fn statuses_are_in_dockerds_words() {
         };
         assert_eq!(status(&life, now), words);
     }
+}
+
+#[test]
+fn ports_are_told_as_docker_s_table_has_them() {
+    let text = |ports: &[(&str, &[(&str, &str)])]| {
+        let all = ports.iter().map(|(port, bindings)| {
+            let bindings = bindings.iter().map(|(ip, port)| PortBinding {
+                host_ip: (*ip).into(),
+                host_port: (*port).into(),
+            });
+            ((*port).into(), Some(bindings.collect()))
+        });
+        ports_text(&all.collect())
+    };
+    assert_eq!(text(&[]), "");
+    assert_eq!(text(&[("80/tcp", &[])]), "80/tcp");
+    let several: [(&str, &[(&str, &str)]); 6] = [
+        ("9/tcp", &[]),
+        ("10/tcp", &[]),
+        ("11/tcp", &[]),
+        ("13/tcp", &[]),
+        ("10/udp", &[]),
+        ("80/tcp", &[("0.0.0.0", "8080"), ("::", "8080")]),
+    ];
+    assert_eq!(
+        text(&several),
+        "9-11/tcp, 13/tcp, 10/udp, 0.0.0.0:8080->80/tcp, [::]:8080->80/tcp"
+    );
+    let own: [(&str, &[(&str, &str)]); 2] = [
+        ("80/tcp", &[("0.0.0.0", "80")]),
+        ("81/tcp", &[("0.0.0.0", "81")]),
+    ];
+    assert_eq!(text(&own), "0.0.0.0:80-81->80-81/tcp");
 }

@@ -284,6 +284,23 @@ fn lists_need_the_small_record_only() {
     assert_eq!(row["Created"], 1_796_110_682);
 }
 
+#[test]
+fn lists_show_ports_of_what_runs() {
+    let exposed = |status| {
+        let mut known = record::Summary {
+            name: "web".into(),
+            state: state(),
+        };
+        known.state.status = status;
+        known.state.shown = Shown::from(&kept());
+        let row = list(&summary(known), 0);
+        serde_json::to_value(row.ports).unwrap()
+    };
+    let port = json!([{"PrivatePort": 80, "Type": "tcp"}]);
+    assert_eq!(exposed(record::Status::Running), port);
+    assert_eq!(exposed(record::Status::Exited), json!([]));
+}
+
 /// The same container, whose record keeps what was asked for.
 fn kept() -> record::Config {
     let mut config = record();

@@ -16,6 +16,21 @@ fn has(list: Option<&Vec<String>>) -> bool {
     list.is_some_and(|list| !list.is_empty())
 }
 
+impl CreateRequest {
+    /// Refuses what is not there yet, or cannot be. A create does so, too, when its image is there.
+    ///
+    /// # Errors
+    /// [`Invalid`](ErrorKind::Invalid) when there is such a thing in it.
+    pub fn check(&self) -> Result<()> {
+        unsupported(self)
+    }
+
+    /// What is passed over, since nothing depends on it, in words for a person.
+    pub fn warnings(&self) -> impl Iterator<Item = &'static str> {
+        warnings(self)
+    }
+}
+
 /// Refuses what is not there yet, or cannot be.
 ///
 /// # Errors
@@ -29,15 +44,16 @@ pub(super) fn unsupported(request: &CreateRequest) -> Result<()> {
                 .values()
                 .any(|bindings| !bindings.is_empty())
                 || host.publish_all_ports,
-            "publishing ports is not supported yet; containers of a named host reach each other \
-             (--host, --network)",
+            "publishing ports is not supported yet (-p, -P): containers of a named host reach each other by \
+             name",
         ),
         (
             has(host.binds.as_ref())
                 || !request.volumes.is_empty()
                 || has(host.volumes_from.as_ref())
                 || host.mounts.iter().any(|mount| mount.kind != "tmpfs"),
-            "volumes and bind mounts are not supported yet; use 'coracle cp' to copy files",
+            "volumes and bind mounts are not supported yet (-v, --mount, --volumes-from): use --tmpfs, or \
+             'coracle cp' to copy files",
         ),
         (
             host.devices.as_ref().is_some_and(|list| !list.is_empty())
@@ -83,11 +99,12 @@ pub(super) fn unsupported(request: &CreateRequest) -> Result<()> {
                     let given = [&endpoint.ipv4_address, &endpoint.mac_address];
                     given.into_iter().flatten().any(|given| !given.is_empty())
                 }),
-            "addresses cannot be chosen (--ip, --mac-address)",
+            "addresses cannot be chosen (--ip, --ip6, --mac-address)",
         ),
         (
             host.masked_paths.is_some() || host.readonly_paths.is_some(),
-            "masked and read-only paths cannot be chosen; --privileged has none",
+            "masked and read-only paths cannot be chosen (--security-opt systempaths): --privileged has \
+             none",
         ),
         (
             request
@@ -141,6 +158,10 @@ pub(super) fn warnings(request: &CreateRequest) -> impl Iterator<Item = &'static
         (
             host.memory_swap > 0 && host.memory_swap != host.memory,
             "There is no swap: the memory limit is the limit of both",
+        ),
+        (
+            host.memory_swappiness.is_some_and(|given| given != -1),
+            "Memory swappiness has no effect: there is no swap",
         ),
         (
             host.oom_score_adj != 0,

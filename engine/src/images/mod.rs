@@ -15,7 +15,9 @@ use images::{
         Input,
         registry::{self, RegistryError},
     },
-    store::{HistoryEntry, Image, Inspected, Listed, Loaded, Sink, Store, Usage, Verified},
+    store::{
+        HistoryEntry, Image, Inspected, Listed, Loaded, Sink, Store, StoreError, Usage, Verified,
+    },
 };
 
 use crate::{
@@ -86,6 +88,18 @@ impl Images {
     /// When there is none, or when several IDs begin so.
     pub fn find(&self, name: &str) -> Result<Image> {
         Ok(self.store(None)?.resolve(name)?)
+    }
+
+    /// The ID of the image of a name; nothing where there is none, or it can be no name.
+    ///
+    /// # Errors
+    /// When several IDs begin so, or the store cannot be read.
+    pub fn id(&self, name: &str) -> Result<Option<String>> {
+        match self.store(None)?.resolve(name) {
+            Ok(image) => Ok(Some(image.id.to_string())),
+            Err(StoreError::NotFound { .. } | StoreError::Name { .. }) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// All images, the newest first.

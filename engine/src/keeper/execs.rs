@@ -210,13 +210,14 @@ impl Keeper {
         let Some(index) = self.execs.iter().position(|exec| exec.id == *id) else {
             return false;
         };
-        if let GuestMessage::Started { .. } = message {
+        if let GuestMessage::Started { pid, .. } = message {
             let Some(exec) = self.execs.get_mut(index) else {
                 return false;
             };
             if std::mem::replace(&mut exec.started, true) {
                 return false;
             }
+            self.sessions.started(&exec.id, *pid);
             if let Client::Command(client) = exec.client {
                 self.tell(client, &Event::Started);
             }

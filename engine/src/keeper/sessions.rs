@@ -34,6 +34,8 @@ pub(super) struct Session {
     pub(super) container: Number,
     pub(super) process: Process,
     pub(super) streams: ExecStreams,
+    /// Its number in the guest, as a container's; 0 before it runs.
+    pid: u32,
     life: Life,
 }
 
@@ -75,6 +77,7 @@ impl Sessions {
             container: number,
             process,
             streams,
+            pid: 0,
             life: Life::Created,
         });
         Ok(id)
@@ -114,6 +117,15 @@ impl Sessions {
             && session.life == Life::Running
         {
             session.life = Life::Created;
+        }
+    }
+
+    /// One runs, as this process of the guest's. Others that run in a guest are none of these.
+    pub(super) fn started(&mut self, id: &str, pid: u32) {
+        if let Ok(session) = self.find(id)
+            && session.life == Life::Running
+        {
+            session.pid = pid;
         }
     }
 
@@ -198,7 +210,7 @@ impl Session {
             running: self.life == Life::Running,
             exit_code,
             error,
-            pid: 0,
+            pid: self.pid,
             process: self.process.clone(),
             streams: self.streams,
         }

@@ -5,7 +5,7 @@
 //! installed, so calls with the same outcome are joined into ranges here and found by binary
 //! search: about eight steps, for each of the three interfaces that an x86_64 kernel has.
 
-mod bpf;
+mod instructions;
 mod table;
 
 use libc::sock_filter;
@@ -186,13 +186,15 @@ impl Interfaces {
 /// instructions; a call by another one, which the kernel then has not, ends the process.
 #[must_use]
 pub fn program(rights: Rights, interfaces: Interfaces) -> Vec<sock_filter> {
-    assembled(interfaces, |abi| bpf::search(&ranges(abi, rights)))
+    assembled(interfaces, |abi| instructions::search(&ranges(abi, rights)))
 }
 
 fn assembled(interfaces: Interfaces, search: impl Fn(Abi) -> Vec<sock_filter>) -> Vec<sock_filter> {
     match interfaces {
-        Interfaces::Native => bpf::native_only(search(Abi::X86_64)),
-        Interfaces::All => bpf::dispatch(search(Abi::X86_64), search(Abi::I386), search(Abi::X32)),
+        Interfaces::Native => instructions::native_only(search(Abi::X86_64)),
+        Interfaces::All => {
+            instructions::dispatch(search(Abi::X86_64), search(Abi::I386), search(Abi::X32))
+        }
     }
 }
 
@@ -202,7 +204,7 @@ fn assembled(interfaces: Interfaces, search: impl Fn(Abi) -> Vec<sock_filter>) -
 /// `io_uring` could do the first two past any filter.
 #[must_use]
 pub fn unconfined(rights: Rights, interfaces: Interfaces) -> Vec<sock_filter> {
-    let search = |abi| bpf::search(&unconfined_ranges(abi, rights));
+    let search = |abi| instructions::search(&unconfined_ranges(abi, rights));
     assembled(interfaces, search)
 }
 

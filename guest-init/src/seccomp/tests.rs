@@ -1,5 +1,5 @@
 use super::{
-    bpf::machine::{run, run_with},
+    instructions::machine::{run, run_with},
     *,
 };
 

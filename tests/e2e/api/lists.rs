@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 
-use coracle_tests::{Host, done};
+use coracle_tests::{Host, coracle, done};
 use rustix::process::Signal;
 use serde_json::json;
 
@@ -159,4 +159,45 @@ fn label_puts_a_container_on_a_host() {
     ];
     let missing = api.docker(&ping).expect(125);
     assert!(missing.stderr.contains("docker-none"), "{}", missing.stderr);
+}
+
+#[test]
+fn lists_show_exposed_ports_and_sizes() {
+    let api = Api::start();
+    let body = json!({
+        "Image": "busybox", "Cmd": ["sleep", "1000"],
+        "ExposedPorts": {"80/tcp": {}, "53/udp": {}, "81/tcp": {}},
+    });
+    let _container = Named::of(&api, "docker-exposed");
+    let create = "/containers/create?name=docker-exposed";
+    let _ = api.json("POST", create, &body.to_string(), 201);
+    let list = |query: &str| {
+        let target =
+            format!("/containers/json?filters=%7B%22name%22:[%22docker-exposed%22]%7D{query}");
+        api.json("GET", &target, "", 200)[0].clone()
+    };
+    // Of one that does not run, what it wrote is known.
+    let sized = list("&all=1&size=1");
+    assert_eq!((&sized["SizeRw"], &sized["Ports"]), (&json!(0), &json!([])));
+    assert!(sized["SizeRootFs"].as_u64().unwrap() > 1 << 20, "{sized}");
+    let _ = api.docker(&["start", "docker-exposed"]).expect(0);
+    let running = list("");
+    let ports = json!([
+        {"PrivatePort": 53, "Type": "udp"}, {"PrivatePort": 80, "Type": "tcp"}, {"PrivatePort": 81, "Type": "tcp"},
+    ]);
+    assert_eq!(running["Ports"], ports);
+    assert!(running.get("SizeRootFs").is_none(), "{running}");
+    let inspected = api.json("GET", "/containers/docker-exposed/json?size=1", "", 200);
+    assert_eq!(inspected["SizeRootFs"], sized["SizeRootFs"]);
+    // Both commands say so.
+    let format = [
+        "ps",
+        "--filter",
+        "name=docker-exposed",
+        "--format",
+        "{{.Ports}}",
+    ];
+    let shown = "53/udp, 80-81/tcp\n";
+    assert_eq!(api.docker(&format).expect(0).stdout, shown);
+    assert_eq!(done(&mut coracle(format)).expect(0).stdout, shown);
 }

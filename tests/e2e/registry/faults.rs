@@ -38,6 +38,14 @@ fn front(
     })
 }
 
+/// A front that gives the beginning of one blob once, and then nothing of it.
+fn broken(registry: &Registry, digest: &str) -> Front {
+    front(registry, digest, |_, before| match before {
+        0 => Action::Truncate(1_200_000),
+        _ => Action::Truncate(0),
+    })
+}
+
 #[test]
 fn broken_download_goes_on_where_it_ended() {
     let (registry, _, digest) = scene();
@@ -122,13 +130,7 @@ fn registry_that_stays_busy_is_given_up_in_words() {
 #[test]
 fn download_that_never_ends_is_kept_for_the_next_pull() {
     let (registry, image, digest) = scene();
-    let bad = front(&registry, &digest, |_, before| {
-        if before == 0 {
-            Action::Truncate(1_200_000)
-        } else {
-            Action::Truncate(0)
-        }
-    });
+    let bad = broken(&registry, &digest);
     let user = User::new();
     let words = user.coracle(&["pull", &bad.name("boat")]).expect(1).stderr;
     assert!(words.contains("1200000 of"), "{words}");
@@ -148,13 +150,7 @@ fn download_that_never_ends_is_kept_for_the_next_pull() {
 #[test]
 fn damaged_beginning_is_fetched_again() {
     let (registry, _, digest) = scene();
-    let bad = front(&registry, &digest, |_, before| {
-        if before == 0 {
-            Action::Truncate(1_200_000)
-        } else {
-            Action::Truncate(0)
-        }
-    });
+    let bad = broken(&registry, &digest);
     let user = User::new();
     let _ = user.coracle(&["pull", &bad.name("boat")]).expect(1);
     let partial = user.store().join("partial").join(&user.files("partial")[0]);

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use libc::sock_filter;
 
 use super::{
-    bpf::{self, Outcome},
+    instructions::{self, Outcome},
     sys,
 };
 
@@ -139,6 +139,6 @@ pub fn filter(kind: Kind) -> Filter {
         Kind::Disk => {}
     }
     Filter {
-        program: bpf::program(&rules).into(),
+        program: instructions::program(&rules).into(),
     }
 }

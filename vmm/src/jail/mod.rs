@@ -5,8 +5,8 @@
 //! its own, no capabilities, Landlock. Then each thread: the system calls that its work needs, and no others. All
 //! before the guest's first instruction.
 
-mod bpf;
 mod filter;
+mod instructions;
 mod landlock;
 mod sys;
 #[cfg(test)]

@@ -1,6 +1,11 @@
 //! The record of a container: what was asked for, and what came of that.
 
-use std::{collections::BTreeMap, fs::File, io, path::PathBuf};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs::File,
+    io,
+    path::PathBuf,
+};
 
 use anyhow::{Result, anyhow};
 use contracts::guest::is_name;
@@ -116,6 +121,16 @@ impl Config {
             })
         });
         held.collect()
+    }
+
+    /// Ports that it or its image exposes, each once: `80/tcp`.
+    pub fn exposed_ports(&self) -> Vec<String> {
+        let Some(asked) = &self.asked else {
+            return Vec::new();
+        };
+        let own = asked.request.exposed_ports.iter();
+        let all: BTreeSet<&String> = own.chain(asked.image.exposed_ports.keys()).collect();
+        all.into_iter().cloned().collect()
     }
 
     /// Docker's words for who wants something of a container that restarts.

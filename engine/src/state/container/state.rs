@@ -127,6 +127,9 @@ pub struct Shown {
     pub command: Vec<String>,
     /// Docker's name of its network.
     pub network: String,
+    /// Ports that it or its image exposes: `80/tcp`. Records of earlier releases do not have them here.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub exposed: Vec<String>,
 }
 
 impl From<&Config> for Shown {
@@ -140,6 +143,7 @@ impl From<&Config> for Shown {
             host: config.host.clone(),
             command: config.spec.process.args.clone(),
             network: config.network.network().unwrap_or_default().into(),
+            exposed: config.exposed_ports(),
         }
     }
 }

@@ -1,13 +1,11 @@
-//! Programs of classic BPF that decide on system calls (`linux/filter.h`, `linux/seccomp.h`).
-//!
-//! The kernel runs a new filter once for every call number when a thread installs it, and after that
-//! for the calls whose arguments matter. The usual builders emit one comparison for each call that is
-//! allowed, which cost each thread more than a millisecond; here ranges of numbers with the same
-//! outcome are found by halving.
+//! The monitor's programs of classic BPF: a call that is not listed ends the process.
 
 use std::collections::BTreeMap;
 
-use libc::sock_filter;
+use bpf::{
+    ALLOW, ARCHITECTURE, ARGUMENT_SIZE, FIRST_ARGUMENT, IF_EQUAL, IF_SET, KILL_PROCESS, LOAD,
+    NUMBER, RETURN, branch, search, sock_filter, step,
+};
 
 /// What happens to a system call. Arguments are told by index, and their lower halves are looked at:
 /// those in question are `int` or flags that end there.
@@ -25,36 +23,8 @@ pub(super) enum Outcome {
     Without(u32, u32),
 }
 
-// Offsets in `struct seccomp_data`.
-const NUMBER: u32 = 0;
-const ARCHITECTURE: u32 = 4;
-const FIRST_ARGUMENT: u32 = 16;
-const ARGUMENT_SIZE: u32 = 8;
-
 /// Calls of this interface are looked at; others end the process.
 const OUR_ARCHITECTURE: u32 = crate::arch::this::AUDIT;
-
-const ALLOW: u32 = 0x7fff_0000;
-const KILL_PROCESS: u32 = 0x8000_0000;
-
-const LOAD: u16 = 0x20;
-const IF_EQUAL: u16 = 0x15;
-const IF_AT_LEAST: u16 = 0x35;
-const IF_SET: u16 = 0x45;
-const RETURN: u16 = 0x06;
-
-const fn step(code: u16, value: u32) -> sock_filter {
-    branch(code, value, 0, 0)
-}
-
-const fn branch(code: u16, value: u32, taken: u8, other: u8) -> sock_filter {
-    sock_filter {
-        code,
-        jt: taken,
-        jf: other,
-        k: value,
-    }
-}
 
 /// The program for these calls; every other call, and every call of another interface, ends the
 /// process.
@@ -65,7 +35,7 @@ pub(super) fn program(rules: &BTreeMap<i64, Outcome>) -> Vec<sock_filter> {
         step(RETURN, KILL_PROCESS),
         step(LOAD, NUMBER),
     ];
-    program.extend(search(&ranges(rules)));
+    program.extend(search(&ranges(rules), &leaf));
     program
 }
 
@@ -85,22 +55,6 @@ fn ranges(rules: &BTreeMap<i64, Outcome>) -> Vec<(u32, Outcome)> {
         push(call + 1, Outcome::Kill);
     }
     ranges
-}
-
-fn search(ranges: &[(u32, Outcome)]) -> Vec<sock_filter> {
-    let (below, above) = ranges.split_at(ranges.len() / 2);
-    match (below, above) {
-        ([_, ..], [(first, _), ..]) => {
-            let below = search(below);
-            let distance = u8::try_from(below.len()).expect("filters have few instructions");
-            let mut program = vec![branch(IF_AT_LEAST, *first, distance, 0)];
-            program.extend(below);
-            program.extend(search(above));
-            program
-        }
-        (_, [(_, outcome)]) => leaf(*outcome),
-        _ => leaf(Outcome::Kill),
-    }
 }
 
 fn leaf(outcome: Outcome) -> Vec<sock_filter> {
@@ -125,6 +79,8 @@ fn leaf(outcome: Outcome) -> Vec<sock_filter> {
 
 #[cfg(test)]
 mod tests {
+    use bpf::IF_AT_LEAST;
+
     use super::*;
 
     /// What the program returns for a call, and after how many instructions.

@@ -1,17 +1,16 @@
-//! Instructions of classic BPF (`linux/filter.h`, `linux/seccomp.h`).
+//! Containers' programs of classic BPF: what each outcome is in instructions, and how interfaces are told apart.
 
-use libc::sock_filter;
+use bpf::{
+    ALLOW, AND, ARCHITECTURE, ARGUMENT_SIZE, ERRNO, FIRST_ARGUMENT, IF_AT_LEAST, IF_EQUAL, IF_SET,
+    KILL_PROCESS, LOAD, NUMBER, RETURN, branch, choose, sock_filter, step,
+};
 
 use super::Outcome;
 
-// Offsets in `struct seccomp_data`. Arguments are 64 bits; their lower halves are looked at, which
-// is what the kernel takes for the calls in question.
-const NUMBER: u32 = 0;
-const ARCHITECTURE: u32 = 4;
-const FIRST_ARGUMENT: u32 = 16;
-const FIRST_ARGUMENT_HIGH: u32 = 20;
-const SECOND_ARGUMENT: u32 = 24;
-const THIRD_ARGUMENT: u32 = 32;
+// Arguments are 64 bits; their lower halves are looked at, which is what the kernel takes for the calls in question.
+const FIRST_ARGUMENT_HIGH: u32 = FIRST_ARGUMENT + 4;
+const SECOND_ARGUMENT: u32 = FIRST_ARGUMENT + ARGUMENT_SIZE;
+const THIRD_ARGUMENT: u32 = SECOND_ARGUMENT + ARGUMENT_SIZE;
 
 // `AUDIT_ARCH_…` of linux/audit.h.
 const ARCH_X86_64: u32 = 0xc000_003e;
@@ -19,18 +18,6 @@ const ARCH_I386: u32 = 0x4000_0003;
 
 /// Set in the numbers of x32 calls, which else share the 64-bit architecture.
 const X32_BIT: u32 = 0x4000_0000;
-
-const ALLOW: u32 = 0x7fff_0000;
-const ERRNO: u32 = 0x0005_0000;
-const KILL_PROCESS: u32 = 0x8000_0000;
-
-const LOAD: u16 = 0x20;
-const AND: u16 = 0x54;
-const JUMP: u16 = 0x05;
-const IF_EQUAL: u16 = 0x15;
-const IF_AT_LEAST: u16 = 0x35;
-const IF_SET: u16 = 0x45;
-const RETURN: u16 = 0x06;
 
 /// `PER_LINUX`, `PER_LINUX32`, `UNAME26` with either, and the query for the present one.
 const PLAIN_PERSONALITIES: [u32; 5] = [0, 0x8, 0x2_0000, 0x2_0008, u32::MAX];
@@ -56,53 +43,13 @@ const SET_ATTRIBUTES: u32 = 0x401c_5820;
 /// `CLONE_NEWNS`, `NEWCGROUP`, `NEWUTS`, `NEWIPC`, `NEWUSER`, `NEWPID`, `NEWNET`.
 const NAMESPACES: u32 = 0x7e02_0000;
 
-const fn step(code: u16, value: u32) -> sock_filter {
-    branch(code, value, 0, 0)
-}
-
-const fn branch(code: u16, value: u32, taken: u8, other: u8) -> sock_filter {
-    sock_filter {
-        code,
-        jt: taken,
-        jf: other,
-        k: value,
-    }
-}
-
 const fn fail(errno: u16) -> sock_filter {
     step(RETURN, ERRNO | errno as u32)
 }
 
-/// Goes to `otherwise` when the value is at least `value` (or equal to it), else to `first`, which
-/// stand after the instruction in this order.
-fn choose(
-    code: u16,
-    value: u32,
-    first: Vec<sock_filter>,
-    otherwise: Vec<sock_filter>,
-) -> Vec<sock_filter> {
-    let mut program = Vec::with_capacity(first.len() + otherwise.len() + 2);
-    match u8::try_from(first.len()) {
-        Ok(distance) => program.push(branch(code, value, distance, 0)),
-        Err(_) => {
-            let distance = u32::try_from(first.len()).expect("programs have few instructions");
-            program.push(branch(code, value, 0, 1));
-            program.push(step(JUMP, distance));
-        }
-    }
-    program.extend(first);
-    program.extend(otherwise);
-    program
-}
-
 /// Finds the range that the number in the accumulator lies in.
 pub(super) fn search(ranges: &[(u32, Outcome)]) -> Vec<sock_filter> {
-    let (below, above) = ranges.split_at(ranges.len() / 2);
-    match (below, above) {
-        ([], [(_, outcome), ..]) => leaf(*outcome),
-        ([_, ..], [(first, _), ..]) => choose(IF_AT_LEAST, *first, search(below), search(above)),
-        _ => vec![fail(super::EPERM)],
-    }
+    bpf::search(ranges, &leaf)
 }
 
 fn leaf(outcome: Outcome) -> Vec<sock_filter> {
@@ -204,6 +151,8 @@ pub(super) fn dispatch(
 #[cfg(test)]
 pub(super) mod machine {
     //! Runs a filter as the kernel would.
+
+    use bpf::JUMP;
 
     use super::*;
 
