@@ -180,8 +180,7 @@ fn end_is_known_before_it_is_told() {
     assert_eq!(event(&link), Some(Event::Started));
     let running = scene.inspect(&exec);
     assert_eq!((running.running, running.exit_code), (true, None));
-    assert_eq!(running.pid, 9);
-    assert_eq!((running.pid, &running.container), (0, &scene.container));
+    assert_eq!((running.pid, &running.container), (9, &scene.container));
     // Its output is still to come, and so nobody is told yet.
     scene.exited(&exec, 7);
     assert_eq!(event(&link), None);
