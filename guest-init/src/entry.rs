@@ -1,4 +1,4 @@
-//! Where this program goes in when it is executed once more (see [`fresh`](crate::fresh)): to what it is executed for.
+//! Where this program goes in when it is executed once more ([`crate::fresh`]): to what it is executed for.
 
 use std::{
     ffi::{CString, OsString},
