@@ -20,6 +20,9 @@ use crate::state::{
 
 const CONTAINER: &str = include_str!("../fuzzing/container.json");
 
+/// In the environment of each program here.
+const SECRET: &str = "swordfish";
+
 /// A keeper whose container runs, and the other ends of what it is connected to.
 struct Scene {
     keeper: Keeper,
@@ -81,7 +84,8 @@ impl Scene {
 
     fn create(&mut self, streams: ExecStreams) -> String {
         let kept = &self.keeper.kept[&self.number];
-        let process = kept.record.config.spec.process.for_guest();
+        let mut process = kept.record.config.spec.process.for_guest();
+        process.env.push(format!("PASSWORD={SECRET}"));
         let created = self.told(Request::ExecCreate {
             container: self.container.clone(),
             process: Box::new(process),
@@ -315,6 +319,8 @@ fn program_that_ends_with_its_container_is_known_to_have_been_killed() {
             );
         }
         drop(scene.keeper.kept.remove(&scene.number));
+        let written = std::fs::read_to_string(record.directory().join("execs.json")).unwrap();
+        assert!(!written.contains(SECRET), "{written}");
         for (exec, code) in [(&over, 3), (&running, 137)] {
             let state = client::exec_inspect(exec, &directories).unwrap();
             assert_eq!((state.running, state.exit_code), (false, Some(code)));
