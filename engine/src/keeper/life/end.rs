@@ -122,7 +122,15 @@ impl Life {
             pause = None;
             state.error = why.into();
         }
-        let mut effects = Vec::new();
+        if let Some(pause) = pause {
+            state.status = Status::Restarting;
+            state.restarts = state.restarts.saturating_add(1);
+            self.stage = Stage::Waiting {
+                until: now.instant + pause,
+            };
+        }
+        // First, so that who hears of the events finds it in the state.
+        let mut effects = vec![Effect::Save];
         if end.oom && !told_of_memory {
             effects.push(Effect::Note("oom", None));
         }
@@ -131,14 +139,6 @@ impl Life {
         if self.asked.to_stop {
             effects.push(Effect::Note("stop", None));
         }
-        if let Some(pause) = pause {
-            state.status = Status::Restarting;
-            state.restarts = state.restarts.saturating_add(1);
-            self.stage = Stage::Waiting {
-                until: now.instant + pause,
-            };
-        }
-        effects.push(Effect::Save);
         let failed = (!end.error.is_empty()).then_some((end.error, end.code));
         let restarts = pause.is_some();
         let told = Effect::TellEnd { failed, restarts };

@@ -226,9 +226,9 @@ fn container_lives_from_its_start_to_its_end() {
             Input::Started { pid: 7 },
             &[
                 "mark container's process executed",
+                "save",
                 "note start",
                 "probe",
-                "save",
                 "tell the start",
             ],
             "running",
@@ -241,7 +241,7 @@ fn container_lives_from_its_start_to_its_end() {
         (Input::OutputRead, &["settle"], "drained"),
         (
             settled(),
-            &["note die 3", "save", "let go", "tell the end", "forget"],
+            &["save", "note die 3", "let go", "tell the end", "forget"],
             "held",
         ),
     ];
