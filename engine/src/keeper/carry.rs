@@ -143,7 +143,11 @@ impl Keeper {
         self.end_sessions(number);
         self.give_back_layers(number);
         self.release_network(number);
-        let hindered = self.hindered();
+        let may_restart = |kept: &Kept| kept.life.may_restart();
+        let hindered = match self.kept.get(&number).is_some_and(may_restart) {
+            true => self.hindered(),
+            false => None,
+        };
         let Some(kept) = self.kept.get_mut(&number) else {
             return;
         };

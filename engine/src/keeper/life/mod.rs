@@ -347,6 +347,11 @@ impl Life {
         matches!(self.stage, Stage::Draining { .. })
     }
 
+    /// Its policy is not that it never starts again.
+    pub(super) fn may_restart(&self) -> bool {
+        self.terms.restart != Restart::No
+    }
+
     pub(super) fn has_timed_out(&self) -> bool {
         self.asked.timed_out
     }
