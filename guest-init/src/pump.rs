@@ -56,7 +56,7 @@ enum Stage {
     Connecting,
     /// What is left of the proof to the host that it is init who has connected.
     Proving(Vec<u8>),
-    /// The host has to say that it has taken it.
+    /// The host has to say that it has taken it, where it says so at all.
     Asking,
     Open,
 }
@@ -208,7 +208,12 @@ impl Pump {
         loop {
             match &mut self.stage {
                 Stage::Connecting => return Err(Errno::AGAIN),
-                Stage::Proving(left) if left.is_empty() => self.stage = Stage::Asking,
+                Stage::Proving(left) if left.is_empty() => {
+                    self.stage = match self.port.answered {
+                        true => Stage::Asking,
+                        false => Stage::Open,
+                    };
+                }
                 Stage::Proving(left) => match send(&self.socket, left, SendFlags::NOSIGNAL) {
                     Ok(sent) => drop(left.drain(..sent)),
                     Err(Errno::INTR) => {}

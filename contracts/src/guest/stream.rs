@@ -4,7 +4,7 @@
 //! socket can connect to them. So each promise of a port comes with a secret of its own, which only
 //! init is told, and which init sends before anything else. The host reads exactly these bytes
 //! first, and takes and gives nothing by a connection that did not begin with them. Then it sends
-//! [`TAKEN`], which init waits for before it sends anything more: a connection that ends without it was
+//! [`TAKEN`] where the port says so, which init waits for before it sends anything more: a connection that ends without it was
 //! not taken, whoever was in its way, and init connects again.
 
 use core::fmt;
@@ -60,6 +60,9 @@ pub struct Port {
     pub number: u32,
     /// The first bytes on the connection.
     pub secret: Secret,
+    /// The host answers them with [`TAKEN`]. Where nobody else can be in the guest yet, nobody can be in the way of the
+    /// connection, and a round trip is saved.
+    pub answered: bool,
 }
 
 #[cfg(test)]
@@ -87,8 +90,12 @@ mod tests {
         let port = Port {
             number: 1025,
             secret: Secret::new([0xab; SECRET_BYTES]),
+            answered: true,
         };
         let shown = alloc::format!("{port:?}");
-        assert_eq!(shown, "Port { number: 1025, secret: Secret(…) }");
+        assert_eq!(
+            shown,
+            "Port { number: 1025, secret: Secret(…), answered: true }"
+        );
     }
 }

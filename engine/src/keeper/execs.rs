@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::Result;
 use contracts::guest::{
-    ExitStatus, FailureKind, GuestMessage, HostMessage, Port, Secret, Stdio, Task, Tool,
+    ExitStatus, FailureKind, GuestMessage, HostMessage, Port, Stdio, Task, Tool,
 };
 use contracts::keeper::{Event, Exit, Reason, Work};
 
@@ -197,11 +197,11 @@ impl Keeper {
         self.settle_execs();
     }
 
-    /// What proves that a connection to a port is init's, while one is waited for.
-    pub(super) fn promised_to_exec(&self, port: u32) -> Option<Secret> {
+    /// A port that was promised to one of them, while a connection to it is waited for.
+    pub(super) fn promised_to_exec(&self, port: u32) -> Option<Port> {
         let ports = |exec: &Exec| [exec.stdio.stdin, exec.stdio.stdout, exec.stdio.stderr];
         let mut all = self.execs.iter().flat_map(ports).flatten();
-        all.find(|own| own.number == port).map(|own| own.secret)
+        all.find(|own| own.number == port)
     }
 
     /// News of something that runs beside a container; false when there is no such process.
@@ -444,8 +444,9 @@ pub(super) mod tests {
         let client = keeper.add_client(theirs, Role::Running);
         let stdio = Stdio {
             stdout: Some(Port {
+                answered: true,
                 number: 7,
-                secret: Secret::new([1; contracts::guest::SECRET_BYTES]),
+                secret: contracts::guest::Secret::new([1; contracts::guest::SECRET_BYTES]),
             }),
             ..Stdio::default()
         };

@@ -64,7 +64,13 @@ impl Keeper {
         let config = &kept.record.config;
         let (interactive, once) = (config.interactive, config.input_once);
         let terminal = config.spec.process.terminal.is_some();
-        let stdio = self.promise(interactive, true, !terminal)?;
+        let mut stdio = self.promise(interactive, true, !terminal)?;
+        // In a guest of its own nobody is there before it.
+        let answered = !self.hosting.is_own();
+        let ports = [&mut stdio.stdin, &mut stdio.stdout, &mut stdio.stderr];
+        for port in ports.into_iter().flatten() {
+            port.answered = answered;
+        }
         if let Some(kept) = self.kept.get_mut(&number) {
             kept.streams = Streams::new(stdio, once, None);
         }

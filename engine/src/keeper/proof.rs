@@ -24,9 +24,11 @@ use rustix::{
 use super::Keeper;
 
 /// Most connections to one port of which none has proved anything, and most of all ports: a guest
-/// could take all of a keeper's descriptors otherwise. The oldest gives way, so that who only waits
-/// keeps nobody out: init sends its proof with the connection.
-const MOST_OF_A_PORT: usize = 8;
+/// could take all of a keeper's descriptors otherwise. Any of them gives way to a new one: the oldest could be init's,
+/// whose proof comes a moment after the connection, and more in a software host; and who is there first and only waits
+/// must keep nobody out. So whoever floods a port pushes init's connection out now and then, but not every time, and
+/// init connects again.
+const MOST_OF_A_PORT: usize = 64;
 const MOST: usize = 256;
 
 /// How long a connection may take where its machine says nothing of it.
@@ -66,12 +68,16 @@ impl Unproved {
     fn add(&mut self, port: Port, stream: UnixStream, until: Instant) -> u64 {
         let same = |connection: &Connection| connection.port == port.number;
         let of_port = self.all.iter().filter(|one| same(one)).count();
-        let oldest = match of_port >= MOST_OF_A_PORT {
-            true => self.all.iter().position(same),
-            false => (self.all.len() >= MOST).then_some(0),
+        let rivals: Vec<usize> = match of_port >= MOST_OF_A_PORT {
+            true => {
+                let all = self.all.iter().enumerate().filter(|(_, one)| same(one));
+                all.map(|(index, _)| index).collect()
+            }
+            false if self.all.len() >= MOST => (0..self.all.len()).collect(),
+            false => Vec::new(),
         };
-        if let Some(oldest) = oldest {
-            self.all.remove(oldest);
+        if let Some(index) = one_of(&rivals) {
+            self.all.remove(index);
         }
         self.last += 1;
         self.all.push(Connection {
@@ -153,7 +159,13 @@ impl Keeper {
         let port = |wanted: bool, index: u32| {
             let number = first.wrapping_add(index);
             wanted
-                .then(|| secret().map(|secret| Port { number, secret }))
+                .then(|| {
+                    secret().map(|secret| Port {
+                        number,
+                        secret,
+                        answered: true,
+                    })
+                })
                 .transpose()
         };
         let stdio = Stdio {
@@ -168,22 +180,18 @@ impl Keeper {
     /// Takes a guest's connection to a port that was promised, until it has proved whose it is; any
     /// other is closed.
     pub(super) fn doubt(&mut self, port: u32, stream: UnixStream) {
-        let Some(secret) = self.promised(port) else {
+        let Some(port) = self.promised(port) else {
             return;
         };
         let machine = self.machine.as_ref();
         let patience = machine.map_or(PATIENCE, |machine| machine.start_timeout);
-        let port = Port {
-            number: port,
-            secret,
-        };
         let number = self.unproved.add(port, stream, Instant::now() + patience);
         // It may have come with the connection.
         self.prove(number);
     }
 
-    /// What proves that a connection to a port is init's, while one is waited for.
-    fn promised(&self, port: u32) -> Option<Secret> {
+    /// A port that was promised, while a connection to it is waited for.
+    fn promised(&self, port: u32) -> Option<Port> {
         let mut all = self.kept.values();
         let promised = all.find_map(|kept| kept.streams.promised(port));
         promised.or_else(|| self.promised_to_exec(port))
@@ -195,7 +203,8 @@ impl Keeper {
             return;
         };
         // Its promise may be used up meanwhile, and init may have given it up.
-        if self.promised(port).is_none() || !answer(&stream) {
+        let promised = self.promised(port);
+        if !promised.is_some_and(|port| !port.answered || answer(&stream)) {
             return;
         }
         let mut left = Some(stream);
@@ -212,6 +221,14 @@ impl Keeper {
 fn answer(stream: &UnixStream) -> bool {
     let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
     send(stream, &[TAKEN], flags) == Ok(1)
+}
+
+/// Any of some, which nobody can foresee; the first where the system has no random numbers.
+fn one_of(all: &[usize]) -> Option<usize> {
+    let mut bytes = [0; 4];
+    let _ = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::NONBLOCK);
+    let number = usize::try_from(u32::from_le_bytes(bytes)).unwrap_or_default();
+    all.get(number.checked_rem(all.len())?).copied()
 }
 
 fn secret() -> Result<Secret> {

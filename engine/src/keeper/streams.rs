@@ -10,7 +10,7 @@ use std::{
     },
 };
 
-use contracts::guest::{Port, Secret, Stdio};
+use contracts::guest::{Port, Stdio};
 use rustix::{
     io::Errno,
     net::{RecvFlags, SendFlags, recv, send, sockopt},
@@ -111,8 +111,8 @@ impl Streams {
         self.stdio
     }
 
-    /// What proves that a connection to a port is init's, while one is waited for.
-    pub(super) fn promised(&self, port: u32) -> Option<Secret> {
+    /// A port that was promised, while a connection to it is waited for.
+    pub(super) fn promised(&self, port: u32) -> Option<Port> {
         let [stdout, stderr] = &self.outputs;
         let all = [
             (self.stdio.stdin, self.input.promised || self.input.unwanted),
@@ -121,7 +121,6 @@ impl Streams {
         ];
         all.into_iter()
             .find_map(|(own, promised)| own.filter(|own| promised && own.number == port))
-            .map(|own| own.secret)
     }
 
     /// Takes the guest's connection to a port, which has been proved to be init's; gives it back
@@ -436,8 +435,9 @@ mod tests {
 
     const fn port(number: u32) -> Option<Port> {
         Some(Port {
+            answered: true,
             number,
-            secret: Secret::new([0; contracts::guest::SECRET_BYTES]),
+            secret: contracts::guest::Secret::new([0; contracts::guest::SECRET_BYTES]),
         })
     }
 

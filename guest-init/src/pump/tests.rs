@@ -8,6 +8,7 @@ use contracts::guest::{SECRET_BYTES, Secret};
 use super::*;
 
 const PORT: Port = Port {
+    answered: true,
     number: 1025,
     secret: Secret::new(*b"sixteen bytes!!!"),
 };
@@ -74,6 +75,25 @@ fn secret_is_sent_once_and_no_output_before_the_host_has_taken_it() {
     host.write_all(&[TAKEN]).unwrap();
     assert_eq!(pump.socket_event(false), Turn::Ended);
     drop(pump);
+    assert_eq!(rest(host), "output");
+}
+
+/// Where nobody else can be in the guest.
+#[test]
+fn output_follows_the_secret_at_once_where_no_answer_comes() {
+    let (mut host, ours) = connection();
+    let (reader, mut writer) = pipe().unwrap();
+    rustix::io::ioctl_fionbio(&reader, true).unwrap();
+    let port = Port {
+        answered: false,
+        ..PORT
+    };
+    let mut pump = Pump::new(Direction::ToHost, (ours, port), reader.into(), false);
+    writer.write_all(b"output").unwrap();
+    drop(writer);
+    assert_eq!(pump.socket_event(false), Turn::Ended);
+    drop(pump);
+    assert_eq!(&secret(&mut host), PORT.secret.bytes());
     assert_eq!(rest(host), "output");
 }
 

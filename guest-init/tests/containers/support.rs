@@ -52,6 +52,7 @@ pub(crate) const PORTS: [Port; 3] = [
 
 const fn port(number: u32, byte: u8) -> Port {
     Port {
+        answered: true,
         number,
         secret: Secret::new([byte; SECRET_BYTES]),
     }

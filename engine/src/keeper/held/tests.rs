@@ -4,6 +4,7 @@ use std::{
     time::Instant,
 };
 
+use contracts::guest::Port;
 use contracts::keeper::{Exit, Reason, Request, VERSION, Work};
 use packets::Socket;
 use rustix::io::ioctl_fionbio;
@@ -130,7 +131,13 @@ impl Scene {
     /// What comes out of the container's standard input, when the guest connects to it.
     fn typed(&mut self) -> String {
         let kept = self.keeper.kept.values_mut().next().unwrap();
-        let port = kept.streams.stdio().stdin.unwrap().number;
+        let Port {
+            number: port,
+            answered,
+            ..
+        } = kept.streams.stdio().stdin.unwrap();
+        // Nobody else is in its guest yet.
+        assert!(!answered);
         let (mut guest, ours) = UnixStream::pair().unwrap();
         guest.set_nonblocking(true).unwrap();
         assert!(kept.streams.connect(port, ours).is_none());

@@ -319,6 +319,8 @@ fn clients_that_came_before_the_start_lose_nothing() {
     // The guest's end of the streams.
     let kept = scene.keeper.kept.get_mut(&number).unwrap();
     let stdio = kept.streams.stdio();
+    // Others in the guest may flood the host with connections.
+    assert!(stdio.stdout.unwrap().answered);
     let mut guests = [stdio.stdin, stdio.stdout, stdio.stderr].map(|port| {
         let (guest, ours) = UnixStream::pair().unwrap();
         assert!(kept.streams.connect(port.unwrap().number, ours).is_none());

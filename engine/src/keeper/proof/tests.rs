@@ -132,6 +132,35 @@ fn proof_that_comes_in_pieces_is_taken() {
 }
 
 #[test]
+fn flood_between_a_connection_and_its_proof_does_not_push_it_out() {
+    let mut stage = stage();
+    let mut guest = stage.connect(b"");
+    let (number, _) = stage.keeper.unproved.sources().next().unwrap();
+    let _flood: Vec<UnixStream> = (1..MOST_OF_A_PORT).map(|_| stage.connect(b"")).collect();
+    guest.write_all(&stage.secret()).unwrap();
+    stage.keeper.prove(number);
+    assert!(stage.given().is_some());
+}
+
+/// Each is as likely to give way: init's gets through in the end, who floods and whoever came first.
+#[test]
+fn flood_without_end_does_not_push_every_connection_out() {
+    let mut stage = stage();
+    let secret = stage.secret();
+    let mut flood: Vec<UnixStream> = (0..100).map(|_| stage.connect(b"")).collect();
+    let taken = (0..1000).any(|_| {
+        let mut guest = stage.connect(b"");
+        let number = stage.keeper.unproved.last;
+        flood.extend((0..20).map(|_| stage.connect(b"")));
+        flood.drain(..20);
+        let sent = guest.write_all(&secret);
+        stage.keeper.prove(number);
+        sent.is_ok() && stage.given().is_some()
+    });
+    assert!(taken);
+}
+
+#[test]
 fn silent_connections_end_in_time_and_are_few() {
     let mut stage = stage();
     let guests: Vec<UnixStream> = (0..100).map(|_| stage.connect(b"")).collect();
