@@ -63,7 +63,7 @@ impl Life {
     }
 
     pub(super) fn given_up(&mut self, words: String, now: Now) -> Vec<Effect> {
-        let mut effects = vec![Effect::Say(Word::Signal(SIGKILL)), Effect::LateNews];
+        let mut effects = vec![Effect::Send(Word::Signal(SIGKILL)), Effect::LateNews];
         effects.extend(self.unstartable(words, now));
         effects
     }
@@ -141,7 +141,7 @@ impl Life {
         }
         let failed = (!end.error.is_empty()).then_some((end.error, end.code));
         let restarts = pause.is_some();
-        let told = Effect::TellEnd { failed, restarts };
+        let told = Effect::ReportEnd { failed, restarts };
         match restarts {
             true => effects.push(told),
             false => effects.extend([Effect::LetGo, told, Effect::Forget]),

@@ -43,8 +43,8 @@ impl Life {
             Effect::Note("start", None),
             Effect::Probe(true),
         ];
-        effects.extend(word.map(Effect::Say));
-        effects.push(Effect::TellStart);
+        effects.extend(word.map(Effect::Send));
+        effects.push(Effect::ReportStart);
         effects
     }
 
