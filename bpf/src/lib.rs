@@ -79,12 +79,16 @@ pub fn choose(
 }
 
 /// Finds the range that the number in the accumulator lies in, and does what `leaf` makes of its outcome. Ranges begin
-/// at their number, the first at 0, and are in order; of none there is no program.
+/// at their number, the first at 0, and are in order.
+///
+/// # Panics
+/// When there is none: a program of nothing would go on with whatever stands behind it.
 #[must_use]
 pub fn search<T: Copy>(
     ranges: &[(u32, T)],
     leaf: &impl Fn(T) -> Vec<sock_filter>,
 ) -> Vec<sock_filter> {
+    assert!(!ranges.is_empty(), "a search has ranges");
     let (below, above) = ranges.split_at(ranges.len() / 2);
     match (below, above) {
         ([_, ..], [(first, _), ..]) => choose(
@@ -137,7 +141,8 @@ mod tests {
     }
 
     #[test]
-    fn no_range_is_no_program() {
-        assert!(search(&[] as &[(u32, u32)], &|_| vec![step(RETURN, ALLOW)]).is_empty());
+    #[should_panic(expected = "ranges")]
+    fn no_range_is_no_search() {
+        let _ = search(&[] as &[(u32, u32)], &|_| vec![step(RETURN, ALLOW)]);
     }
 }

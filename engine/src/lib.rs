@@ -57,7 +57,8 @@ pub struct Settings {
     /// quicker than to execute the program `coracle-keeper`. It lives as long as the container, with a copy of this
     /// process's memory, and is a child that this process has to wait for: for a program that ends soon.
     pub may_fork: bool,
-    /// Nothing runs in a machine whose monitor does not get all of its jail, on this system.
+    /// No machine is started whose monitor does not get all of its jail, on this system. A named host that is up
+    /// already stays as it was started, and so do the containers in it.
     pub require_jail: bool,
     /// The environment for keepers that are executed, asked for when one is. Of it they get what a software host needs,
     /// which they may have to start: `PATH`, `HOME`, `TMPDIR`, `LANG`, `XDG_*` and `CORACLE_MACHINE_*`. A front gives

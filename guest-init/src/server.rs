@@ -201,15 +201,16 @@ impl Server {
         let Some(task) = containers.or(execs) else {
             return Ok(());
         };
-        if action(task) {
-            self.ready.push(number);
-        }
+        let more = action(task);
         if let Some(process) = task.new_process() {
             let watched = wait_for(&self.epoll, number, (Source::Process, process));
             // It ends by itself when nobody lets it go on.
             task.admit(watched);
         }
-        reconnect(&self.epoll, &*self.setting.connect, number, task);
+        let connected = reconnect(&self.epoll, &*self.setting.connect, number, task);
+        if more || !connected {
+            self.ready.push(number);
+        }
         self.tell(number)
     }
 
@@ -540,22 +541,17 @@ impl Server {
     }
 }
 
-/// Makes new connections for streams of which the host has not taken one, until it has, or there were too many.
-fn reconnect(epoll: &OwnedFd, connect: &Connect, number: u64, task: &mut Task) {
-    loop {
-        let mut none = true;
-        for index in task.take_refused() {
-            none = false;
-            task.reconnect(index, connect, |old, new| {
+/// Makes new connections for streams of which the host has not taken one. False when one cannot be made now: what is
+/// missing may come back while others have their turn.
+fn reconnect(epoll: &OwnedFd, connect: &Connect, number: u64, task: &mut Task) -> bool {
+    task.take_refused().fold(true, |connected, index| {
+        connected
+            & task.reconnect(index, connect, |old, new| {
                 // A copy that a process has not closed yet would go on to tell of it.
                 let _ = epoll::delete(epoll, old);
                 wait_for(epoll, number, (Source::Socket(index), new))
-            });
-        }
-        if none {
-            return;
-        }
-    }
+            })
+    })
 }
 
 /// Waits for a descriptor of what has this number, edge-triggered.

@@ -30,6 +30,10 @@ use coracle_platform::{programs, sys};
 /// The program.
 const PROGRAM: &str = "coracle-keeper";
 
+/// Version of what the program is told, to be raised with each change of [`Order`] or of what it holds. Version 1 has no
+/// `require_jail`.
+const ORDER_VERSION: u16 = 2;
+
 /// Exit code of a keeper that failed.
 const FAILED: u8 = 1;
 
@@ -38,7 +42,7 @@ const FAILED: u8 = 1;
 pub struct Launch {
     /// A keeper may be a fork of this process.
     pub may_fork: bool,
-    /// Nothing runs in a machine whose monitor does not get all of its jail.
+    /// No machine is started whose monitor does not get all of its jail.
     pub require_jail: bool,
     /// The environment of a keeper that is a program; most of it is left out.
     pub environment: fn() -> Vec<(OsString, OsString)>,
@@ -57,9 +61,13 @@ pub(super) enum Work {
 /// The same as the program is told.
 #[derive(Serialize, Deserialize)]
 struct Order {
-    /// Of this contract: the program is of the same release.
+    /// [`ORDER_VERSION`]: the program is of the same release.
     version: u16,
+    /// [`VERSION`] of the packets that follow.
+    #[serde(default)]
+    wire: u16,
     directories: Directories,
+    #[serde(default)]
     require_jail: bool,
     task: Task,
 }
@@ -163,7 +171,8 @@ fn order(link: &Socket, work: Work, directories: &Directories, require_jail: boo
         Work::Host(host, prepared) => (Task::Host { id: host.config.id }, Some(prepared)),
     };
     let order = Order {
-        version: VERSION,
+        version: ORDER_VERSION,
+        wire: VERSION,
         directories: directories.clone(),
         require_jail,
         task,
@@ -207,12 +216,13 @@ fn read_order(first: &Socket) -> Result<Ordered> {
     let (order, file) = received.context("whoever started this keeper is gone")?;
     let Order {
         version,
+        wire,
         directories,
         require_jail,
         task,
     } = order;
     ensure!(
-        version == VERSION,
+        (version, wire) == (ORDER_VERSION, VERSION),
         "{PROGRAM} is of another release than what has started it; install all of Coracle's programs of one"
     );
     let prepared = || -> Result<Prepared> {
@@ -364,15 +374,30 @@ mod tests {
     fn program_of_another_release_says_so() {
         let directory = tempfile::tempdir().unwrap();
         let (ours, theirs) = Socket::pair().unwrap();
-        let order = Order {
-            version: VERSION + 1,
-            directories: directories(&directory),
-            require_jail: false,
-            task: Task::Host { id: "1".into() },
-        };
-        ours.send(&order, None).unwrap();
-        let error = read_order(&theirs).err().unwrap();
-        assert!(error.to_string().contains("release"), "{error}");
+        let mut others: Vec<serde_json::Value> =
+            [(ORDER_VERSION + 1, VERSION), (ORDER_VERSION, VERSION + 1)]
+                .map(|(version, wire)| Order {
+                    version,
+                    wire,
+                    directories: directories(&directory),
+                    require_jail: false,
+                    task: Task::Host { id: "1".into() },
+                })
+                .iter()
+                .map(|order| serde_json::to_value(order).unwrap())
+                .collect();
+        // One of an earlier build, which knew of no jail that is required.
+        let mut earlier = others[0].clone();
+        earlier["version"] = 1.into();
+        for missing in ["wire", "require_jail"] {
+            earlier.as_object_mut().unwrap().remove(missing);
+        }
+        others.push(earlier);
+        for order in others {
+            ours.send(&order, None).unwrap();
+            let error = read_order(&theirs).err().unwrap();
+            assert!(error.to_string().contains("release"), "{error}");
+        }
         ours.send(&"noise", None).unwrap();
         assert!(read_order(&theirs).is_err());
         drop(ours);

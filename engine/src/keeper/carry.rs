@@ -98,7 +98,7 @@ impl Keeper {
     fn carry_out(&mut self, number: Number, effect: Effect) {
         match effect {
             Effect::Run(spec) => self.say(&HostMessage::Run(spec)),
-            Effect::Say(word) => self.say_to(number, &word),
+            Effect::Send(word) => self.say_to(number, &word),
             Effect::Resume => {
                 let _ = self.pause(0, number, false);
             }
@@ -106,12 +106,12 @@ impl Keeper {
             Effect::Note(action, attribute) => {
                 self.journal(number, action, attribute.as_slice());
             }
-            Effect::TellStart => self.tell_start(number),
+            Effect::ReportStart => self.tell_start(number),
             Effect::LateNews => self.hosting.expect_late_news(),
             Effect::Silent { ran } => self.silent(number, ran),
             Effect::StartAgain => self.start_again(number),
             Effect::Settle { damaged } => self.wind_up(number, damaged),
-            Effect::TellEnd { failed, restarts } => self.report_end(number, failed, restarts),
+            Effect::ReportEnd { failed, restarts } => self.report_end(number, failed, restarts),
             Effect::LetGo => self.let_go(number),
             Effect::Forget => self.gone(number),
             // Of a word of the guest's, which is looked at before anything is done.
@@ -143,7 +143,11 @@ impl Keeper {
         self.end_sessions(number);
         self.give_back_layers(number);
         self.release_network(number);
-        let hindered = self.hindered();
+        let may_restart = |kept: &Kept| kept.life.may_restart();
+        let hindered = match self.kept.get(&number).is_some_and(may_restart) {
+            true => self.hindered(),
+            false => None,
+        };
         let Some(kept) = self.kept.get_mut(&number) else {
             return;
         };

@@ -146,6 +146,8 @@ impl Keeper {
         };
         for state in &mut ended {
             state.container.clone_from(&kept.record.config.id);
+            // Variables are often secrets, nobody asks for them, and what is written outlives the container.
+            state.process.env.clear();
         }
         if let Err(error) = kept.record.save_ended_execs(&ended) {
             log::warn!("{error:#}");

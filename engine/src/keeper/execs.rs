@@ -59,6 +59,13 @@ pub(super) enum Client {
     None,
 }
 
+impl Exec {
+    /// Output was promised, and the guest has not connected it.
+    fn lacks_output(&self) -> bool {
+        self.stdio.stdout.is_some() || self.stdio.stderr.is_some()
+    }
+}
+
 impl Keeper {
     /// Runs something in a container for a client.
     pub(super) fn exec(
@@ -272,9 +279,13 @@ impl Keeper {
         };
         let over: Vec<Exec> = self.execs.extract_if(.., over).collect();
         for exec in over {
-            let late = exec.stdio.stdout.is_some() || exec.stdio.stderr.is_some();
+            let late = exec.lacks_output();
             match exec.end {
-                Some((Event::Exited(_), _)) if late => self.end_exec(exec.client, without_output()),
+                Some((Event::Exited(_), _)) if late => {
+                    // Docker's clients ask for the code by its ID.
+                    self.sessions.amend(&exec.id, FAILED, NO_OUTPUT);
+                    self.end_exec(exec.client, without_output());
+                }
                 Some((event, _)) => self.end_exec(exec.client, event),
                 None => {}
             }
@@ -326,7 +337,15 @@ impl Keeper {
                 // Before anybody is told, who may ask at once.
                 self.session_ended(&exec.id, &killed());
             }
-            let end = exec.end.map_or_else(killed, |(event, _)| event);
+            let late = exec.lacks_output();
+            let end = match exec.end {
+                Some((Event::Exited(Exit { code: 0, .. }), _)) if late => {
+                    self.sessions.amend(&exec.id, FAILED, NO_OUTPUT);
+                    without_output()
+                }
+                Some((event, _)) => event,
+                None => killed(),
+            };
             if let Client::Command(client) | Client::Pause { client, .. } = exec.client {
                 self.tell(client, &end);
             }
@@ -367,6 +386,15 @@ pub(super) mod tests {
     use crate::keeper::clients::Role;
     use crate::state::Directories;
     use coracle_platform::sys::Signals;
+
+    impl Keeper {
+        /// The streams of something that has ended have been late for too long.
+        pub(in crate::keeper) fn give_up_streams(&mut self, id: &str) {
+            let exec = self.execs.iter_mut().find(|exec| exec.id == id).unwrap();
+            exec.end.as_mut().unwrap().1 = Instant::now();
+            self.settle_execs();
+        }
+    }
 
     /// A keeper that holds nothing yet, and the directory of its user.
     pub(in crate::keeper) fn keeper() -> (tempfile::TempDir, Keeper) {

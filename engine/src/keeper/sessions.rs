@@ -140,6 +140,16 @@ impl Sessions {
         Some(session.container)
     }
 
+    /// One has ended in another way than was known first.
+    pub(super) fn amend(&mut self, id: &str, code: u8, words: &str) {
+        if let Ok(session) = self.find(id)
+            && let Life::Ended(own_code, own_words) = &mut session.life
+        {
+            *own_code = code;
+            *own_words = words.into();
+        }
+    }
+
     /// How one is.
     ///
     /// # Errors
@@ -221,7 +231,7 @@ impl Session {
 pub(super) fn no_such(id: &str) -> Error {
     Error::new(
         ErrorKind::NotFound,
-        format!("no such exec instance: {id}; those of a container go when it ends"),
+        format!("no such exec instance: {id}; those of a container are known until its next start"),
     )
 }
 

@@ -54,6 +54,8 @@ pub(super) struct Streams {
 struct Input {
     guest: Option<UnixStream>,
     promised: bool,
+    /// As [`Output::unwanted`].
+    unwanted: bool,
     pending: Vec<u8>,
     givers: Vec<(u64, UnixStream)>,
     /// Who gave what is pending, or ended it.
@@ -68,6 +70,9 @@ struct Output {
     guest: Option<UnixStream>,
     takers: Vec<Taker>,
     promised: bool,
+    /// It was promised, and nobody wants it any more: init's connection is closed once it is taken. Init makes
+    /// another one, thousands of times, where it is not taken.
+    unwanted: bool,
 }
 
 /// A client that takes output.
@@ -110,9 +115,9 @@ impl Streams {
     pub(super) fn promised(&self, port: u32) -> Option<Port> {
         let [stdout, stderr] = &self.outputs;
         let all = [
-            (self.stdio.stdin, self.input.promised),
-            (self.stdio.stdout, stdout.promised),
-            (self.stdio.stderr, stderr.promised),
+            (self.stdio.stdin, self.input.promised || self.input.unwanted),
+            (self.stdio.stdout, stdout.promised || stdout.unwanted),
+            (self.stdio.stderr, stderr.promised || stderr.unwanted),
         ];
         all.into_iter()
             .find_map(|(own, promised)| own.filter(|own| promised && own.number == port))
@@ -124,16 +129,28 @@ impl Streams {
         let ports = [self.stdio.stdin, self.stdio.stdout, self.stdio.stderr];
         let own = |own: &Option<Port>| own.is_some_and(|own| own.number == port);
         let slots = match ports.iter().position(own) {
-            Some(0) => (&mut self.input.promised, &mut self.input.guest),
+            Some(0) => {
+                let input = &mut self.input;
+                (&mut input.promised, &mut input.unwanted, &mut input.guest)
+            }
             Some(index) => match self.outputs.get_mut(index - 1) {
-                Some(output) => (&mut output.promised, &mut output.guest),
+                Some(output) => {
+                    let Output {
+                        promised,
+                        unwanted,
+                        guest,
+                        ..
+                    } = output;
+                    (promised, unwanted, guest)
+                }
                 None => return Some(stream),
             },
             None => return Some(stream),
         };
+        *slots.1 = false;
         // A second connection to a port is closed.
         if std::mem::take(slots.0) && stream.set_nonblocking(true).is_ok() {
-            *slots.1 = Some(stream);
+            *slots.2 = Some(stream);
         }
         self.feed();
         None
@@ -328,7 +345,10 @@ impl Streams {
 
     /// The container has ended, and wants no more input. Its output may still be on its way.
     pub(super) fn end_input(&mut self) {
-        self.input = Input::default();
+        self.input = Input {
+            unwanted: self.input.promised || self.input.unwanted,
+            ..Input::default()
+        };
     }
 
     /// All output has been read.
@@ -353,7 +373,7 @@ impl Streams {
     pub(super) fn release(&mut self) {
         for output in &mut self.outputs {
             output.guest = None;
-            output.promised = false;
+            output.unwanted |= std::mem::take(&mut output.promised);
             for mut taker in output.takers.drain(..) {
                 if taker.pending.is_empty() {
                     continue;
@@ -499,9 +519,24 @@ mod tests {
         assert!(streams.connect(11, ours).is_none());
         assert!(streams.promised(11).is_none());
         assert!(streams.promised(10).is_some());
-        streams.end_input();
-        assert!(streams.promised(10).is_none());
         assert!(streams.promised(12).is_none());
+    }
+
+    /// Init takes a connection that is closed before it is taken for one that somebody was in the way of.
+    #[test]
+    fn connection_that_nobody_wants_any_more_is_taken_once_and_closed() {
+        let mut streams = Streams::new(STDIO, true, None);
+        streams.end_input();
+        streams.release();
+        assert!(streams.drained() && !streams.lacks_output());
+        for number in [10, 11] {
+            assert!(streams.promised(number).is_some(), "{number}");
+            let (mut guest, ours) = UnixStream::pair().unwrap();
+            assert!(streams.connect(number, ours).is_none());
+            assert_eq!(guest.read(&mut [0]).unwrap(), 0);
+            assert!(streams.promised(number).is_none(), "{number}");
+        }
+        assert_eq!(streams.sources().count(), 0);
     }
 
     #[test]

@@ -31,15 +31,15 @@ impl Task {
             .map(|(index, _)| index)
     }
 
-    /// Makes another connection for a stream, in whose place `watch` is told of it.
+    /// Makes another connection for a stream, in whose place `watch` is told of it. False when it cannot be made.
     pub(crate) fn reconnect(
         &mut self,
         index: usize,
         connect: &Connect,
         watch: impl FnOnce(BorrowedFd<'_>, BorrowedFd<'_>) -> Result<(), Failure>,
-    ) {
+    ) -> bool {
         let Some(Some(pump)) = self.pumps.get_mut(index) else {
-            return;
+            return true;
         };
         let made = connect(pump.port())
             .stage(|| "connect a stream")
@@ -49,8 +49,14 @@ impl Task {
                 Ok(socket)
             });
         match made {
-            Ok(socket) => pump.reconnect(socket),
-            Err(_) => drop(self.pump(index, Pump::refuse)),
+            Ok(socket) => {
+                pump.reconnect(socket);
+                true
+            }
+            Err(_) => {
+                self.pump(index, Pump::refuse);
+                false
+            }
         }
     }
 }

@@ -120,6 +120,24 @@ fn program_of_a_container_that_does_not_run_is_refused() {
     }
 }
 
+/// Descriptors or memory may be short for a moment: others have their turn before all tries are used up.
+#[test]
+#[ignore = "needs root"]
+fn stream_that_cannot_be_connected_for_a_moment_is_not_lost() {
+    let mut guest = Guest::start(NEEDS);
+    guest.send(&HostMessage::Run(Box::new(spec(&["echo", "output"]))));
+    let _others = [0, 2].map(|index| guest.accept(index));
+    assert!(matches!(guest.receive(), GuestMessage::Started { .. }));
+    guest.at_once(|guest| {
+        guest.hide(1);
+        guest.refuse(1);
+        guest.send(&HostMessage::Time(1));
+    });
+    assert!(guest.refuse_until_told(1).is_none());
+    assert_eq!(guest.read_stream(1), "output\n");
+    assert_eq!(guest.exit(), ExitStatus::Code(0));
+}
+
 #[test]
 #[ignore = "needs root"]
 fn archive_is_unpacked_inside_the_container_whatever_its_links_say() {

@@ -30,7 +30,7 @@ use rustix::{
     event::{PollFd, PollFlags, poll},
     fs::CWD,
     mount::{OpenTreeFlags, open_tree},
-    process::{Pid, PidfdFlags, pidfd_open},
+    process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, kill_process, pidfd_open, waitid},
 };
 
 /// Names the directory of a test to the server that it starts.
@@ -38,6 +38,9 @@ const DIRECTORY: &str = "CORACLE_TEST_DIRECTORY";
 
 /// Init's program. The one that guests have needs no library.
 const PROGRAM: &str = env!("CARGO_BIN_EXE_coracle-init");
+
+/// What the socket of a port is called while it cannot be connected to.
+const HIDDEN: &str = "hidden";
 
 const NUMBERS: [u32; 3] = [1025, 1026, 1027];
 
@@ -78,7 +81,12 @@ pub(crate) fn serve() {
                 MountedRoot::existing(open_tree(CWD, &root, flags).stage(|| "copy")?, place, shift)
             },
         ),
-        set_clock: Box::new(|_| {}),
+        set_clock: Box::new(move |_| {
+            let ports = NUMBERS.map(|port| directory.join(port.to_string()));
+            for port in ports {
+                let _ = fs::rename(port.with_extension(HIDDEN), port);
+            }
+        }),
     };
     Server::new(control.into(), setting)
         .unwrap()
@@ -256,6 +264,21 @@ impl Guest {
     /// Does not take the next connection to the port of a stream.
     pub(crate) fn refuse(&self, index: usize) {
         drop(accept(&self.listeners[index], &self.end));
+    }
+
+    /// Makes init unable to connect a stream until it is told the time.
+    pub(crate) fn hide(&self, index: usize) {
+        let port = self.directory.join(NUMBERS[index].to_string());
+        fs::rename(&port, port.with_extension(HIDDEN)).unwrap();
+    }
+
+    /// Lets much happen while the server does nothing: it finds all of it at once.
+    pub(crate) fn at_once(&mut self, action: impl FnOnce(&mut Self)) {
+        let server = Pid::from_child(self.server.as_ref().unwrap());
+        kill_process(server, Signal::STOP).unwrap();
+        waitid(WaitId::Pid(server), WaitIdOptions::STOPPED).unwrap();
+        action(self);
+        kill_process(server, Signal::CONT).unwrap();
     }
 
     /// Takes no connection to the port of a stream; what init says meanwhile, if it says something.

@@ -9,7 +9,7 @@ use crate::host;
 use crate::keeper::{
     Machine, client,
     execs::{
-        MAX_EXECS,
+        MAX_EXECS, NO_OUTPUT,
         tests::{keeper, running},
     },
 };
@@ -19,6 +19,9 @@ use crate::state::{
 };
 
 const CONTAINER: &str = include_str!("../fuzzing/container.json");
+
+/// In the environment of each program here.
+const SECRET: &str = "swordfish";
 
 /// A keeper whose container runs, and the other ends of what it is connected to.
 struct Scene {
@@ -81,7 +84,8 @@ impl Scene {
 
     fn create(&mut self, streams: ExecStreams) -> String {
         let kept = &self.keeper.kept[&self.number];
-        let process = kept.record.config.spec.process.for_guest();
+        let mut process = kept.record.config.spec.process.for_guest();
+        process.env.push(format!("PASSWORD={SECRET}"));
         let created = self.told(Request::ExecCreate {
             container: self.container.clone(),
             process: Box::new(process),
@@ -193,6 +197,41 @@ fn end_is_known_before_it_is_told() {
         event(&link),
         Some(Event::Exited(Exit { code: 7, .. }))
     ));
+}
+
+/// A guest that lies: its programs end well, and what they wrote is nowhere.
+#[test]
+fn program_whose_output_is_lost_has_not_ended_well() {
+    let lost =
+        |state: &ExecState| (state.exit_code, state.error.as_str()) == (Some(125), NO_OUTPUT);
+    let mut scene = Scene::new();
+    let [late, last] = [(); 2].map(|()| {
+        let exec = scene.create(OUTPUT);
+        let link = scene.start(&exec, false);
+        scene.started(&exec);
+        assert_eq!(event(&link), Some(Event::Started));
+        scene.exited(&exec, 0);
+        (exec, link)
+    });
+    // One is waited for long enough, and the guest goes before that has become of the other.
+    scene.keeper.give_up_streams(&late.0);
+    assert!(matches!(
+        event(&late.1),
+        Some(Event::Failed { code: 125, .. })
+    ));
+    assert!(lost(&scene.inspect(&late.0)));
+    assert_eq!(event(&last.1), None);
+    scene.keeper.force(scene.number);
+    scene.keeper.settle();
+    assert!(matches!(
+        event(&last.1),
+        Some(Event::Failed { code: 125, .. })
+    ));
+    for exec in [&late.0, &last.0] {
+        assert!(lost(
+            &client::exec_inspect(exec, &scene.keeper.directories).unwrap()
+        ));
+    }
 }
 
 #[test]
@@ -315,6 +354,8 @@ fn program_that_ends_with_its_container_is_known_to_have_been_killed() {
             );
         }
         drop(scene.keeper.kept.remove(&scene.number));
+        let written = std::fs::read_to_string(record.directory().join("execs.json")).unwrap();
+        assert!(!written.contains(SECRET), "{written}");
         for (exec, code) in [(&over, 3), (&running, 137)] {
             let state = client::exec_inspect(exec, &directories).unwrap();
             assert_eq!((state.running, state.exit_code), (false, Some(code)));

@@ -84,7 +84,7 @@ impl Life {
         match &mut self.stage {
             Stage::Running { interrupted, .. } => {
                 *interrupted = interrupted.or(again);
-                vec![Effect::Say(message)]
+                vec![Effect::Send(message)]
             }
             Stage::Starting {
                 word, interrupted, ..
@@ -104,7 +104,7 @@ impl Life {
             Stage::Starting { due, .. } | Stage::Running { due, .. } if !self.terms.own_machine => {
                 *due = Some((now.instant + KILL_TIMEOUT, Due::Force));
                 self.asked.to_end = true;
-                vec![Effect::Say(Word::Signal(SIGKILL)), Effect::Release]
+                vec![Effect::Send(Word::Signal(SIGKILL)), Effect::Release]
             }
             _ => self.force(now),
         }
@@ -124,6 +124,6 @@ pub(super) fn said(signal: u8) -> Vec<Effect> {
     let attribute = ("signal", signal.to_string());
     vec![
         Effect::Note("kill", Some(attribute)),
-        Effect::Say(Word::Signal(signal)),
+        Effect::Send(Word::Signal(signal)),
     ]
 }

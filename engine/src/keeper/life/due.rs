@@ -96,7 +96,7 @@ impl Life {
             signal,
             again: true,
         });
-        due.map(Effect::Say).into_iter().collect()
+        due.map(Effect::Send).into_iter().collect()
     }
 
     /// Its output should have been read by now.
@@ -124,7 +124,7 @@ impl Life {
             effects.push(Effect::Note("stop", None));
         }
         effects.push(Effect::LetGo);
-        effects.push(Effect::TellEnd {
+        effects.push(Effect::ReportEnd {
             failed: None,
             restarts: false,
         });

@@ -63,7 +63,7 @@ impl Life {
     }
 
     pub(super) fn given_up(&mut self, words: String, now: Now) -> Vec<Effect> {
-        let mut effects = vec![Effect::Say(Word::Signal(SIGKILL)), Effect::LateNews];
+        let mut effects = vec![Effect::Send(Word::Signal(SIGKILL)), Effect::LateNews];
         effects.extend(self.unstartable(words, now));
         effects
     }
@@ -122,7 +122,15 @@ impl Life {
             pause = None;
             state.error = why.into();
         }
-        let mut effects = Vec::new();
+        if let Some(pause) = pause {
+            state.status = Status::Restarting;
+            state.restarts = state.restarts.saturating_add(1);
+            self.stage = Stage::Waiting {
+                until: now.instant + pause,
+            };
+        }
+        // First, so that who hears of the events finds it in the state.
+        let mut effects = vec![Effect::Save];
         if end.oom && !told_of_memory {
             effects.push(Effect::Note("oom", None));
         }
@@ -131,17 +139,9 @@ impl Life {
         if self.asked.to_stop {
             effects.push(Effect::Note("stop", None));
         }
-        if let Some(pause) = pause {
-            state.status = Status::Restarting;
-            state.restarts = state.restarts.saturating_add(1);
-            self.stage = Stage::Waiting {
-                until: now.instant + pause,
-            };
-        }
-        effects.push(Effect::Save);
         let failed = (!end.error.is_empty()).then_some((end.error, end.code));
         let restarts = pause.is_some();
-        let told = Effect::TellEnd { failed, restarts };
+        let told = Effect::ReportEnd { failed, restarts };
         match restarts {
             true => effects.push(told),
             false => effects.extend([Effect::LetGo, told, Effect::Forget]),

@@ -38,12 +38,13 @@ impl Life {
         run(state, now.wall);
         let mut effects = vec![
             Effect::Mark("container's process executed"),
+            // First, so that who hears of the event finds it in the state.
+            Effect::Save,
             Effect::Note("start", None),
             Effect::Probe(true),
-            Effect::Save,
         ];
-        effects.extend(word.map(Effect::Say));
-        effects.push(Effect::TellStart);
+        effects.extend(word.map(Effect::Send));
+        effects.push(Effect::ReportStart);
         effects
     }
 

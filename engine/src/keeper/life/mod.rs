@@ -206,8 +206,8 @@ pub(super) enum Word {
 pub(super) enum Effect {
     /// Tell the guest to start it.
     Run(Box<ContainerSpec>),
-    /// Tell the guest this.
-    Say(Word),
+    /// Send the guest this for its first process.
+    Send(Word),
     /// Let it go on where it stands still: it cannot hear a signal otherwise.
     Resume,
     /// Note a step of its time line.
@@ -218,8 +218,8 @@ pub(super) enum Effect {
     Save,
     /// Run its health command from now on, or no more.
     Probe(bool),
-    /// Tell those who wait for its start.
-    TellStart,
+    /// Report its start to those who wait for it.
+    ReportStart,
     /// Give it no more input.
     EndInput,
     /// Let go of its streams: what nobody has read goes with them.
@@ -236,8 +236,8 @@ pub(super) enum Effect {
     StartAgain,
     /// End its machine where that is its own, and give back what it has; [`Input::Settled`] follows.
     Settle { damaged: bool },
-    /// Tell those who wait for its end, with words and a code where that is not known.
-    TellEnd {
+    /// Report its end to those who wait for it, with words and a code where that is not known.
+    ReportEnd {
         failed: Option<(String, u8)>,
         restarts: bool,
     },
@@ -345,6 +345,11 @@ impl Life {
 
     pub(super) fn is_draining(&self) -> bool {
         matches!(self.stage, Stage::Draining { .. })
+    }
+
+    /// Its policy is not that it never starts again.
+    pub(super) fn may_restart(&self) -> bool {
+        self.terms.restart != Restart::No
     }
 
     pub(super) fn has_timed_out(&self) -> bool {

@@ -161,8 +161,8 @@ fn settled() -> Input {
 fn words(effect: &Effect) -> String {
     match effect {
         Effect::Run(_) => "send the spec".into(),
-        Effect::Say(Word::Signal(signal)) => format!("signal {signal}"),
-        Effect::Say(Word::Interrupt { signal, again }) => match again {
+        Effect::Send(Word::Signal(signal)) => format!("signal {signal}"),
+        Effect::Send(Word::Interrupt { signal, again }) => match again {
             true => format!("interrupt {signal} again"),
             false => format!("interrupt {signal}"),
         },
@@ -173,7 +173,7 @@ fn words(effect: &Effect) -> String {
         Effect::Save => "save".into(),
         Effect::Probe(true) => "probe".into(),
         Effect::Probe(false) => "probe no more".into(),
-        Effect::TellStart => "tell the start".into(),
+        Effect::ReportStart => "tell the start".into(),
         Effect::EndInput => "end input".into(),
         Effect::Release => "let go of streams".into(),
         Effect::LateNews => "expect late news".into(),
@@ -182,7 +182,7 @@ fn words(effect: &Effect) -> String {
         Effect::Flood => "flood".into(),
         Effect::StartAgain => "start again".into(),
         Effect::Settle { .. } => "settle".into(),
-        Effect::TellEnd { failed, restarts } => {
+        Effect::ReportEnd { failed, restarts } => {
             let what = match failed {
                 Some((message, code)) => format!("tell failure {code}: {message}"),
                 None => "tell the end".into(),
@@ -226,9 +226,9 @@ fn container_lives_from_its_start_to_its_end() {
             Input::Started { pid: 7 },
             &[
                 "mark container's process executed",
+                "save",
                 "note start",
                 "probe",
-                "save",
                 "tell the start",
             ],
             "running",
@@ -241,7 +241,7 @@ fn container_lives_from_its_start_to_its_end() {
         (Input::OutputRead, &["settle"], "drained"),
         (
             settled(),
-            &["note die 3", "save", "let go", "tell the end", "forget"],
+            &["save", "note die 3", "let go", "tell the end", "forget"],
             "held",
         ),
     ];

@@ -50,32 +50,34 @@ impl Container {
 }
 
 impl Containers {
-    /// The same of a container that was removed a short time ago, by the first digits of its ID.
+    /// The same of a container that was removed a short time ago, by the first digits of its ID. What is older is
+    /// not known any more, even where its file is still there.
     pub fn ended_execs_of_removed<T: DeserializeOwned>(&self, digits: &str) -> Vec<T> {
         let directory = self.root.join(REMOVED);
         let names = files::names(&directory).unwrap_or_default();
         let found = names.iter().find(|name| name.starts_with(digits));
-        let read = found.and_then(|name| read(&directory.join(name)).ok());
-        read.unwrap_or_default()
+        let path = found.map(|name| directory.join(name));
+        let read = path.filter(|path| is_young(path)).map(|path| read(&path));
+        read.and_then(Result::ok).unwrap_or_default()
     }
 
     /// Keeps them of a container that is about to be removed; the lock of all is held. Who asks finds them in one place
-    /// or the other at any time. What cannot be kept is not worth a failure.
+    /// or the other at any time. What cannot be kept is not worth a failure. Older ones of others go.
     pub(super) fn keep_ended_execs(&self, id: &str, directory: &Path) {
-        let file = directory.join(FILE);
-        if !is_young(&file) {
-            return;
-        }
         let removed = self.root.join(REMOVED);
-        if let Err(error) = create_directory(&removed) {
-            log::debug!("{error:#}");
-            return;
-        }
         for name in files::names(&removed).unwrap_or_default() {
             let path = removed.join(&name);
             if is_id(&name) && !is_young(&path) {
                 let _ = fs::remove_file(path);
             }
+        }
+        let file = directory.join(FILE);
+        if !is_young(&file) {
+            return;
+        }
+        if let Err(error) = create_directory(&removed) {
+            log::debug!("{error:#}");
+            return;
         }
         let _ = fs::hard_link(file, removed.join(id));
     }

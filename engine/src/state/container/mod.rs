@@ -9,7 +9,7 @@
 //! containers/<id>/health.json    the last runs of its health command; missing where none has ended
 //! containers/<id>/log, log.1     what it wrote
 //! containers/.new-*, .removed-*  what is being made and removed
-//! containers/execs/<id>          a removed container's execs.json, for a few minutes
+//! containers/execs/<id>          a removed container's execs.json: read for a few minutes, gone with the next removal
 //! containers/names/<name>        a link to the container's directory
 //! containers/lock                held while a name is taken or given back
 //! ```

@@ -45,9 +45,9 @@ fn stop_and_kill_race_with_each_stage_and_with_each_other() {
             ),
             &[
                 "mark container's process executed",
+                "save",
                 "note start",
                 "probe",
-                "save",
                 "signal 15",
                 "tell the start",
             ],

@@ -10,12 +10,12 @@ fn container_starts_again_unless_somebody_wanted_its_end() {
         let rest = [exited(1), Input::OutputRead, settled()].map(Step::from);
         steps(running(), step.into_iter().chain(rest))
     };
-    let again: &[&str] = &["note die 1", "save", "tell the end, it restarts"];
-    let over: &[&str] = &["note die 1", "save", "let go", "tell the end", "forget"];
+    let again: &[&str] = &["save", "note die 1", "tell the end, it restarts"];
+    let over: &[&str] = &["save", "note die 1", "let go", "tell the end", "forget"];
     let stopped: &[&str] = &[
+        "save",
         "note die 1",
         "note stop",
-        "save",
         "let go",
         "tell the end",
         "forget",
@@ -126,7 +126,7 @@ fn what_could_never_be_started_does_not_start_again_and_says_why() {
     let words = "tell failure 127: cannot start the container: no such program";
     assert_eq!(
         scene.happens(settled()),
-        ["note die 127", "save", "let go", words, "forget"]
+        ["save", "note die 127", "let go", words, "forget"]
     );
     assert_eq!(scene.state.status, Status::Created);
 }
@@ -169,7 +169,7 @@ fn nothing_ends_well_whose_streams_were_lost() {
                 running(),
                 [exited(0).into(), missing(10)].into_iter().chain(end()),
             ),
-            &["note die 125", "save", "let go", &lost, "forget"],
+            &["save", "note die 125", "let go", &lost, "forget"],
             "held",
         ),
         (
@@ -183,7 +183,7 @@ fn nothing_ends_well_whose_streams_were_lost() {
             "its guest says that it could not connect them",
             terms(),
             steps(running(), [failed.into()].into_iter().chain(end())),
-            &["note die 125", "save", "let go", not_taken, "forget"],
+            &["save", "note die 125", "let go", not_taken, "forget"],
             "held",
         ),
     ]);
