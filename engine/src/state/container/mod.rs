@@ -27,7 +27,6 @@ mod state;
 
 use std::{
     borrow::Cow,
-    collections::BTreeSet,
     fs,
     os::unix::fs::symlink,
     path::{Path, PathBuf},
@@ -235,11 +234,12 @@ impl Containers {
         }
         let reader = Reader::new(&names);
         let mut reader = reader.with_context(|| format!("cannot open {}", names.display()))?;
-        let mut keepers = BTreeSet::new();
-        let all = links.into_iter();
-        let all = all.filter_map(|name| self.summary(name, &mut reader, &mut keepers));
-        let mut all: Vec<_> = all.collect();
-        all.sort_by_key(|summary| std::cmp::Reverse(summary.state.shown.created));
+        let mut keepers = Vec::new();
+        // Rows are large: neither a list that grows nor a second one to sort by.
+        let mut all = Vec::with_capacity(links.len());
+        let found = links.into_iter();
+        all.extend(found.filter_map(|name| self.summary(name, &mut reader, &mut keepers)));
+        all.sort_unstable_by_key(|summary| std::cmp::Reverse(summary.state.shown.created));
         // One that is being renamed has two names.
         all.dedup_by(|one, other| one.state.shown.id == other.state.shown.id);
         Ok(all)
@@ -250,7 +250,7 @@ impl Containers {
         &self,
         name: String,
         reader: &mut Reader,
-        keepers: &mut BTreeSet<(u32, PathBuf)>,
+        keepers: &mut Vec<(u32, PathBuf)>,
     ) -> Option<Summary> {
         // By the link, which leads to the container's directory.
         let path = format!("{name}/state.json");
@@ -260,10 +260,11 @@ impl Containers {
             return None;
         };
         // Who keeps one of its containers keeps them all: it writes down what has ended.
-        let keeper = (state.keeper, state.socket.clone());
-        if state.status.is_live() && !keepers.contains(&keeper) {
+        let known =
+            |(pid, socket): &(u32, PathBuf)| (*pid, socket) == (state.keeper, &state.socket);
+        if state.status.is_live() && !keepers.iter().rev().any(known) {
             if reader.is_locked(&format!("{name}/lock"))? {
-                keepers.insert(keeper);
+                keepers.push((state.keeper, state.socket.clone()));
             } else {
                 state = current(&self.root.join(&state.shown.id)).ok()?;
             }
