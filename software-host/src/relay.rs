@@ -127,8 +127,12 @@ impl Exchange {
                     sender.finish();
                 }
             }
-            // The other end of the channel wants no more: neither does the local one then.
-            Err(_) => local.close(),
+            // The other end of the channel wants no more: neither does the local one then. Nor does anyone wait
+            // for what does not come any more.
+            Err(_) => {
+                drop(sender);
+                local.close();
+            }
         }
         // A panic there has been told on standard error.
         let _ = down.join();
@@ -138,12 +142,16 @@ impl Exchange {
         // A socket that fails has ended, too.
         while let Ok(Some((bytes, attached))) = local.receive_bytes() {
             let stream = match attached {
-                Some(attached) => {
-                    let channel = self.open(&Purpose::Stream)?;
-                    let number = channel.number();
-                    bridge(UnixStream::from(attached), channel)?;
-                    number
-                }
+                // A guest can flood us with connections until there are no more channels, descriptors or threads: then
+                // this one is closed, on both sides, and the others go on.
+                Some(attached) => match self.open(&Purpose::Stream) {
+                    Ok(channel) => {
+                        let number = channel.number();
+                        let _ = bridge(UnixStream::from(attached), channel);
+                        number
+                    }
+                    Err(_) => 0,
+                },
                 None => 0,
             };
             send(sender, stream, &bytes)?;
@@ -169,7 +177,10 @@ impl Exchange {
         Ok(())
     }
 
-    /// The local end of a stream that a message names; `None` for none.
+    /// The local end of a stream that a message names; `None` for none, and where no descriptor is left.
+    ///
+    /// # Errors
+    /// When there is no such stream.
     pub(super) fn stream(&self, number: u32) -> io::Result<Option<OwnedFd>> {
         if number == 0 {
             return Ok(None);
@@ -178,8 +189,11 @@ impl Exchange {
             .strays()
             .remove(&number)
             .ok_or(io::ErrorKind::InvalidData)?;
-        let (near, far) = UnixStream::pair()?;
-        bridge(near, channel)?;
+        // Without a descriptor or a thread for it the stream ends at once, on both sides: see `upward`.
+        let Ok((near, far)) = UnixStream::pair() else {
+            return Ok(None);
+        };
+        let _ = bridge(near, channel);
         Ok(Some(far.into()))
     }
 }
@@ -317,3 +331,6 @@ fn inward(mut stream: &UnixStream, mut receiver: Receiver) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -20,6 +20,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, anyhow, bail};
+use contracts::guest::CONTROL_PORT;
 use contracts::monitor::{FromMonitor, Plan, Report, ToMonitor};
 use packets::Socket;
 use rustix::{
@@ -92,8 +93,9 @@ pub enum Event {
     Connection {
         /// The port.
         port: u32,
-        /// Its stream.
-        stream: UnixStream,
+        /// Its stream. Whoever is between may have run out of descriptors, where a guest floods it with connections:
+        /// the guest finds this one closed, and the others go on.
+        stream: Option<UnixStream>,
     },
     /// A file was put on a disk or taken from it.
     Extent {
@@ -209,7 +211,11 @@ impl Host {
     /// When the monitor died without a report.
     pub fn receive(&mut self) -> Result<Event> {
         match self.control.receive::<FromMonitor>() {
-            Ok(Some((FromMonitor::Connection { port, walls }, Some(stream)))) => {
+            // Nobody floods that port: the guest's first connection is there before any process.
+            Ok(Some((FromMonitor::Connection { port, .. }, None))) if port == CONTROL_PORT => {
+                bail!("the monitor announced a connection to port {port} without its socket")
+            }
+            Ok(Some((FromMonitor::Connection { port, walls }, stream))) => {
                 if let Some(walls) = walls {
                     self.jail = Some(walls.to_string());
                     if let Monitor::Child { child, .. } = &mut self.monitor {
@@ -218,11 +224,8 @@ impl Host {
                 }
                 Ok(Event::Connection {
                     port,
-                    stream: UnixStream::from(stream),
+                    stream: stream.map(UnixStream::from),
                 })
-            }
-            Ok(Some((FromMonitor::Connection { port, .. }, None))) => {
-                bail!("the monitor announced a connection to port {port} without its socket")
             }
             Ok(Some((FromMonitor::Extent { place, refused }, _))) => {
                 Ok(Event::Extent { place, refused })

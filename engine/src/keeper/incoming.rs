@@ -36,7 +36,10 @@ impl Keeper {
         }
     }
 
-    fn connection(&mut self, port: u32, stream: UnixStream) -> Result<()> {
+    fn connection(&mut self, port: u32, stream: Option<UnixStream>) -> Result<()> {
+        let Some(stream) = stream else {
+            return Ok(());
+        };
         let Some(machine) = &mut self.machine else {
             return Ok(());
         };

@@ -22,9 +22,16 @@ const HOST_CID: u64 = 2;
 /// Most connections at once: each holds a descriptor and a buffer.
 const MAX_CONNECTIONS: usize = 1024;
 
-/// Answers that wait for the guest's buffers; beyond it the guest's packets wait, so that a guest
-/// which floods us without reading fills nothing but its own queue.
-const MAX_ANSWERS: usize = 512;
+/// Answers that wait for the guest's buffers, beyond which nothing is refused in words any more: such packets are
+/// dropped. If they waited instead, a process that floods its guest's queue with connections would stop both
+/// directions for all in the guest: Linux takes no answers while it has many resets of its own to send, which stand in
+/// that queue behind the flood.
+const MAX_REFUSALS: usize = 4096;
+
+/// Answers of all kinds; beyond it the guest's packets wait, so that a guest which floods us without reading fills
+/// nothing but its own queue. Processes in it cannot get that far: what is not a refusal belongs to a connection, of
+/// which there are few.
+const MAX_ANSWERS: usize = 4 * MAX_REFUSALS;
 
 /// First port of the host's own connections, above what services use.
 const FIRST_OWN_PORT: u32 = 1 << 30;
@@ -445,12 +452,21 @@ impl Running {
 
     /// Resets what is not connected; a reset is not answered by another.
     fn refuse(&mut self, key: Key, operation: u16) {
-        if operation != op::RST {
+        if operation != op::RST && self.may_refuse() {
             self.answer(key, op::RST, 0);
         }
     }
 
+    /// Whether there is room for an answer that belongs to no connection.
+    fn may_refuse(&self) -> bool {
+        self.answers.len() < MAX_REFUSALS
+    }
+
     fn request(&mut self, key: Key, header: Header) {
+        // Neither taken, which would need an answer, nor refused: whoever asks will ask again.
+        if !self.may_refuse() {
+            return;
+        }
         let connected = self.place()
             && self
                 .host
