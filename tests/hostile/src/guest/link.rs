@@ -124,10 +124,13 @@ impl Link {
         ports.flat_map(|port| self.proved(port)).collect()
     }
 
-    /// A stream with the secret of its port.
+    /// A stream with the secret of its port, which the host has taken where it answers.
     pub(super) fn proved(&self, port: Port) -> std::io::Result<UnixStream> {
         let mut stream = self.connect(port.number)?;
         stream.write_all(port.secret.bytes())?;
+        if port.answered {
+            stream.read_exact(&mut [0])?;
+        }
         Ok(stream)
     }
 }
