@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Condvar, Mutex},
 };
 
-use coracle_tests::{signal, wait};
+use coracle_tests::{signal, until, wait};
 use rustix::process::Signal;
 
 use super::{
@@ -165,6 +165,11 @@ fn removal_leaves_what_a_pull_has_already() {
     let mut lines = std::io::BufRead::lines(std::io::BufReader::new(child.stdout.take().unwrap()));
     assert!(lines.any(|line| line.unwrap().contains("Pull complete")));
     gate.await_someone();
+    // Beside that of the other image: what is complete is told a moment before it is in its place.
+    until(|| match user.files("layers").len() {
+        2 => Ok(()),
+        number => Err(format!("{number} layers")),
+    });
     let _ = user.coracle(&["rmi", &other]).expect(0);
     assert_eq!(user.files("layers").len(), 1);
     gate.open();
