@@ -6,6 +6,7 @@ use std::{
 };
 
 use coracle_engine::progress::{Progress, Report};
+use docker_model::pull;
 use images::store::{Event, short_id};
 use serde_json::{Value, json};
 
@@ -121,10 +122,7 @@ impl<S: FnMut(&[u8]) + Send> Progress for Lines<'_, S> {
         let mut state = self.lock();
         match report {
             Report::Pulling(name) => {
-                let tag = name.tag().filter(|_| name.digest().is_none());
-                let id = tag.map_or_else(|| name.familiar(), str::to_owned);
-                let status = format!("Pulling from {}", name.path());
-                state.opening = json!({ "status": status, "id": id });
+                state.opening = json!({ "status": pull::opening(name), "id": pull::tag(name) });
             }
             Report::Layers(event) => state.event(event),
             Report::Pulled {
@@ -132,15 +130,9 @@ impl<S: FnMut(&[u8]) + Send> Progress for Lines<'_, S> {
                 digest,
                 newer,
             } => {
-                if let Some(digest) = digest {
-                    state.say(&json!({ "status": format!("Digest: {digest}") }));
+                for status in pull::closing(name, digest, newer) {
+                    state.say(&json!({ "status": status }));
                 }
-                let news = match newer {
-                    true => "Downloaded newer image for",
-                    false => "Image is up to date for",
-                };
-                let status = format!("Status: {news} {}", name.familiar());
-                state.say(&json!({ "status": status }));
             }
             Report::Step(_) | Report::Warning(_) | Report::Missing(_) | Report::LayersEnd => {}
         }

@@ -39,6 +39,7 @@ pub mod format;
 pub mod image;
 pub mod moment;
 pub mod null;
+pub mod pull;
 pub mod records;
 pub mod system;
 pub mod time;

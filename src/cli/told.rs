@@ -10,6 +10,7 @@ use coracle_terminal::{
     output::{self, Stream},
     report,
 };
+use docker_model::pull;
 use images::store::Progress as _;
 
 use super::progress::Lines;
@@ -63,9 +64,7 @@ impl Progress for Told<'_> {
                 errln!("Unable to find image '{}' locally", name.familiar());
             }
             Report::Pulling(name) => {
-                let tag = name.tag().filter(|_| name.digest().is_none());
-                let what = tag.map_or_else(|| name.familiar(), str::to_owned);
-                self.say(&format!("{what}: Pulling from {}", name.path()));
+                self.say(&format!("{}: {}", pull::tag(name), pull::opening(name)));
                 *self.lines() = Some(Lines::new(self.stream));
             }
             Report::Layers(event) => {
@@ -83,14 +82,9 @@ impl Progress for Told<'_> {
                 digest,
                 newer,
             } => {
-                if let Some(digest) = digest {
-                    self.say(&format!("Digest: {digest}"));
+                for line in pull::closing(name, digest, newer) {
+                    self.say(&line);
                 }
-                let news = match newer {
-                    true => "Downloaded newer image for",
-                    false => "Image is up to date for",
-                };
-                self.say(&format!("Status: {news} {}", name.familiar()));
             }
         }
     }
