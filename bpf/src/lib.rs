@@ -102,25 +102,56 @@ pub fn search<T: Copy>(
     }
 }
 
+#[cfg(any(test, feature = "testing"))]
+pub mod testing {
+    //! Runs programs as the kernel would.
+    use super::*;
+
+    /// What a program returns, and after how many instructions, where `load` has the words of `struct seccomp_data` by
+    /// their offsets.
+    ///
+    /// # Panics
+    /// When an instruction is none of those above, or the program has no end.
+    #[must_use]
+    pub fn run(program: &[sock_filter], load: impl Fn(u32) -> u32) -> (u32, usize) {
+        let (mut accumulator, mut at) = (0, 0);
+        for count in 1.. {
+            let sock_filter { code, jt, jf, k } = program[at];
+            at += 1;
+            let condition = match code {
+                LOAD => {
+                    accumulator = load(k);
+                    continue;
+                }
+                AND => {
+                    accumulator &= k;
+                    continue;
+                }
+                JUMP => {
+                    at += usize::try_from(k).expect("an offset fits");
+                    continue;
+                }
+                RETURN => return (k, count),
+                IF_EQUAL => accumulator == k,
+                IF_AT_LEAST => accumulator >= k,
+                IF_SET => accumulator & k != 0,
+                other => panic!("instruction {other:#x}"),
+            };
+            at += usize::from(if condition { jt } else { jf });
+        }
+        unreachable!()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// What a program that only compares and jumps returns for a number, and after how many instructions.
+    /// What a program that finds the number in the accumulator returns, and after how many instructions.
     fn run(program: &[sock_filter], number: u32) -> (u32, usize) {
-        let mut at = 0;
-        for count in 1.. {
-            let sock_filter { code, jt, jf, k } = program[at];
-            at += 1;
-            at += match code {
-                RETURN => return (k, count),
-                JUMP => k as usize,
-                IF_AT_LEAST if number >= k => usize::from(jt),
-                IF_AT_LEAST => usize::from(jf),
-                other => panic!("instruction {other:#x}"),
-            };
-        }
-        unreachable!()
+        let whole = [&[step(LOAD, NUMBER)], program].concat();
+        let (outcome, count) = testing::run(&whole, |_| number);
+        (outcome, count - 1)
     }
 
     #[test]

@@ -152,8 +152,6 @@ pub(super) fn dispatch(
 pub(super) mod machine {
     //! Runs a filter as the kernel would.
 
-    use bpf::JUMP;
-
     use super::*;
 
     /// What a filter returns for a call with this first argument, and how many instructions it took.
@@ -174,45 +172,14 @@ pub(super) mod machine {
         [first, second, third]: [u64; 3],
     ) -> (u32, usize) {
         let low = |argument: u64| u32::try_from(argument & 0xffff_ffff).unwrap();
-        let mut accumulator = 0;
-        let mut at = 0;
-        for count in 1.. {
-            let instruction = program[at];
-            at += 1;
-            let k = instruction.k;
-            let condition = match instruction.code {
-                LOAD => {
-                    accumulator = match k {
-                        NUMBER => number,
-                        ARCHITECTURE => architecture,
-                        FIRST_ARGUMENT => low(first),
-                        FIRST_ARGUMENT_HIGH => u32::try_from(first >> 32).unwrap(),
-                        SECOND_ARGUMENT => low(second),
-                        THIRD_ARGUMENT => low(third),
-                        other => panic!("load from {other}"),
-                    };
-                    continue;
-                }
-                AND => {
-                    accumulator &= k;
-                    continue;
-                }
-                JUMP => {
-                    at += usize::try_from(k).unwrap();
-                    continue;
-                }
-                RETURN => return (k, count),
-                IF_EQUAL => accumulator == k,
-                IF_AT_LEAST => accumulator >= k,
-                IF_SET => accumulator & k != 0,
-                other => panic!("instruction {other:#x}"),
-            };
-            at += usize::from(if condition {
-                instruction.jt
-            } else {
-                instruction.jf
-            });
-        }
-        unreachable!()
+        bpf::testing::run(program, |offset| match offset {
+            NUMBER => number,
+            ARCHITECTURE => architecture,
+            FIRST_ARGUMENT => low(first),
+            FIRST_ARGUMENT_HIGH => u32::try_from(first >> 32).unwrap(),
+            SECOND_ARGUMENT => low(second),
+            THIRD_ARGUMENT => low(third),
+            other => panic!("load from {other}"),
+        })
     }
 }

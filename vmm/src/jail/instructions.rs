@@ -79,8 +79,6 @@ fn leaf(outcome: Outcome) -> Vec<sock_filter> {
 
 #[cfg(test)]
 mod tests {
-    use bpf::IF_AT_LEAST;
-
     use super::*;
 
     /// What the program returns for a call, and after how many instructions.
@@ -90,28 +88,11 @@ mod tests {
         number: u32,
         arguments: [u32; 3],
     ) -> (u32, usize) {
-        let (mut accumulator, mut at) = (0, 0);
-        for count in 1.. {
-            let sock_filter { code, jt, jf, k } = program[at];
-            at += 1;
-            let condition = match code {
-                LOAD => {
-                    accumulator = match k {
-                        NUMBER => number,
-                        ARCHITECTURE => architecture,
-                        other => arguments[((other - FIRST_ARGUMENT) / ARGUMENT_SIZE) as usize],
-                    };
-                    continue;
-                }
-                RETURN => return (k, count),
-                IF_EQUAL => accumulator == k,
-                IF_AT_LEAST => accumulator >= k,
-                IF_SET => accumulator & k != 0,
-                other => panic!("instruction {other:#x}"),
-            };
-            at += usize::from(if condition { jt } else { jf });
-        }
-        unreachable!()
+        bpf::testing::run(program, |offset| match offset {
+            NUMBER => number,
+            ARCHITECTURE => architecture,
+            other => arguments[((other - FIRST_ARGUMENT) / ARGUMENT_SIZE) as usize],
+        })
     }
 
     fn example() -> BTreeMap<i64, Outcome> {
