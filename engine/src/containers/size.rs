@@ -31,14 +31,7 @@ impl Container {
             name: self.name().into(),
             state: self.state()?,
         };
-        let images = self.engine.images().list()?;
-        let image = images
-            .iter()
-            .find(|image| image.id.to_string() == one.state.shown.image_id);
-        Ok(Size {
-            written: written(&self.engine, &one),
-            image: image.map_or(0, |image| image.size),
-        })
+        Ok(size(&self.engine, &one, &images(&self.engine)?))
     }
 }
 
@@ -49,19 +42,27 @@ impl Containers {
     /// # Errors
     /// When the image store cannot be read.
     pub fn sizes(&self, list: &[Summary]) -> Result<BTreeMap<String, Size>> {
-        let images = self.engine.images().list()?.into_iter();
-        let images: BTreeMap<String, u64> = images
-            .map(|image| (image.id.to_string(), image.size))
-            .collect();
-        let size = |one: &Summary| {
-            let shown = &one.state.shown;
-            let size = Size {
-                written: written(&self.engine, one),
-                image: images.get(&shown.image_id).copied().unwrap_or(0),
-            };
-            (shown.id.clone(), size)
-        };
-        Ok(list.iter().map(size).collect())
+        let images = images(&self.engine)?;
+        let sizes = list.iter().map(|one| {
+            let id = one.state.shown.id.clone();
+            (id, size(&self.engine, one, &images))
+        });
+        Ok(sizes.collect())
+    }
+}
+
+/// The sizes of images, by their IDs.
+fn images(engine: &Engine) -> Result<BTreeMap<String, u64>> {
+    let images = engine.images().list()?.into_iter();
+    let sizes = images.map(|image| (image.id.to_string(), image.size));
+    Ok(sizes.collect())
+}
+
+fn size(engine: &Engine, one: &Summary, images: &BTreeMap<String, u64>) -> Size {
+    let image = images.get(&one.state.shown.image_id);
+    Size {
+        written: written(engine, one),
+        image: image.copied().unwrap_or(0),
     }
 }
 

@@ -89,7 +89,7 @@ enum Task {
     },
 }
 
-/// An order, with what it names.
+/// What a new keeper knows: an order, with what that names.
 struct Ordered {
     work: Work,
     directories: Directories,
@@ -103,9 +103,15 @@ struct Ordered {
 /// When no process can be made, or the program is missing.
 pub(super) fn begin(work: Work, directories: &Directories, launch: &Launch) -> Result<Socket> {
     let (ours, theirs) = Socket::pair().context("cannot make a socket")?;
-    if !forks(&work, launch.may_fork, sys::has_one_thread()) {
+    let ordered = |work| Ordered {
+        work,
+        directories: directories.clone(),
+        require_jail: launch.require_jail,
+    };
+    let executes = !forks(&work, launch.may_fork, sys::has_one_thread());
+    if executes {
         execute(&work, theirs, launch)?;
-        order(&ours, work, directories, launch.require_jail)?;
+        order(&ours, ordered(work))?;
         return Ok(ours);
     }
     if sys::fork().context("cannot start a keeper")?.is_some() {
@@ -113,7 +119,7 @@ pub(super) fn begin(work: Work, directories: &Directories, launch: &Launch) -> R
     }
     // What follows is the new process.
     drop(ours);
-    std::process::exit(run(work, directories, launch.require_jail, theirs).into())
+    std::process::exit(run(ordered(work), theirs).into())
 }
 
 /// Whether a keeper is a fork. It keeps the memory of what it is a fork of, and all that was to be done at that one's
@@ -150,8 +156,8 @@ fn execute(work: &Work, first: Socket, launch: &Launch) -> Result<()> {
 }
 
 /// Tells the program what it is there for.
-fn order(link: &Socket, work: Work, directories: &Directories, require_jail: bool) -> Result<()> {
-    let (task, prepared) = match work {
+fn order(link: &Socket, ordered: Ordered) -> Result<()> {
+    let (task, prepared) = match ordered.work {
         Work::Container(start) => {
             let Start {
                 container,
@@ -173,8 +179,8 @@ fn order(link: &Socket, work: Work, directories: &Directories, require_jail: boo
     let order = Order {
         version: ORDER_VERSION,
         wire: VERSION,
-        directories: directories.clone(),
-        require_jail,
+        directories: ordered.directories,
+        require_jail: ordered.require_jail,
         task,
     };
     let prepared = prepared.as_ref().map(write_file).transpose()?;
@@ -184,14 +190,8 @@ fn order(link: &Socket, work: Work, directories: &Directories, require_jail: boo
 
 /// The program, from its first packet to its exit code.
 pub fn main() -> ExitCode {
-    match ordered() {
-        Ok((ordered, first)) => run(
-            ordered.work,
-            &ordered.directories,
-            ordered.require_jail,
-            first,
-        )
-        .into(),
+    match first_packet() {
+        Ok((ordered, first)) => run(ordered, first).into(),
         Err(error) => {
             log::error!("{error:#}");
             FAILED.into()
@@ -199,15 +199,15 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn ordered() -> Result<(Ordered, Socket)> {
+fn first_packet() -> Result<(Ordered, Socket)> {
     let first = std::io::stdin().as_fd().try_clone_to_owned();
     let first = Socket::from(first.context("cannot duplicate standard input")?);
-    let work = read_order(&first);
+    let ordered = read_order(&first);
     // Nobody is to wait for a start that fails here.
-    if let Err(error) = &work {
+    if let Err(error) = &ordered {
         fail(&first, error);
     }
-    Ok((work?, first))
+    Ok((ordered?, first))
 }
 
 fn read_order(first: &Socket) -> Result<Ordered> {
@@ -250,8 +250,8 @@ fn open(id: &str, directories: &Directories) -> Result<Container> {
 }
 
 /// The new process, from its work to its exit code.
-fn run(work: Work, directories: &Directories, require_jail: bool, first: Socket) -> u8 {
-    let result = keep(work, directories, require_jail, first);
+fn run(ordered: Ordered, first: Socket) -> u8 {
+    let result = keep(ordered, first);
     host::remove_groups();
     match result {
         Ok(()) => 0,
@@ -262,13 +262,18 @@ fn run(work: Work, directories: &Directories, require_jail: bool, first: Socket)
     }
 }
 
-fn keep(work: Work, directories: &Directories, require_jail: bool, first: Socket) -> Result<()> {
+fn keep(ordered: Ordered, first: Socket) -> Result<()> {
+    let Ordered {
+        work,
+        directories,
+        require_jail,
+    } = ordered;
     sys::close_all_but(&first).context("cannot close descriptors")?;
     let told = first.as_fd().try_clone_to_owned().map(Socket::from)?;
     let result = match work {
-        Work::Container(start) => start::keep(*start, first, directories, require_jail),
-        Work::Hold(container) => start::hold(&container, first, directories, require_jail),
-        Work::Host(host, prepared) => named::keep(&host, prepared, first, directories),
+        Work::Container(start) => start::keep(*start, first, &directories, require_jail),
+        Work::Hold(container) => start::hold(&container, first, &directories, require_jail),
+        Work::Host(host, prepared) => named::keep(&host, prepared, first, &directories),
     };
     if let Err(error) = &result {
         fail(&told, error);
@@ -352,7 +357,12 @@ mod tests {
             attach: Some(true),
             owner: true,
         };
-        order(&ours, Work::Container(Box::new(start)), &directories, true).unwrap();
+        let given = Ordered {
+            work: Work::Container(Box::new(start)),
+            directories: directories.clone(),
+            require_jail: true,
+        };
+        order(&ours, given).unwrap();
         let told = read_order(&theirs).unwrap();
         assert_eq!(told.directories.runtime, directories.runtime);
         assert!(told.require_jail);

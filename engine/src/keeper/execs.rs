@@ -282,9 +282,8 @@ impl Keeper {
             let late = exec.lacks_output();
             match exec.end {
                 Some((Event::Exited(_), _)) if late => {
-                    // Docker's clients ask for the code by its ID.
-                    self.sessions.amend(&exec.id, FAILED, NO_OUTPUT);
-                    self.end_exec(exec.client, without_output());
+                    let event = self.without_output(&exec.id);
+                    self.end_exec(exec.client, event);
                 }
                 Some((event, _)) => self.end_exec(exec.client, event),
                 None => {}
@@ -340,8 +339,7 @@ impl Keeper {
             let late = exec.lacks_output();
             let end = match exec.end {
                 Some((Event::Exited(Exit { code: 0, .. }), _)) if late => {
-                    self.sessions.amend(&exec.id, FAILED, NO_OUTPUT);
-                    without_output()
+                    self.without_output(&exec.id)
                 }
                 Some((event, _)) => event,
                 None => killed(),
@@ -351,13 +349,15 @@ impl Keeper {
             }
         }
     }
-}
 
-/// What is told of something whose output never came: it must not seem to have ended well without any.
-fn without_output() -> Event {
-    Event::Failed {
-        message: NO_OUTPUT.into(),
-        code: FAILED,
+    /// What is told of something whose output never came: it must not seem to have ended well without any. Nor for
+    /// docker's clients, which ask for the code by its ID.
+    fn without_output(&mut self, id: &str) -> Event {
+        self.sessions.amend(id, FAILED, NO_OUTPUT);
+        Event::Failed {
+            message: NO_OUTPUT.into(),
+            code: FAILED,
+        }
     }
 }
 

@@ -50,12 +50,40 @@ pub(super) struct Streams {
     pub(super) first_byte: Option<u64>,
 }
 
+/// That the guest is to connect a stream.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Promise {
+    /// It never was, or has done so.
+    #[default]
+    None,
+    /// Its connection is waited for.
+    Open,
+    /// Nobody wants the stream any more: init's connection is closed once it is taken. Init makes another one,
+    /// thousands of times, where it is not taken.
+    Unwanted,
+}
+
+impl Promise {
+    fn of(port: Option<Port>) -> Self {
+        match port {
+            Some(_) => Self::Open,
+            None => Self::None,
+        }
+    }
+
+    /// The same when nobody wants the stream any more.
+    fn given_up(self) -> Self {
+        match self {
+            Self::None => Self::None,
+            Self::Open | Self::Unwanted => Self::Unwanted,
+        }
+    }
+}
+
 #[derive(Debug, Default)]
 struct Input {
     guest: Option<UnixStream>,
-    promised: bool,
-    /// As [`Output::unwanted`].
-    unwanted: bool,
+    promise: Promise,
     pending: Vec<u8>,
     givers: Vec<(u64, UnixStream)>,
     /// Who gave what is pending, or ended it.
@@ -69,10 +97,7 @@ struct Input {
 struct Output {
     guest: Option<UnixStream>,
     takers: Vec<Taker>,
-    promised: bool,
-    /// It was promised, and nobody wants it any more: init's connection is closed once it is taken. Init makes
-    /// another one, thousands of times, where it is not taken.
-    unwanted: bool,
+    promise: Promise,
 }
 
 /// A client that takes output.
@@ -90,13 +115,13 @@ impl Streams {
     /// client where `once`.
     pub(super) fn new(stdio: Stdio, once: bool, log: Option<log::Writer>) -> Self {
         let output = |port: Option<Port>| Output {
-            promised: port.is_some(),
+            promise: Promise::of(port),
             ..Output::default()
         };
         Self {
             stdio,
             input: Input {
-                promised: stdio.stdin.is_some(),
+                promise: Promise::of(stdio.stdin),
                 once,
                 ..Input::default()
             },
@@ -115,12 +140,16 @@ impl Streams {
     pub(super) fn promised(&self, port: u32) -> Option<Port> {
         let [stdout, stderr] = &self.outputs;
         let all = [
-            (self.stdio.stdin, self.input.promised || self.input.unwanted),
-            (self.stdio.stdout, stdout.promised || stdout.unwanted),
-            (self.stdio.stderr, stderr.promised || stderr.unwanted),
+            (self.stdio.stdin, self.input.promise),
+            (self.stdio.stdout, stdout.promise),
+            (self.stdio.stderr, stderr.promise),
         ];
-        all.into_iter()
-            .find_map(|(own, promised)| own.filter(|own| promised && own.number == port))
+        let waited = all
+            .into_iter()
+            .filter(|(_, promise)| *promise != Promise::None);
+        waited
+            .filter_map(|(own, _)| own)
+            .find(|own| own.number == port)
     }
 
     /// Takes the guest's connection to a port, which has been proved to be init's; gives it back
@@ -129,28 +158,16 @@ impl Streams {
         let ports = [self.stdio.stdin, self.stdio.stdout, self.stdio.stderr];
         let own = |own: &Option<Port>| own.is_some_and(|own| own.number == port);
         let slots = match ports.iter().position(own) {
-            Some(0) => {
-                let input = &mut self.input;
-                (&mut input.promised, &mut input.unwanted, &mut input.guest)
-            }
+            Some(0) => (&mut self.input.promise, &mut self.input.guest),
             Some(index) => match self.outputs.get_mut(index - 1) {
-                Some(output) => {
-                    let Output {
-                        promised,
-                        unwanted,
-                        guest,
-                        ..
-                    } = output;
-                    (promised, unwanted, guest)
-                }
+                Some(output) => (&mut output.promise, &mut output.guest),
                 None => return Some(stream),
             },
             None => return Some(stream),
         };
-        *slots.1 = false;
         // A second connection to a port is closed.
-        if std::mem::take(slots.0) && stream.set_nonblocking(true).is_ok() {
-            *slots.2 = Some(stream);
+        if std::mem::take(slots.0) == Promise::Open && stream.set_nonblocking(true).is_ok() {
+            *slots.1 = Some(stream);
         }
         self.feed();
         None
@@ -185,7 +202,7 @@ impl Streams {
             let (ours, other) = pair()?;
             theirs.push((index, other));
             // Closed at once where the container's end is closed already.
-            if output.promised || output.guest.is_some() {
+            if !output.is_over() {
                 output.takers.push(Taker {
                     client,
                     stream: ours,
@@ -346,21 +363,20 @@ impl Streams {
     /// The container has ended, and wants no more input. Its output may still be on its way.
     pub(super) fn end_input(&mut self) {
         self.input = Input {
-            unwanted: self.input.promised || self.input.unwanted,
+            promise: self.input.promise.given_up(),
             ..Input::default()
         };
     }
 
     /// All output has been read.
     pub(super) fn drained(&self) -> bool {
-        self.outputs
-            .iter()
-            .all(|output| output.guest.is_none() && !output.promised)
+        self.outputs.iter().all(Output::is_over)
     }
 
     /// Output was promised, and the guest has never connected it.
     pub(super) fn lacks_output(&self) -> bool {
-        self.outputs.iter().any(|output| output.promised)
+        let is_awaited = |output: &Output| output.promise == Promise::Open;
+        self.outputs.iter().any(is_awaited)
     }
 
     /// A client has no room for output.
@@ -373,7 +389,7 @@ impl Streams {
     pub(super) fn release(&mut self) {
         for output in &mut self.outputs {
             output.guest = None;
-            output.unwanted |= std::mem::take(&mut output.promised);
+            output.promise = output.promise.given_up();
             for mut taker in output.takers.drain(..) {
                 if taker.pending.is_empty() {
                     continue;
@@ -388,6 +404,11 @@ impl Streams {
 }
 
 impl Output {
+    /// Nothing comes by it any more.
+    fn is_over(&self) -> bool {
+        self.guest.is_none() && self.promise != Promise::Open
+    }
+
     /// Gives bytes to all clients; what one has no room for waits.
     fn give(&mut self, bytes: &[u8]) {
         for taker in &mut self.takers {
@@ -405,7 +426,7 @@ impl Output {
         };
         let over = loop {
             if taker.pending.is_empty() {
-                break self.guest.is_none() && !self.promised;
+                break self.is_over();
             }
             let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
             match send(&taker.stream, &taker.pending, flags) {
